@@ -1,0 +1,85 @@
+"""Every refusal Kami can give: one table from its stable key to status and title."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Problem(NamedTuple):
+    """A row of the table: HTTP status and the title in English and Chinese."""
+
+    status: int
+    en: str
+    zh: str
+
+
+PROBLEMS: dict[str, Problem] = {
+    # the request itself
+    "invalid_request": Problem(400, "The request is not valid", "请求无效"),
+    "malformed_json": Problem(400, "The body is not valid JSON", "请求体不是有效的 JSON"),
+    "invalid_cursor": Problem(400, "The cursor is not valid", "游标无效"),
+    "idempotency_key_required": Problem(400, "An Idempotency-Key header is required", "缺少 Idempotency-Key 请求头"),
+    "idempotency_key_invalid": Problem(400, "The Idempotency-Key is not valid", "Idempotency-Key 无效"),
+    "unsupported_grant_type": Problem(400, "The grant type is not supported", "不支持的授权类型"),
+    "invalid_scope": Problem(400, "The scope is not granted to this client", "该客户端没有所请求的权限"),
+    "body_too_large": Problem(413, "The body is too large", "请求体过大"),
+    "unsupported_media_type": Problem(415, "The content type is not supported", "不支持的内容类型"),
+    "idempotency_key_reused": Problem(422, "The Idempotency-Key was used for another body", "该 Idempotency-Key 已用于另一请求"),
+    # who asks
+    "invalid_client": Problem(401, "The client is unknown or its secret is wrong", "客户端不存在或密钥错误"),
+    "unauthorized": Problem(401, "A valid access token is required", "需要有效的访问令牌"),
+    "insufficient_scope": Problem(403, "The token does not have the scope for this", "令牌权限不足"),
+    "not_found": Problem(404, "There is no such thing here", "资源不存在"),
+    "method_not_allowed": Problem(405, "This method is not allowed here", "不允许使用该方法"),
+    # vouchers
+    "voucher_not_redeemable": Problem(404, "This code cannot be redeemed", "该卡密不可用"),
+    "voucher_expired": Problem(410, "This voucher has expired", "该卡密已过期"),
+    "already_redeemed": Problem(409, "This voucher has been redeemed", "该卡密已被使用"),
+    "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
+    "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
+    "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),
+    "redemption_limit_reached": Problem(409, "This voucher has reached its number of redemptions", "该卡密已达核销次数上限"),
+    "reversal_window_over": Problem(409, "The time to reverse this redemption is over", "已超过可撤销期限"),
+    "reversal_not_possible": Problem(409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销"),
+    "reversal_not_allowed": Problem(403, "Only who redeemed may reverse", "只有核销方可以撤销"),
+    "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
+    # stock
+    "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
+    "unknown_serials": Problem(422, "Some serials do not exist", "部分卡号不存在"),
+    "empty_selection": Problem(422, "The selection holds no voucher", "所选范围内没有卡密"),
+    "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
+    "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
+    # the service
+    "try_again": Problem(503, "The service is busy", "系统繁忙，请稍后再试"),
+    "internal_error": Problem(500, "Something went wrong on our side", "系统错误"),
+}  # fmt: skip
+
+
+class Refusal(Exception):
+    """A command that is refused: `key` names the row of `PROBLEMS`.
+
+    `detail` is for people and must never hold a code, key, secret, token or whole phone number;
+    `errors` lists what is wrong field by field; `extra` are further members of the problem document;
+    `retry_after_s` becomes the header `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        detail: str = "",
+        *,
+        errors: list[dict[str, Any]] | None = None,
+        extra: dict[str, Any] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(key, detail)
+        self.key = key
+        self.detail = detail
+        self.errors = errors
+        self.extra = extra or {}
+        self.retry_after_s = retry_after_s
+
+    @property
+    def problem(self) -> Problem:
+        """The row of the table."""
+        return PROBLEMS[self.key]

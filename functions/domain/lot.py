@@ -1,0 +1,167 @@
+"""A lot (号段): up to 10,000 consecutive vouchers as one item, an interval map of segments.
+
+Positions are lot number × 10,000 + index; inside a lot everything speaks of indexes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from functions.domain.serials import LOT_SIZE
+
+SEGMENTS_PER_LOT_MAX = 24
+"""A lot should stay near 4 KB, for its size is read capacity on every redemption."""
+PARTS_PER_LOT_MAX = 4
+"""So many small batches share a lot; each brings its own wrapped key (about 200 bytes)."""
+COMMANDS_PER_LOT_MAX = 8
+"""So many last commands a lot remembers; an older one is forgotten only once it is known to have finished."""
+
+
+class Status(StrEnum):
+    """What is stored of a voucher: the first three by its segment, all others and `active` by its own item."""
+
+    GENERATED = "generated"
+    DISTRIBUTED = "distributed"
+    ACTIVE = "active"
+    CLAIMED = "claimed"
+    PARTLY_REDEEMED = "partly_redeemed"
+    REDEEMED = "redeemed"
+    SUSPENDED = "suspended"
+    VOID = "void"
+    REISSUED = "reissued"
+
+
+class Scope(StrEnum):
+    """Whom a veto binds among the vouchers of its segment."""
+
+    ALL = "all"
+    NOT_ACTIVATED = "not_activated"
+    NOT_CLAIMED = "not_claimed"
+    NOT_REDEEMED = "not_redeemed"
+
+
+class Veto(NamedTuple):
+    """A recovery's word on a segment.
+
+    It binds what is of its `generation` or older: a reclaim raises the segment's generation, so that the range is
+    free again while the touched vouchers that its scope did not spare stay dead.
+    """
+
+    recovery: str
+    action: str
+    scope: Scope
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Vouchers `first..last` (indexes, both included) that share everything."""
+
+    first: int
+    last: int
+    status: Status = Status.GENERATED
+    generation: int = 1
+    channel: str | None = None
+    valid_until: int | None = None
+    vetoes: tuple[Veto, ...] = ()
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def continues(self, other: Segment) -> bool:
+        """Whether `other` follows directly and is alike in all but its place."""
+        return self.last + 1 == other.first and replace(other, first=self.first) == replace(self, last=other.last)
+
+
+class Part(NamedTuple):
+    """The share of one batch in a lot, with the batch's key as KMS wrapped it."""
+
+    batch: str
+    first: int
+    last: int
+    wrapped_key: bytes
+
+
+class Done(NamedTuple):
+    """A command that has been done on a lot, and what it did there."""
+
+    command: str
+    changed: int
+    skipped: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a campaign fixes for its vouchers; copied to each lot, so that a redemption reads no campaign."""
+
+    campaign: str
+    kind: str
+    amount_minor: int
+    currency: str
+    redemption: str
+    code_format: str
+    valid_days_after_activation: int | None = None
+    reversal_days: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """One item. `version` counts its writes and is what every write is conditional on."""
+
+    number: int
+    rules: Rules
+    parts: tuple[Part, ...]
+    segments: tuple[Segment, ...]
+    commands: tuple[Done, ...] = ()
+    version: int = 0
+
+    def segment(self, index: int) -> Segment | None:
+        """The segment that holds an index, or None where nothing was generated there."""
+        return next((s for s in self.segments if s.first <= index <= s.last), None)
+
+    def part(self, index: int) -> Part | None:
+        """The batch share that holds an index."""
+        return next((p for p in self.parts if p.first <= index <= p.last), None)
+
+    def done(self, command: str) -> Done | None:
+        """What a command did here, where the lot remembers it."""
+        return next((d for d in self.commands if d.command == command), None)
+
+    def with_part(self, part: Part, segment: Segment) -> Lot:
+        """The lot with the share of one more batch behind its others."""
+        expected_first = self.parts[-1].last + 1 if self.parts else 0
+        if part.first != expected_first or part.last >= LOT_SIZE or len(self.parts) >= PARTS_PER_LOT_MAX:
+            raise ValueError(f"part {part.first}..{part.last} does not fit lot {self.number}")
+        return replace(self, parts=(*self.parts, part), segments=merged((*self.segments, segment)))
+
+
+def merged(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """The same vouchers in as few segments as possible."""
+    result: list[Segment] = []
+    for segment in segments:
+        if result and result[-1].continues(segment):
+            result[-1] = replace(result[-1], last=segment.last)
+        else:
+            result.append(segment)
+    return tuple(result)
+
+
+def rewritten(
+    segments: tuple[Segment, ...], first: int, last: int, change: Callable[[Segment], Segment]
+) -> tuple[Segment, ...]:
+    """The segments with `change` applied to exactly the indexes `first..last`."""
+    result: list[Segment] = []
+    for segment in segments:
+        low, high = max(segment.first, first), min(segment.last, last)
+        if low > high:
+            result.append(segment)
+            continue
+        if segment.first < low:
+            result.append(replace(segment, last=low - 1))
+        result.append(change(replace(segment, first=low, last=high)))
+        if high < segment.last:
+            result.append(replace(segment, first=high + 1))
+    return merged(tuple(result))

@@ -1,0 +1,226 @@
+"""What may be done with a voucher: grants, vetoes, generations, value.
+
+Redeemable = one grant, no veto, not expired, value left. The tables below are the only place where this is said;
+conditions, refusals and the documentation follow from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from functions.domain.errors import Refusal
+from functions.domain.lot import Lot, Scope, Segment, Status, Veto
+from functions.domain.serials import LOT_SIZE, serial_of
+
+REDEMPTIONS_PER_VOUCHER_MAX = 100
+DAY_S = 86_400
+
+
+class Meaning(NamedTuple):
+    """What a stored status says: does it grant use, does it veto use, is the value gone."""
+
+    grants: bool = False
+    vetoes: bool = False
+    spent: bool = False
+
+
+STATUSES: dict[Status, Meaning] = {
+    Status.GENERATED: Meaning(),
+    Status.DISTRIBUTED: Meaning(),
+    Status.ACTIVE: Meaning(grants=True),
+    Status.CLAIMED: Meaning(grants=True),
+    Status.PARTLY_REDEEMED: Meaning(grants=True),
+    Status.REDEEMED: Meaning(grants=True, spent=True),
+    Status.SUSPENDED: Meaning(vetoes=True),
+    Status.VOID: Meaning(vetoes=True),
+    Status.REISSUED: Meaning(vetoes=True),
+}
+
+SPARED: dict[Scope, frozenset[Status]] = {
+    Scope.ALL: frozenset(),
+    Scope.NOT_REDEEMED: frozenset({Status.PARTLY_REDEEMED, Status.REDEEMED}),
+    Scope.NOT_CLAIMED: frozenset({Status.CLAIMED, Status.PARTLY_REDEEMED, Status.REDEEMED}),
+    Scope.NOT_ACTIVATED: frozenset({Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED, Status.REDEEMED}),
+}
+"""Whom a veto of each scope leaves alone."""
+
+REFUSALS: dict[str, str] = {
+    "vetoed": "voucher_not_redeemable",
+    "redeemed": "already_redeemed",
+    "recalled": "voucher_not_redeemable",
+    "inactive": "voucher_not_redeemable",
+    "expired": "voucher_expired",
+}
+"""Reason → key of the refusal. The order is the order of the answer: the first reason that holds is given."""
+
+VETO_STATUS: dict[str, str] = {"reclaim": "reclaimed", "void": "void", "suspend": "suspended"}
+"""Action of the veto that binds → effective status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """The taking back of one redemption; there is at most one."""
+
+    id: str
+    at: int
+    client: str
+    reason: str
+    fingerprint: str
+    voucher_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """One use of a voucher; `balance_minor` and `status` are the voucher's just after it."""
+
+    id: str
+    at: int
+    client: str
+    account_type: str
+    account_number: str
+    amount_minor: int
+    balance_minor: int
+    status: Status
+    fingerprint: str
+    generation: int
+    lot_version: int
+    request: str
+    store: str | None = None
+    terminal: str | None = None
+    reversal: Reversal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet."""
+
+    position: int
+    campaign: str
+    batch: str
+    status: Status
+    generation: int
+    balance_minor: int
+    currency: str
+    redemptions: dict[str, Redemption] = field(default_factory=dict)
+    holder: str | None = None
+    channel: str | None = None
+    valid_until: int | None = None
+    version: int = 0
+
+    @property
+    def serial(self) -> str:
+        """The public number."""
+        return serial_of(self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a voucher is right now: from its lot, its item if any, and the time."""
+
+    voucher: Voucher
+    segment: Segment
+    status: str
+    reason: str | None
+    valid_until: int | None
+
+    @property
+    def redeemable(self) -> bool:
+        """One grant, no veto, not expired, value left."""
+        return self.reason is None
+
+    def refuse_unless_redeemable(self) -> None:
+        """Raise the refusal that a stranger gets."""
+        if self.reason is not None:
+            raise Refusal(REFUSALS[self.reason])
+
+
+def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto | None:
+    """The first veto that binds a voucher of this status and generation."""
+    return next((v for v in vetoes if generation <= v.generation and status not in SPARED[v.scope]), None)
+
+
+def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:
+    """Where the voucher stands, or None where nothing was generated at this index."""
+    segment, part = lot.segment(index), lot.part(index)
+    if segment is None or part is None:
+        return None
+    untouched = Voucher(
+        position=lot.number * LOT_SIZE + index,
+        campaign=lot.rules.campaign,
+        batch=part.batch,
+        status=segment.status,
+        generation=segment.generation,
+        balance_minor=lot.rules.amount_minor,
+        currency=lot.rules.currency,
+    )
+    if item is None:
+        voucher = untouched
+    elif item.generation < segment.generation and binding(segment.vetoes, item.status, item.generation):
+        # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
+        voucher = replace(untouched, redemptions=item.redemptions, version=item.version)
+    else:
+        voucher = item
+    valid_until = segment.valid_until if voucher.valid_until is None else voucher.valid_until
+    veto = binding(segment.vetoes, voucher.status, voucher.generation)
+    reason = _reason(voucher, segment, veto, valid_until, now)
+    return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until)
+
+
+def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: int | None, now: int) -> str | None:
+    meaning = STATUSES[voucher.status]
+    granted = meaning.grants or (STATUSES[segment.status].grants and voucher.generation == segment.generation)
+    holds = {
+        "vetoed": meaning.vetoes,
+        "redeemed": meaning.spent,
+        "recalled": veto is not None,
+        "inactive": not granted,
+        "expired": valid_until is not None and now >= valid_until,
+    }
+    return next((reason for reason in REFUSALS if holds[reason]), None)
+
+
+def _effective(voucher: Voucher, veto: Veto | None, reason: str | None) -> str:
+    if reason == "recalled" and veto is not None:
+        return VETO_STATUS[veto.action]
+    return "expired" if reason == "expired" else voucher.status.value
+
+
+def redeem(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> tuple[int, int, Status]:
+    """What a redemption would take and leave: (amount, balance after, status after).
+
+    `amount_minor` None takes all that is left. Raises Refusal where the voucher or the amount does not allow it.
+    """
+    at.refuse_unless_redeemable()
+    balance = at.voucher.balance_minor
+    amount = balance if amount_minor is None else amount_minor
+    if amount > balance:
+        raise Refusal("amount_exceeds_balance", f"{balance} minor units are left.", extra={"balance_minor": balance})
+    if single and amount != balance:
+        raise Refusal("partial_not_allowed", f"Redeem {balance} minor units, or leave amount_minor out.")
+    if len(at.voucher.redemptions) >= redemption_limit:
+        raise Refusal("redemption_limit_reached", f"It was redeemed {redemption_limit} times.")
+    return amount, balance - amount, Status.PARTLY_REDEEMED if balance > amount else Status.REDEEMED
+
+
+def with_redemption(voucher: Voucher, redemption: Redemption) -> Voucher:
+    """The voucher after a redemption."""
+    return replace(
+        voucher,
+        status=redemption.status,
+        balance_minor=redemption.balance_minor,
+        redemptions={**voucher.redemptions, redemption.id: redemption},
+    )
+
+
+def with_reversal(voucher: Voucher, redemption: Redemption, reversal: Reversal) -> Voucher:
+    """The voucher with the value of one redemption back, whatever vetoes stand or time has passed."""
+    redemptions = {**voucher.redemptions, redemption.id: replace(redemption, reversal=reversal)}
+    unused = all(r.reversal is not None for r in redemptions.values() if r.generation == voucher.generation)
+    status = voucher.status
+    if not STATUSES[status].vetoes:
+        unspent = Status.CLAIMED if voucher.holder else Status.ACTIVE
+        status = unspent if unused else Status.PARTLY_REDEEMED
+    return replace(
+        voucher, status=status, balance_minor=voucher.balance_minor + redemption.amount_minor, redemptions=redemptions
+    )
