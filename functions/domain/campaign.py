@@ -65,6 +65,15 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class LotCounter:
+    """The next lot number of a code format that no batch has taken."""
+
+    code_format: str
+    next_lot: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Allocation:
     """Where a new batch goes: `fresh_lots` lots are taken from the format's counter, which stood at `next_lot`."""
 

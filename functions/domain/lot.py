@@ -131,11 +131,13 @@ class Lot:
         return next((d for d in self.commands if d.command == command), None)
 
     def with_part(self, part: Part, segment: Segment) -> Lot:
-        """The lot with the share of one more batch behind its others."""
-        expected_first = self.parts[-1].last + 1 if self.parts else 0
-        if part.first != expected_first or part.last >= LOT_SIZE or len(self.parts) >= PARTS_PER_LOT_MAX:
+        """The lot with the share of one more batch; shares may arrive in any order but never overlap."""
+        clash = any(p.first <= part.last and part.first <= p.last for p in self.parts)
+        if clash or not 0 <= part.first <= part.last < LOT_SIZE or len(self.parts) >= PARTS_PER_LOT_MAX:
             raise ValueError(f"part {part.first}..{part.last} does not fit lot {self.number}")
-        return replace(self, parts=(*self.parts, part), segments=merged((*self.segments, segment)))
+        parts = tuple(sorted((*self.parts, part), key=lambda p: p.first))
+        segments = tuple(sorted((*self.segments, segment), key=lambda s: s.first))
+        return replace(self, parts=parts, segments=merged(segments))
 
 
 def merged(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:

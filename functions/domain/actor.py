@@ -1,0 +1,84 @@
+"""Who acts, and the API clients that may."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "operator": (
+        "campaigns",
+        "vouchers:generate",
+        "secrets:read",
+        "vouchers:distribute",
+        "vouchers:claim",
+        "vouchers:verify",
+        "vouchers:inspect",
+        "vouchers:redeem",
+        "recoveries",
+        "messages",
+    ),
+    "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
+    "partner": ("vouchers:claim", "vouchers:verify", "vouchers:redeem"),
+    "merchant": ("vouchers:verify", "vouchers:redeem"),
+    "support": ("vouchers:verify", "vouchers:inspect", "messages"),
+    "auditor": ("vouchers:inspect",),
+    "customer": ("vouchers:claim", "vouchers:verify"),
+}
+"""Role → the scopes that its clients may ask for."""
+
+SECRETS_PER_CLIENT_MAX = 2
+
+
+class By(NamedTuple):
+    """Who acts: recorded in the `last` of every item that is written."""
+
+    client: str
+    role: str
+    tenant: str
+    address: str
+    request: str
+
+
+class Secret(NamedTuple):
+    """A client secret as it is kept: SHA-256 of 256 random bits, which needs no salt and no stretching."""
+
+    sha256: bytes
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An API client. `tenant` is whose data it sees: the operator's own, or one partner's or merchant's.
+
+    `trusted` clients may state the address of the customer they act for.
+    """
+
+    client_id: str
+    name: str
+    role: str
+    tenant: str
+    secrets: tuple[Secret, ...]
+    created_at: int
+    trusted: bool = False
+    revoked_at: int | None = None
+    version: int = 0
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """All that it may ask for."""
+        return ROLES[self.role]
+
+    def accepts(self, secret: str, now: int) -> bool:
+        """Whether the client is live and the secret is one of its own, compared in constant time."""
+        digest = hashed(secret)
+        live = [s for s in self.secrets if s.expires_at is None or now < s.expires_at]
+        right = [hmac.compare_digest(digest, s.sha256) for s in live]
+        return any(right) and self.revoked_at is None
+
+
+def hashed(secret: str) -> bytes:
+    """What is kept of a client secret."""
+    return hashlib.sha256(secret.encode()).digest()

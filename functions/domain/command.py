@@ -1,0 +1,44 @@
+"""A range command: one order about many vouchers, done lot by lot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from functions.domain.actor import By
+from functions.domain.lot import Done
+from functions.domain.selection import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Written before the first lot is touched; `lots_done` lots from the start are known to be done."""
+
+    id: str
+    kind: str
+    fingerprint: str
+    spans: tuple[Span, ...]
+    lots: int
+    by: By
+    created_at: int
+    status: str = "in_progress"
+    lots_done: int = 0
+    changed: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    completed_at: int | None = None
+    version: int = 0
+
+    def after(self, done: list[Done], now: int) -> Command:
+        """The command once the next lots are done."""
+        skipped = dict(self.skipped)
+        for reason, count in ((r, c) for d in done for r, c in d.skipped.items()):
+            skipped[reason] = skipped.get(reason, 0) + count
+        lots_done = self.lots_done + len(done)
+        completed = lots_done == self.lots
+        return replace(
+            self,
+            lots_done=lots_done,
+            changed=self.changed + sum(d.changed for d in done),
+            skipped=skipped,
+            status="completed" if completed else "in_progress",
+            completed_at=now if completed else None,
+        )

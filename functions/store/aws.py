@@ -1,0 +1,87 @@
+"""AWS clients with time-outs, and the write window that every attempt of a write must start in.
+
+The fence of a recovery waits `WRITE_WINDOW_S` from the moment its veto is in the lot. It holds because a command
+that reads a lot opens a window before the read, and no attempt of a write, first or repeated, is sent unless it
+can end inside that window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+import botocore.session
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb.client import DynamoDBClient
+    from types_boto3_kms.client import KMSClient
+    from types_boto3_secretsmanager.client import SecretsManagerClient
+    from types_boto3_sqs.client import SQSClient
+
+CONNECT_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 2.0
+ATTEMPTS_MAX = 3
+WRITE_WINDOW_S = 8.0
+CONNECTIONS_MAX = 32
+WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
+
+_latest_start: ContextVar[float | None] = ContextVar("latest_start", default=None)
+
+
+class WriteWindowOver(Exception):
+    """A write was due after its window; it was not sent. The command may be tried again from its read on."""
+
+
+@contextmanager
+def write_window() -> Iterator[None]:
+    """Open the window; to be entered before the read that the write depends on."""
+    token = _latest_start.set(time.monotonic() + WRITE_WINDOW_S - CONNECT_TIMEOUT_S - READ_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        _latest_start.reset(token)
+
+
+def _refuse_late_write(**_: Any) -> None:
+    latest_start = _latest_start.get()
+    if latest_start is not None and time.monotonic() > latest_start:
+        raise WriteWindowOver
+
+
+@overload
+def client(service: Literal["dynamodb"]) -> DynamoDBClient: ...
+@overload
+def client(service: Literal["kms"]) -> KMSClient: ...
+@overload
+def client(service: Literal["sqs"]) -> SQSClient: ...
+@overload
+def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+def client(service: str) -> Any:
+    """The process's one client of a service, made when it is first needed."""
+    return _client(service)
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+@cache
+def _client(service: str) -> Any:
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries=cast("Any", {"mode": "standard", "total_max_attempts": ATTEMPTS_MAX}),
+        max_pool_connections=CONNECTIONS_MAX,
+        ignore_configured_endpoint_urls=False,
+    )
+    made = _session().create_client(service, config=config)
+    if service == "dynamodb":
+        for operation in WRITES:
+            made.meta.events.register_first(f"before-send.dynamodb.{operation}", _refuse_late_write)
+    return made

@@ -1,0 +1,34 @@
+"""The kinds of item that the table holds."""
+
+from __future__ import annotations
+
+from functions.domain.actor import Client
+from functions.domain.campaign import Batch, Campaign, LotCounter
+from functions.domain.command import Command
+from functions.domain.lot import Lot
+from functions.domain.voucher import Voucher
+from functions.store import keys
+from functions.store.table import Entity
+
+CLIENT: Entity[Client] = Entity(
+    "client",
+    Client,
+    key=lambda c: keys.client(c.client_id),
+    index=lambda c: keys.in_list("client", c.client_id, c.created_at),
+)
+CAMPAIGN: Entity[Campaign] = Entity(
+    "campaign",
+    Campaign,
+    key=lambda c: keys.campaign(c.id),
+    index=lambda c: keys.in_list("campaign", c.id, c.created_at),
+)
+BATCH: Entity[Batch] = Entity("batch", Batch, key=lambda b: keys.batch(b.id))
+COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command(c.id))
+COUNTER: Entity[LotCounter] = Entity("counter", LotCounter, key=lambda c: keys.lot_counter(c.code_format))
+LOT: Entity[Lot] = Entity("lot", Lot, key=lambda lot: keys.lot(lot.number))
+VOUCHER: Entity[Voucher] = Entity(
+    "voucher",
+    Voucher,
+    key=lambda v: keys.voucher(v.position),
+    index=lambda v: keys.touched(v.position),
+)

@@ -1,0 +1,85 @@
+"""Every key string of the table, and nothing else spells one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from functions.domain.ids import derived
+
+CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
+LOT, VOUCHER, GUARD = "LOT#", "VOUCHER#", "GUARD#"
+
+LIST_SHARDS = 4
+"""A list is spread over so many index partitions; a reader merges them."""
+
+
+class Key(NamedTuple):
+    """A primary key."""
+
+    pk: str
+    sk: str
+
+
+def _own(prefix: str, id: str) -> Key:
+    return Key(prefix + id, prefix[:-1])
+
+
+def client(id: str) -> Key:
+    """An API client."""
+    return _own(CLIENT, id)
+
+
+def campaign(id: str) -> Key:
+    """A campaign."""
+    return _own(CAMPAIGN, id)
+
+
+def batch(id: str) -> Key:
+    """A batch."""
+    return _own(BATCH, id)
+
+
+def command(id: str) -> Key:
+    """A range command with its progress."""
+    return _own(COMMAND, id)
+
+
+def lot_counter(code_format: str) -> Key:
+    """The next free lot number of a code format."""
+    return _own(COUNTER, code_format)
+
+
+def lot(number: int) -> Key:
+    """A lot."""
+    return _own(LOT, f"{number:07d}")
+
+
+def voucher(position: int) -> Key:
+    """A touched voucher; on purpose not in its lot's partition."""
+    return _own(VOUCHER, f"{position:011d}")
+
+
+def guard(kind: str, subject: str, window: int) -> Key:
+    """The wrong codes of one subject in one window; the subject (an account, an address) only as a hash."""
+    return _own(GUARD, f"{kind}#{derived(subject)}#{window}")
+
+
+def in_list(entity: str, id: str, created_at: int) -> Key:
+    """Where an item stands in the list of its kind: oldest first within a shard (index `gsi1`)."""
+    return Key(list_shard(entity, sum(id.encode()) % LIST_SHARDS), f"{created_at:012d}#{id}")
+
+
+def list_shard(entity: str, shard: int) -> str:
+    """One shard of a list."""
+    return f"{entity.upper()}S#{shard}"
+
+
+def touched(position: int) -> Key:
+    """Where a touched voucher stands among those of its lot (index `gsi1`)."""
+    lot_number, index = divmod(position, 10_000)
+    return Key(touched_in(lot_number), f"{index:04d}")
+
+
+def touched_in(lot_number: int) -> str:
+    """The index partition of a lot's touched vouchers."""
+    return f"TOUCHED#{lot_number:07d}"

@@ -1,0 +1,239 @@
+"""The table: consistent reads, and writes that are conditional on the version that was read."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from pydantic import TypeAdapter
+
+from functions.domain.actor import By
+from functions.domain.errors import Refusal
+from functions.store.aws import client
+from functions.store.keys import Key
+
+READ_ROUNDS_MAX = 4
+"""Keys that DynamoDB leaves unprocessed are asked for again so many times; then the answer is 503."""
+CONFLICTS_MAX = 24
+"""A write that meets another one decides anew on what the other left, so many times; then the answer is 503."""
+BATCH_GET_MAX = 100
+TABLE_NAME = "TABLE_NAME"
+
+Item = dict[str, Any]
+Wire = Mapping[str, Any]
+
+
+class _Reader(TypeDeserializer):
+    """Numbers are integers and binaries are bytes here."""
+
+    def _deserialize_n(self, value: str) -> int:  # type: ignore[override]
+        return int(value)
+
+    def _deserialize_b(self, value: bytes) -> bytes:  # type: ignore[override]
+        return bytes(value)
+
+
+_write, _read = TypeSerializer().serialize, _Reader().deserialize
+
+
+T = TypeVar("T", bound=Any)
+
+
+@dataclass(frozen=True)
+class Entity(Generic[T]):
+    """A kind of item: its key, its place in the index if any, and the dataclass it is read into."""
+
+    name: str
+    type: type[T]
+    key: Callable[[T], Key]
+    index: Callable[[T], Key] | None = None
+    ttl_epoch_s: Callable[[T], int | None] = field(default=lambda _: None)
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self.type)
+
+    def load(self, item: Item) -> T:
+        """The dataclass of an item."""
+        return self._adapter.validate_python(item)
+
+    def item(self, thing: T, command: str, by: By) -> Item:
+        """The item of a dataclass at the version that it is written as."""
+        stored: Item = self._adapter.dump_python(thing, exclude_none=True, exclude_defaults=True)
+        stored |= {**self.key(thing)._asdict(), "entity": self.name, "version": thing.version}
+        stored["last"] = {"command": command, **by._asdict()}
+        if self.index is not None:
+            stored["gsi1pk"], stored["gsi1sk"] = self.index(thing)
+        if (ttl := self.ttl_epoch_s(thing)) is not None:
+            stored["ttl_epoch_s"] = ttl
+        return stored
+
+
+class Conflict(Exception):
+    """The item was not at the version that was read; `old` is what it is now."""
+
+    def __init__(self, old: Item | None) -> None:
+        super().__init__("version conflict")
+        self.old = old
+
+
+def table_name() -> str:
+    """The table of this deployment."""
+    return os.environ[TABLE_NAME]
+
+
+def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _write(value) for name, value in item.items()}
+
+
+def _plain(wire: Wire) -> Item:
+    return {name: _read(value) for name, value in wire.items()}
+
+
+def get(key: Key) -> Item | None:
+    """One item, consistently."""
+    reply = client("dynamodb").get_item(TableName=table_name(), Key=_wire(key._asdict()), ConsistentRead=True)
+    return _plain(reply["Item"]) if "Item" in reply else None
+
+
+def get_many(wanted: Iterable[Key]) -> dict[Key, Item]:
+    """Up to 100 items in one consistent read; an absent key is absent from the answer.
+
+    Raises Refusal `try_again` where DynamoDB leaves keys unprocessed: unknown is never taken as absent.
+    """
+    table = table_name()
+    left: list[Any] = [_wire(key._asdict()) for key in dict.fromkeys(wanted)]
+    if len(left) > BATCH_GET_MAX:
+        raise ValueError(f"{len(left)} keys in one read")
+    found: dict[Key, Item] = {}
+    for attempt in range(READ_ROUNDS_MAX):
+        reply = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": left, "ConsistentRead": True}})
+        for wire in reply["Responses"].get(table, []):
+            item = _plain(wire)
+            found[Key(item["pk"], item["sk"])] = item
+        left = list(reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", []))
+        if not left:
+            return found
+        time.sleep(random.uniform(0, 0.05 * 2**attempt))
+    raise Refusal("try_again", "Not everything could be read.", retry_after_s=1)
+
+
+def read(entity: Entity[T], key: Key) -> T | None:
+    """One thing, consistently."""
+    item = get(key)
+    return entity.load(item) if item is not None else None
+
+
+def put(item: Item, seen_version: int) -> None:
+    """Write an item if it still is at the version seen (0: if there is none). Raises Conflict."""
+    dynamodb = client("dynamodb")
+    try:
+        dynamodb.put_item(
+            TableName=table_name(),
+            Item=_wire(item),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **_unchanged(seen_version),
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException as refused:
+        old = refused.response.get("Item")
+        raise Conflict(_plain(old) if old else None) from None
+
+
+def _unchanged(seen_version: int) -> dict[str, Any]:
+    if seen_version == 0:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": "#version = :seen",
+        "ExpressionAttributeNames": {"#version": "version"},
+        "ExpressionAttributeValues": {":seen": {"N": str(seen_version)}},
+    }
+
+
+def change(entity: Entity[T], current: T | None, decide: Callable[[T | None], T | None], command: str, by: By) -> T:
+    """Decide on what was read and write the outcome; where another write came first, decide anew on what it left.
+
+    `decide` gives the new state, None to leave all as it is, or raises Refusal; it must recognise its own work, for
+    a reply may be lost after the write was done and the SDK then sends it again.
+
+    Returns what stands afterwards. Raises Refusal `try_again` after `CONFLICTS_MAX` conflicts.
+    """
+    for _ in range(CONFLICTS_MAX):
+        wanted = decide(current)
+        if wanted is None:
+            assert current is not None
+            return current
+        seen = current.version if current is not None else 0
+        wanted = replace(wanted, version=seen + 1)
+        try:
+            put(entity.item(wanted, command, by), seen)
+        except Conflict as conflict:
+            current = entity.load(conflict.old) if conflict.old is not None else None
+        else:
+            return wanted
+    raise Refusal("try_again", "Others are changing the same thing.", retry_after_s=1)
+
+
+def put_all(writes: list[tuple[Entity[Any], Any, int]], command: str, by: By) -> None:
+    """Write several things in one transaction, each conditional on its seen version.
+
+    Only for rules that truly span items. Raises Conflict(None) where any of them moved.
+    """
+    dynamodb = client("dynamodb")
+    table = table_name()
+    actions: list[Any] = [
+        {"Put": {"TableName": table, "Item": _wire(entity.item(thing, command, by)), **_unchanged(seen)}}
+        for entity, thing, seen in writes
+    ]
+    try:
+        dynamodb.transact_write_items(TransactItems=actions)
+    except dynamodb.exceptions.TransactionCanceledException:
+        raise Conflict(None) from None
+
+
+def query(partition: str, *, limit: int, after: str | None = None, newest_first: bool = False) -> list[Item]:
+    """Up to `limit` entries (keys and status) of one partition of the index, from `after` (excluded) on."""
+    values = {":pk": partition}
+    condition = "gsi1pk = :pk"
+    if after is not None:
+        values[":after"] = after
+        condition += f" AND gsi1sk {'<' if newest_first else '>'} :after"
+    entries: list[Item] = []
+    start: dict[str, Any] = {}
+    while len(entries) < limit:
+        reply = client("dynamodb").query(
+            TableName=table_name(),
+            IndexName="gsi1",
+            KeyConditionExpression=condition,
+            ExpressionAttributeValues=_wire(values),
+            ScanIndexForward=not newest_first,
+            Limit=limit - len(entries),
+            **start,
+        )
+        entries += (_plain(wire) for wire in reply["Items"])
+        if "LastEvaluatedKey" not in reply:
+            break
+        start = {"ExclusiveStartKey": reply["LastEvaluatedKey"]}
+    return entries
+
+
+def add_below(key: Key, limit: int, ttl_epoch_s: int) -> bool:
+    """Count one more on a transient counter unless it stands at `limit`; says whether it was counted."""
+    dynamodb = client("dynamodb")
+    try:
+        dynamodb.update_item(
+            TableName=table_name(),
+            Key=_wire(key._asdict()),
+            UpdateExpression="ADD #count :one SET ttl_epoch_s = :ttl",
+            ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
+            ExpressionAttributeNames={"#count": "count"},
+            ExpressionAttributeValues=_wire({":one": 1, ":ttl": ttl_epoch_s, ":limit": limit}),
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
