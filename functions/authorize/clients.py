@@ -1,0 +1,85 @@
+"""API clients: created, rotated and revoked by who holds AWS credentials; used by the token route.
+
+A secret is shown once, when it is made. Two may be valid at a time, so that a client can change over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from functions.domain.actor import ROLES, SECRETS_PER_CLIENT_MAX, By, Client, Secret, hashed
+from functions.domain.errors import Refusal
+from functions.store import keys, table
+from functions.store.entities import CLIENT
+
+__all__ = ["ROLES", "by_engineer", "create", "every", "find", "revoke", "rotate"]
+
+LISTED_MAX = 1_000
+_SHARD_PAGE = LISTED_MAX // keys.LIST_SHARDS
+
+
+def by_engineer(name: str) -> By:
+    """Who acts at a command line; `name` is the AWS identity."""
+    return By(client=name, role="engineer", tenant="operator", address="command-line", request=secrets.token_hex(8))
+
+
+def create(
+    name: str, role: str, now: int, tenant: str | None = None, *, trusted: bool = False, by: By | None = None
+) -> tuple[Client, str]:
+    """A new client and its secret. Staff of the operator share its tenant; others get one of their own by default."""
+    client_id, secret = f"{role}-{secrets.token_hex(8)}", _new_secret()
+    own = client_id if role in ("partner", "merchant", "customer") else "operator"
+    client = Client(client_id, name, role, tenant or own, (Secret(hashed(secret), None),), now, trusted)
+    return table.change(CLIENT, None, lambda _: client, "create_client", by or by_engineer("setup")), secret
+
+
+def rotate(client_id: str, now: int, old_valid_for_s: int, by: By) -> tuple[Client, str]:
+    """One more secret; those before it are accepted for `old_valid_for_s` more seconds."""
+    secret = _new_secret()
+
+    def rotated(client: Client | None) -> Client:
+        client = _existing(client, client_id)
+        until = now + old_valid_for_s
+        ending = [Secret(s.sha256, min(until, s.expires_at or until)) for s in client.secrets]
+        live = [s for s in ending if s.expires_at is not None and s.expires_at > now]
+        kept = live[-(SECRETS_PER_CLIENT_MAX - 1) :]
+        return replace(client, secrets=(*kept, Secret(hashed(secret), None)))
+
+    return table.change(CLIENT, find(client_id), rotated, "rotate_client", by), secret
+
+
+def revoke(client_id: str, now: int, by: By) -> Client:
+    """No more tokens for this client; those it has die within their 15 minutes."""
+
+    def revoked(client: Client | None) -> Client | None:
+        client = _existing(client, client_id)
+        return None if client.revoked_at is not None else replace(client, revoked_at=now)
+
+    return table.change(CLIENT, find(client_id), revoked, "revoke_client", by)
+
+
+def find(client_id: str) -> Client | None:
+    """A client by id."""
+    return table.read(CLIENT, keys.client(client_id))
+
+
+def every() -> list[Client]:
+    """All clients, newest first (at most `LISTED_MAX`)."""
+    entries = [
+        entry
+        for shard in range(keys.LIST_SHARDS)
+        for entry in table.query(keys.list_shard("client", shard), limit=_SHARD_PAGE, newest_first=True)
+    ]
+    found = (table.read(CLIENT, keys.Key(entry["pk"], entry["sk"])) for entry in entries)
+    return sorted((c for c in found if c is not None), key=lambda c: c.created_at, reverse=True)
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _existing(client: Client | None, client_id: str) -> Client:
+    if client is None:
+        raise Refusal("not_found", f"There is no client {client_id}.")
+    return client

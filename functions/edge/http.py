@@ -1,0 +1,266 @@
+"""HTTP at the edge: an `App` takes an event of API Gateway (HTTP API, payload 2.0) to a function and its reply back.
+
+The gateway has done the routing: `routeKey` is looked up in a dict. In this order: token and scope, Idempotency-Key,
+content type and body, the function; what is refused on the way is answered as a problem document (RFC 9457).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
+from urllib.parse import parse_qs
+
+from botocore.exceptions import ClientError, HTTPClientError
+from pydantic import BaseModel, ValidationError
+
+from functions.domain.actor import By
+from functions.domain.errors import PROBLEMS, Refusal
+from functions.edge import clock, routes, tokens
+from functions.edge.log import failed, logger
+from functions.edge.routes import Key, Route
+from functions.store.aws import WriteWindowOver
+
+Event = dict[str, Any]
+Response = dict[str, Any]
+B = TypeVar("B")
+
+BODY_BYTES_MAX = 65_536
+IDEMPOTENCY_KEY_LENGTH_MAX = 255
+ERRORS_SHOWN_MAX = 20
+PROBLEM = "application/problem+json"
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+BUSY = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "ThrottledException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "KMSInternalException",
+        "DependencyTimeoutException",
+    }
+)
+"""What AWS says when the same call may succeed a moment later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as a function sees it, beside its body."""
+
+    by: By
+    scopes: frozenset[str]
+    trusted: bool
+    idempotency_key: str | None
+    path: dict[str, str]
+    query: dict[str, str]
+    headers: dict[str, str]
+    now: int
+    remaining_s: float
+
+    def refuse_unknown_query(self, *known: str) -> None:
+        """Raise Refusal `invalid_request` for a query parameter that the route does not have."""
+        unknown = [name for name in self.query if name not in known]
+        if unknown:
+            refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[B]):
+    """What a function answers."""
+
+    body: B
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def ok(body: B, **headers: str) -> Reply[B]:
+    """200."""
+    return Reply(body, 200, headers)
+
+
+def created(body: B, *, replayed: bool, location: str | None = None) -> Reply[B]:
+    """201, the same for a repeat but marked as such."""
+    headers = {"Idempotency-Replayed": "true"} if replayed else {}
+    return Reply(body, 201, headers | ({"Location": location} if location else {}))
+
+
+def accepted(body: B, *, replayed: bool, location: str) -> Reply[B]:
+    """202: the work goes on; `location` tells its progress."""
+    return Reply(body, 202, created(body, replayed=replayed, location=location).headers)
+
+
+def refuse_fields(errors: Any) -> NoReturn:
+    """Raise Refusal `invalid_request` for (field, detail) pairs."""
+    listed = [{"field": name, "detail": detail} for name, detail in errors]
+    raise Refusal("invalid_request", errors=listed[:ERRORS_SHOWN_MAX])
+
+
+Operation = Callable[..., Reply[Any]]
+
+
+class App:
+    """The routes of one function."""
+
+    def __init__(self, function: str) -> None:
+        self.routes = routes.of(function)
+        self.operations: dict[str, tuple[Operation, type[BaseModel] | None]] = {}
+
+    def route(self, key: str) -> Callable[[Operation], Operation]:
+        """Bind a function to a route of the table; with a parameter `request` it takes a body of that model."""
+        if key not in self.routes:
+            raise KeyError(key)
+
+        def bind(operation: Operation) -> Operation:
+            self.operations[key] = operation, get_type_hints(operation).get("request")
+            return operation
+
+        return bind
+
+    def __call__(self, event: Event, context: Any) -> Response:
+        """Answer one request; only what is a bug is logged as an error, and answered 500 without a word of it."""
+        request_id = event["requestContext"]["requestId"]
+        language = _headers(event).get("accept-language", "")
+        route = self.routes.get(event["routeKey"])
+        key = None
+        caller: tokens.Caller | None = None
+        try:
+            if route is None:
+                raise Refusal("not_found", "See /docs for the routes.")
+            caller = _authorized(route, event)
+            response = _response(self._perform(route, caller, event, context))
+        except Refusal as refusal:
+            key, response = refusal.key, problem(refusal, language)
+        except (WriteWindowOver, HTTPClientError):
+            key, response = "try_again", problem(_busy(), language)
+        except ClientError as error:
+            busy = error.response["Error"]["Code"] in BUSY
+            if not busy:
+                failed("aws refused", error)
+            refusal = _busy() if busy else Refusal("internal_error")
+            key, response = refusal.key, problem(refusal, language)
+        except Exception as error:  # the one place where a bug becomes an answer
+            failed("bug", error)
+            key, response = "internal_error", problem(Refusal("internal_error"), language)
+        response["headers"]["X-Request-Id"] = request_id
+        logger.info(
+            event["routeKey"],
+            status=response["statusCode"],
+            key=key,
+            client=caller.client if caller else None,
+            request_id=request_id,
+        )
+        return response
+
+    def _perform(self, route: Route, caller: tokens.Caller, event: Event, context: Any) -> Reply[Any]:
+        operation, model = self.operations[route.key]
+        http = event["requestContext"]["http"]
+        call = Call(
+            by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
+            scopes=caller.scopes,
+            trusted=caller.trusted,
+            idempotency_key=_idempotency_key(route, event),
+            path=event.get("pathParameters") or {},
+            query=event.get("queryStringParameters") or {},
+            headers=_headers(event),
+            now=clock.now(),
+            remaining_s=context.get_remaining_time_in_millis() / 1000,
+        )
+        if model is None:
+            return operation(call)
+        return operation(parse(model, event), call)
+
+
+def _authorized(route: Route, event: Event) -> tokens.Caller:
+    if route.scope is None:
+        return tokens.Caller("", "", "", frozenset(), trusted=False)
+    caller = tokens.verify(_headers(event).get("authorization"), clock.now())
+    if route.scope not in caller.scopes:
+        raise Refusal("insufficient_scope", f"This takes the scope {route.scope}.")
+    return caller
+
+
+def _headers(event: Event) -> dict[str, str]:
+    return event.get("headers") or {}
+
+
+def _idempotency_key(route: Route, event: Event) -> str | None:
+    key = _headers(event).get("idempotency-key")
+    if key is None or route.idempotency_key is Key.NONE:
+        if route.idempotency_key is Key.REQUIRED:
+            raise Refusal("idempotency_key_required", "Send a fresh key with each new order, and the same on a retry.")
+        return None
+    if not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise Refusal("idempotency_key_invalid", f"1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters.")
+    return key
+
+
+def parse(model: type[BaseModel], event: Event) -> BaseModel:
+    """The body as the model. Raises Refusal that names every field that is wrong, never its value."""
+    expected = FORM if getattr(model, "is_form", False) else JSON
+    content_type = _headers(event).get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != expected:
+        raise Refusal("unsupported_media_type", f"Send {expected}.")
+    raw = event.get("body") or ""
+    body = b64decode(raw) if event.get("isBase64Encoded") else raw.encode(errors="surrogatepass")
+    if len(body) > BODY_BYTES_MAX:
+        raise Refusal("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+    try:
+        if expected == FORM:
+            return model.model_validate(_form(body))
+        return model.model_validate_json(body)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        raise Refusal("malformed_json", errors[0]["msg"])
+    refuse_fields((".".join(str(part)[:40] for part in e["loc"]), e["msg"]) for e in errors)
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
+    except ValueError:
+        raise Refusal("invalid_request", f"The body is not {FORM}.") from None
+    repeated = [name for name, values in fields.items() if len(values) > 1]
+    if repeated:
+        refuse_fields((name[:40], "given more than once") for name in repeated)
+    return {name: values[0] for name, values in fields.items()}
+
+
+def problem(refusal: Refusal, language: str = "") -> Response:
+    """The problem document of a refusal, in Chinese where the caller prefers it."""
+    row = PROBLEMS[refusal.key]
+    chinese = language.strip().lower().startswith("zh")
+    document: dict[str, Any] = {
+        "type": f"/docs#{refusal.key}",
+        "title": row.zh if chinese else row.en,
+        "status": row.status,
+        "detail": refusal.detail,
+        "key": refusal.key,
+        **refusal.extra,
+    }
+    if refusal.errors is not None:
+        document["errors"] = refusal.errors
+    headers = {"Content-Type": PROBLEM, "Cache-Control": "no-store", "Content-Language": "zh" if chinese else "en"}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    if row.status == 401:
+        headers["WWW-Authenticate"] = "Basic" if refusal.key == "invalid_client" else "Bearer"
+    return {"statusCode": row.status, "headers": headers, "body": json.dumps(document, ensure_ascii=False)}
+
+
+def _busy() -> Refusal:
+    return Refusal("try_again", "Send the same request with the same Idempotency-Key again.", retry_after_s=1)
+
+
+def _response(reply: Reply[Any]) -> Response:
+    body = reply.body
+    text = body.model_dump_json(exclude_none=True) if isinstance(body, BaseModel) else body
+    headers = {"Content-Type": JSON, "Cache-Control": "no-store"} | reply.headers
+    return {"statusCode": reply.status, "headers": headers, "body": text}
