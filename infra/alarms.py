@@ -1,0 +1,150 @@
+"""What wakes people, and the page they then look at. infra/README.md says what each alarm means and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from infra.api import Api
+from infra.data import Data
+from infra.functions import Function
+from infra.settings import Settings
+from infra.workers import Jobs
+
+PERIOD: Final = Duration.minutes(5)
+NAMESPACE: Final = "Kami"
+GUESSED_AT: Final = ("verify", "redeem")
+
+
+class Alarms(Construct):
+    """Alarms that report to one topic, and a dashboard. Subscribe people to the topic after the first deployment."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        functions: Mapping[str, Function],
+        jobs: Mapping[str, Jobs],
+        api: Api,
+        data: Data,
+        settings: Settings,
+    ) -> None:
+        super().__init__(scope, "Alarms")
+        self.topic = sns.Topic(self, "Topic", display_name=f"Kami {settings.name}", enforce_ssl=True)
+        self.topic.add_to_resource_policy(_from_alarms(self.topic))
+        limits = settings.alarms
+        for name, function in functions.items():
+            self._of_function(name, function, settings)
+        for name, queues in jobs.items():
+            self._of_queues(name, queues, settings)
+        self._alarm("ApiServerFaults", api.http.metric_server_error(period=PERIOD), limits.server_faults)
+        for name in GUESSED_AT:
+            self._alarm(f"{name.capitalize()}WrongCodes", _guessing("WrongCodes", name), limits.wrong_codes)
+            self._alarm(f"{name.capitalize()}LotBreakerOpen", _guessing("LotBreakerOpen", name), 1)
+        self._dashboard(functions, jobs, api, data, settings)
+
+    def _of_function(self, name: str, function: Function, settings: Settings) -> None:
+        subject, of = name.capitalize(), function.function
+        self._alarm(f"{subject}Errors", of.metric_errors(period=PERIOD), settings.alarms.errors)
+        self._alarm(f"{subject}Throttles", of.metric_throttles(period=PERIOD), settings.alarms.throttles)
+        self._alarm(
+            f"{subject}Slow", of.metric_duration(period=PERIOD, statistic="p99"), function.spec.slow_ms, periods=3
+        )
+
+    def _of_queues(self, name: str, queues: Jobs, settings: Settings) -> None:
+        subject, limits = name.capitalize(), settings.alarms
+        depth = queues.queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
+        age = queues.queue.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum")
+        dead = queues.dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
+        self._alarm(f"{subject}JobsDepth", depth, limits.queue_depth)
+        self._alarm(f"{subject}JobsAge", age, limits.queue_age_s)
+        self._alarm(f"{subject}JobsDead", dead, 1)
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: int, *, periods: int = 1) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=threshold,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            evaluation_periods=periods,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=f"{name}: see infra/README.md",
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def _dashboard(
+        self,
+        functions: Mapping[str, Function],
+        jobs: Mapping[str, Jobs],
+        api: Api,
+        data: Data,
+        settings: Settings,
+    ) -> None:
+        every = [function.function for function in functions.values()]
+        cloudwatch.Dashboard(
+            self,
+            "Dashboard",
+            dashboard_name=f"kami-{settings.name}",
+            widgets=[
+                [
+                    _graph("Requests", api.http.metric_count(), api.http.metric_client_error()),
+                    _graph("Latency, ms", *(api.http.metric_latency(statistic=s) for s in ("p50", "p99"))),
+                    _graph("Server faults", api.http.metric_server_error()),
+                ],
+                [
+                    _graph("Errors", *(of.metric_errors() for of in every)),
+                    _graph("Duration p99, ms", *(of.metric_duration(statistic="p99") for of in every)),
+                    _graph("Throttles", *(of.metric_throttles() for of in every)),
+                ],
+                [
+                    _graph(
+                        "Capacity consumed",
+                        data.table.metric_consumed_read_capacity_units(),
+                        data.table.metric_consumed_write_capacity_units(),
+                    ),
+                    _graph(
+                        "Jobs waiting, and dead",
+                        *(
+                            queue.metric_approximate_number_of_messages_visible()
+                            for queues in jobs.values()
+                            for queue in (queues.queue, queues.dead_letters)
+                        ),
+                    ),
+                    _graph("Wrong codes", *(_guessing("WrongCodes", name) for name in GUESSED_AT)),
+                ],
+            ],
+        )
+
+
+def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=list(metrics), width=8)
+
+
+def _guessing(metric: str, function: str) -> cloudwatch.Metric:
+    """What `functions/store/guards.py` counts; Powertools adds the dimension."""
+    return cloudwatch.Metric(
+        namespace=NAMESPACE,
+        metric_name=metric,
+        dimensions_map={"service": function},
+        statistic="Sum",
+        period=PERIOD,
+    )
+
+
+def _from_alarms(topic: sns.Topic) -> iam.PolicyStatement:
+    """A topic with a policy of its own loses the default one, which let the account's alarms in."""
+    return iam.PolicyStatement(
+        sid="FromAlarms",
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        actions=["sns:Publish"],
+        resources=[topic.topic_arn],
+        conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+    )

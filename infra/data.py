@@ -1,0 +1,115 @@
+"""What is kept: the table, the keys, the secret."""
+
+from __future__ import annotations
+
+from aws_cdk import Acknowledgment, Aws, Duration, RemovalPolicy, Validations
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.settings import Settings
+
+
+class Data(Construct):
+    """One table, encrypted under a key that only DynamoDB may use for this account; the keys of codes and tokens."""
+
+    def __init__(self, scope: Construct, settings: Settings) -> None:
+        super().__init__(scope, "Data")
+        self.removal_policy = RemovalPolicy.RETAIN if settings.keep else RemovalPolicy.DESTROY
+        self.table_key = self._symmetric_key("TableKey", "Encrypts Kami's table")
+        self.table_key.add_to_resource_policy(_through_dynamodb())
+        self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
+        self.signing_keys = [self._signing_key(name) for name in settings.signing_keys]
+        self.table = self._table(settings)
+        self.index = "gsi1"
+        self.cursor_secret = self._cursor_secret()
+
+    def _table(self, settings: Settings) -> dynamodb.Table:
+        table = dynamodb.Table(
+            self,
+            "Table",
+            partition_key=_string("pk"),
+            sort_key=_string("sk"),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
+            encryption_key=self.table_key,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute="ttl_epoch_s",
+            deletion_protection=settings.keep,
+            removal_policy=self.removal_policy,
+        )
+        table.add_global_secondary_index(
+            index_name="gsi1",
+            partition_key=_string("gsi1pk"),
+            sort_key=_string("gsi1sk"),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=["status"],
+        )
+        return table
+
+    def _symmetric_key(self, name: str, description: str) -> kms.Key:
+        return kms.Key(
+            self, name, description=description, enable_key_rotation=True, removal_policy=self.removal_policy
+        )
+
+    def _signing_key(self, name: str) -> kms.Key:
+        return kms.Key(
+            self,
+            f"SigningKey{name}",
+            description="Signs Kami's access tokens (ES256)",
+            key_spec=kms.KeySpec.ECC_NIST_P256,
+            key_usage=kms.KeyUsage.SIGN_VERIFY,
+            pending_window=Duration.days(30),
+            removal_policy=self.removal_policy,
+        )
+
+    def _cursor_secret(self) -> secretsmanager.Secret:
+        secret = secretsmanager.Secret(
+            self,
+            "CursorSecret",
+            description="Authenticates the cursors of Kami's lists",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=self.removal_policy,
+        )
+        Validations.of(secret).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-SMG4",
+                reason="It opens nothing: it keeps callers from making up cursors. A rotation would break the lists being "
+                "paged at that moment, so an operator does it when there is cause.",
+            )
+        )
+        return secret
+
+
+def _string(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
+
+
+def _through_dynamodb() -> iam.PolicyStatement:
+    """Whoever may use the table in this account may have DynamoDB use its key: no role needs a grant of its own.
+
+    The same statement as in the key that AWS manages for DynamoDB.
+    """
+    return iam.PolicyStatement(
+        sid="ThroughDynamoDB",
+        principals=[iam.AnyPrincipal()],
+        actions=[
+            "kms:CreateGrant",
+            "kms:Decrypt",
+            "kms:DescribeKey",
+            "kms:Encrypt",
+            "kms:GenerateDataKey*",
+            "kms:ReEncrypt*",
+        ],
+        resources=["*"],
+        conditions={
+            "StringEquals": {
+                "kms:CallerAccount": Aws.ACCOUNT_ID,
+                "kms:ViaService": f"dynamodb.{Aws.REGION}.amazonaws.com",
+            }
+        },
+    )
