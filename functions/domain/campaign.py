@@ -39,6 +39,7 @@ class Campaign:
     locale: str
     created_at: int
     fingerprint: str
+    request: str
     open_lot: OpenLot | None = None
     version: int = 0
 
@@ -56,6 +57,7 @@ class Batch:
     lots_done: int
     created_at: int
     fingerprint: str
+    request: str
     version: int = 0
 
     @property

@@ -60,7 +60,7 @@ class Refusal(Exception):
 
     `detail` is for people and must never hold a code, key, secret, token or whole phone number;
     `errors` lists what is wrong field by field; `extra` are further members of the problem document;
-    `retry_after_s` becomes the header `Retry-After`.
+    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Refusal(Exception):
         errors: list[dict[str, Any]] | None = None,
         extra: dict[str, Any] | None = None,
         retry_after_s: int | None = None,
+        alarm: str | None = None,
     ) -> None:
         super().__init__(key, detail)
         self.key = key
@@ -78,6 +79,7 @@ class Refusal(Exception):
         self.errors = errors
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
+        self.alarm = alarm
 
     @property
     def problem(self) -> Problem:

@@ -60,14 +60,15 @@ VETO_STATUS: dict[str, str] = {"reclaim": "reclaimed", "void": "void", "suspend"
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """The taking back of one redemption; there is at most one."""
+    """The taking back of one redemption; there is at most one. `balance_minor` is the voucher's just after it."""
 
     id: str
     at: int
     client: str
     reason: str
     fingerprint: str
-    voucher_status: str
+    request: str
+    balance_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +216,12 @@ def with_redemption(voucher: Voucher, redemption: Redemption) -> Voucher:
 
 def with_reversal(voucher: Voucher, redemption: Redemption, reversal: Reversal) -> Voucher:
     """The voucher with the value of one redemption back, whatever vetoes stand or time has passed."""
-    redemptions = {**voucher.redemptions, redemption.id: replace(redemption, reversal=reversal)}
+    balance = voucher.balance_minor + redemption.amount_minor
+    reversed_ = replace(redemption, reversal=replace(reversal, balance_minor=balance))
+    redemptions = {**voucher.redemptions, redemption.id: reversed_}
     unused = all(r.reversal is not None for r in redemptions.values() if r.generation == voucher.generation)
     status = voucher.status
     if not STATUSES[status].vetoes:
         unspent = Status.CLAIMED if voucher.holder else Status.ACTIVE
         status = unspent if unused else Status.PARTLY_REDEEMED
-    return replace(
-        voucher, status=status, balance_minor=voucher.balance_minor + redemption.amount_minor, redemptions=redemptions
-    )
+    return replace(voucher, status=status, balance_minor=balance, redemptions=redemptions)

@@ -17,9 +17,10 @@ from botocore.exceptions import ClientError, HTTPClientError
 from pydantic import BaseModel, ValidationError
 
 from functions.domain.actor import By
-from functions.domain.errors import PROBLEMS, Refusal
+from functions.domain.errors import Refusal
 from functions.edge import clock, routes, tokens
 from functions.edge.log import failed, logger
+from functions.edge.problems import problem
 from functions.edge.routes import Key, Route
 from functions.store.aws import WriteWindowOver
 
@@ -30,7 +31,6 @@ B = TypeVar("B")
 BODY_BYTES_MAX = 65_536
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 ERRORS_SHOWN_MAX = 20
-PROBLEM = "application/problem+json"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 BUSY = frozenset(
@@ -63,6 +63,21 @@ class Call:
     headers: dict[str, str]
     now: int
     remaining_s: float
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of a route that requires one."""
+        assert self.idempotency_key is not None
+        return self.idempotency_key
+
+    def customer_address(self, stated: str | None) -> str | None:
+        """The customer's address for the guards: as a trusted client states it, or a customer's own.
+
+        Raises Refusal `invalid_request` where another client states one.
+        """
+        if stated is not None and not self.trusted:
+            refuse_fields([("customer_address", "only trusted clients may state it")])
+        return self.by.address if self.by.role == "customer" else stated
 
     def refuse_unknown_query(self, *known: str) -> None:
         """Raise Refusal `invalid_request` for a query parameter that the route does not have."""
@@ -128,7 +143,7 @@ class App:
         request_id = event["requestContext"]["requestId"]
         language = _headers(event).get("accept-language", "")
         route = self.routes.get(event["routeKey"])
-        key = None
+        key, alarm = None, None
         caller: tokens.Caller | None = None
         try:
             if route is None:
@@ -136,7 +151,7 @@ class App:
             caller = _authorized(route, event)
             response = _response(self._perform(route, caller, event, context))
         except Refusal as refusal:
-            key, response = refusal.key, problem(refusal, language)
+            key, alarm, response = refusal.key, refusal.alarm, problem(refusal, language)
         except (WriteWindowOver, HTTPClientError):
             key, response = "try_again", problem(_busy(), language)
         except ClientError as error:
@@ -153,6 +168,7 @@ class App:
             event["routeKey"],
             status=response["statusCode"],
             key=key,
+            alarm=alarm,
             client=caller.client if caller else None,
             request_id=request_id,
         )
@@ -231,28 +247,6 @@ def _form(body: bytes) -> dict[str, str]:
     if repeated:
         refuse_fields((name[:40], "given more than once") for name in repeated)
     return {name: values[0] for name, values in fields.items()}
-
-
-def problem(refusal: Refusal, language: str = "") -> Response:
-    """The problem document of a refusal, in Chinese where the caller prefers it."""
-    row = PROBLEMS[refusal.key]
-    chinese = language.strip().lower().startswith("zh")
-    document: dict[str, Any] = {
-        "type": f"/docs#{refusal.key}",
-        "title": row.zh if chinese else row.en,
-        "status": row.status,
-        "detail": refusal.detail,
-        "key": refusal.key,
-        **refusal.extra,
-    }
-    if refusal.errors is not None:
-        document["errors"] = refusal.errors
-    headers = {"Content-Type": PROBLEM, "Cache-Control": "no-store", "Content-Language": "zh" if chinese else "en"}
-    if refusal.retry_after_s is not None:
-        headers["Retry-After"] = str(refusal.retry_after_s)
-    if row.status == 401:
-        headers["WWW-Authenticate"] = "Basic" if refusal.key == "invalid_client" else "Bearer"
-    return {"statusCode": row.status, "headers": headers, "body": json.dumps(document, ensure_ascii=False)}
 
 
 def _busy() -> Refusal:

@@ -1,0 +1,80 @@
+"""redeem: use a code for an account; take a redemption back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.domain.voucher import Redemption, Voucher
+from functions.edge.clock import rfc3339
+from functions.edge.http import App, Call, Event, Reply, Response, created, ok
+from functions.redeem import service
+from functions.redeem.models import (
+    MaskedAccount,
+    RedemptionAnswer,
+    RedemptionRequest,
+    ReversalAnswer,
+    ReversalRequest,
+    masked,
+)
+
+app = App("redeem")
+
+
+@app.route("POST /v1/redemptions")
+def create_redemption(request: RedemptionRequest, call: Call) -> Reply[RedemptionAnswer]:
+    order = service.Order(
+        code=request.code,
+        account_type=request.account.type,
+        account_number=request.account.number,
+        amount_minor=request.amount_minor,
+        store=request.store,
+        terminal=request.terminal,
+        device=request.device,
+        customer_address=call.customer_address(request.customer_address),
+    )
+    done = service.create(order, call.key, call.by, call.now)
+    answer = _answer(done.redemption, done.voucher)
+    return created(answer, replayed=done.replayed, location=f"/v1/redemptions/{answer.id}")
+
+
+@app.route("GET /v1/redemptions/{id}")
+def get_redemption(call: Call) -> Reply[RedemptionAnswer]:
+    found = service.find(call.path["id"], call.by)
+    return ok(_answer(found.redemption, found.voucher, reversed_=found.redemption.reversal is not None))
+
+
+@app.route("POST /v1/redemptions/{id}/reversals")
+def create_reversal(request: ReversalRequest, call: Call) -> Reply[ReversalAnswer]:
+    done = service.reverse(call.path["id"], request.reason, call.key, call.by, call.now)
+    answer = ReversalAnswer(
+        id=done.reversal.id,
+        redemption=done.redemption.id,
+        amount_minor=done.redemption.amount_minor,
+        currency=done.standing.voucher.currency,
+        balance_minor=done.reversal.balance_minor,
+        voucher_status=done.standing.status,
+        created_at=rfc3339(done.reversal.at),
+    )
+    return created(answer, replayed=done.replayed)
+
+
+def _answer(redemption: Redemption, voucher: Voucher, *, reversed_: bool = False) -> RedemptionAnswer:
+    return RedemptionAnswer(
+        id=redemption.id,
+        serial=voucher.serial,
+        account=MaskedAccount.model_validate(
+            {"type": redemption.account_type, "number": masked(redemption.account_number)}
+        ),
+        amount_minor=redemption.amount_minor,
+        currency=voucher.currency,
+        balance_minor=redemption.balance_minor,
+        status="reversed" if reversed_ else "completed",
+        voucher_status=redemption.status.value,
+        created_at=rfc3339(redemption.at),
+        store=redemption.store,
+        terminal=redemption.terminal,
+    )
+
+
+def handle(event: Event, context: Any) -> Response:
+    return app(event, context)

@@ -1,0 +1,96 @@
+"""Bodies of redemptions and reversals."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+from typing_extensions import Self
+
+from functions.domain.codes import CODE_LENGTH_MAX
+from functions.domain.money import AMOUNT_MINOR_MAX
+from functions.edge.models import Address, Answer, Reference, Request, Text
+
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")}
+"""Country code → its mobile numbers, where they are told apart from others by their first digits."""
+BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
+
+
+class Account(Request):
+    """Whom value goes to. A mobile number is E.164; a broadband account is 4 to 64 letters, digits or `@._-`."""
+
+    type: Literal["mobile", "broadband"]
+    number: Annotated[str, StringConstraints(min_length=4, max_length=64)]
+
+    @model_validator(mode="after")
+    def _plausible(self) -> Self:
+        if self.type == "broadband":
+            good = BROADBAND.fullmatch(self.number)
+        else:
+            national = next((p for code, p in NATIONAL.items() if self.number.startswith(code)), E164)
+            good = national.fullmatch(self.number)
+        if not good:
+            raise ValueError(f"no {self.type} number; a mobile number is written like +8613812345678")
+        return self
+
+
+class RedemptionRequest(Request):
+    """A code to be used for an account; without `amount_minor`, all that is left of it."""
+
+    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07EG-22BY-TX8B-7S7R"])
+    account: Account
+    amount_minor: int | None = Field(default=None, ge=1, le=AMOUNT_MINOR_MAX)
+    store: Reference | None = None
+    terminal: Reference | None = None
+    device: Reference | None = None
+    customer_address: Address | None = None
+
+
+class ReversalRequest(Request):
+    """Why a redemption is taken back."""
+
+    reason: Text
+
+
+class MaskedAccount(Answer):
+    """The account, its number only in part."""
+
+    type: Literal["mobile", "broadband"]
+    number: str
+
+
+class RedemptionAnswer(Answer):
+    """A redemption. `balance_minor` and `voucher_status` are as they were just after it."""
+
+    id: str
+    serial: str
+    account: MaskedAccount
+    amount_minor: int
+    currency: str
+    balance_minor: int
+    status: Literal["completed", "reversed"]
+    voucher_status: str
+    created_at: str
+    store: str | None = None
+    terminal: str | None = None
+
+
+class ReversalAnswer(Answer):
+    """A reversal; `voucher_status` says whether the voucher can be used again."""
+
+    id: str
+    redemption: str
+    amount_minor: int
+    currency: str
+    balance_minor: int
+    voucher_status: str
+    created_at: str
+
+
+def masked(number: str) -> str:
+    """An account number with its middle hidden: `+8613812345678` → `+86138****5678`."""
+    shown = 4 if len(number) >= 10 else 1
+    head = len(number) - 8 if len(number) >= 10 else 1
+    return f"{number[:head]}****{number[-shown:]}"

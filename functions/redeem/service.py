@@ -1,0 +1,188 @@
+"""Redeem a code for an account, and take a redemption back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from functions.domain.actor import By
+from functions.domain.errors import Refusal
+from functions.domain.ids import derived, fingerprint
+from functions.domain.serials import LOT_SIZE, SERIAL_DIGITS, position_of, serial_of
+from functions.domain.voucher import (
+    DAY_S,
+    REDEMPTIONS_PER_VOUCHER_MAX,
+    Redemption,
+    Reversal,
+    Standing,
+    Voucher,
+    redeem,
+    standing,
+    with_redemption,
+    with_reversal,
+)
+from functions.store import guards, keys, table
+from functions.store.aws import write_window
+from functions.store.entities import LOT, VOUCHER
+from functions.store.lookup import Sight, look
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client asks for; `customer_address` is set by trusted clients only."""
+
+    code: str
+    account_type: str
+    account_number: str
+    amount_minor: int | None
+    store: str | None
+    terminal: str | None
+    device: str | None
+    customer_address: str | None
+
+    def fingerprint(self) -> str:
+        """What tells two orders under one idempotency key apart: all but the code."""
+        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A redemption, the voucher it is of, and whether it had been made before this request."""
+
+    redemption: Redemption
+    voucher: Voucher
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """A reversal, the redemption it takes back, where the voucher stands now, and whether it had been made before this request."""
+
+    reversal: Reversal
+    redemption: Redemption
+    standing: Standing
+    replayed: bool
+
+
+def create(order: Order, key: str, by: By, now: int) -> Redeemed:
+    """Redeem: one read, one conditional write.
+
+    A repeat is recognised in the voucher's own item before anything else is looked at. Raises Refusal as the
+    tables in `domain.voucher` say; wrong codes are counted.
+    """
+    guarded = guards.subjects(by.client, order.account_number, order.device, order.customer_address, by.address)
+    with write_window():
+        sight = look(order.code, guarded, now)
+        if sight.candidate is None:
+            sight.refuse_over_limit()
+            raise sight.wrong()
+        id = _redemption_id(by, key, sight.candidate.position)
+        try:
+            voucher = table.change(
+                VOUCHER, sight.item, lambda item: _redeemed(sight, item, id, order, by), "redeem", by
+            )
+        except Refusal as refusal:
+            raise sight.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
+    redemption = voucher.redemptions[id]
+    return Redeemed(redemption, voucher, replayed=redemption.request != by.request)
+
+
+def _redemption_id(by: By, key: str, position: int) -> str:
+    serial = serial_of(position)
+    return f"{serial}-{derived(by.client, 'POST /v1/redemptions', key, serial)}"
+
+
+def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
+    known = item.redemptions.get(id) if item is not None else None
+    if known is not None and sight.is_right(known.generation):
+        _refuse_reuse(known.fingerprint, order.fingerprint())
+        return None
+    sight.refuse_over_limit()
+    at, lot = sight.standing(item), sight.lot
+    if at is None or lot is None:
+        raise Refusal("voucher_not_redeemable")
+    single = lot.rules.redemption == "single"
+    amount, balance, status = redeem(at, REDEMPTIONS_PER_VOUCHER_MAX, order.amount_minor, single)
+    redemption = Redemption(
+        id=id,
+        at=sight.now,
+        client=by.client,
+        account_type=order.account_type,
+        account_number=order.account_number,
+        amount_minor=amount,
+        balance_minor=balance,
+        status=status,
+        fingerprint=order.fingerprint(),
+        generation=at.voucher.generation,
+        lot_version=lot.version,
+        request=by.request,
+        store=order.store,
+        terminal=order.terminal,
+    )
+    return with_redemption(at.voucher, redemption)
+
+
+def _refuse_reuse(before: str, now: str) -> None:
+    if before != now:
+        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+
+
+def find(id: str, by: By) -> Redeemed:
+    """A redemption of the caller's own, or any for the operator. Raises Refusal `not_found`."""
+    voucher = table.read(VOUCHER, keys.voucher(_position(id)))
+    redemption = _visible(voucher, id, by)
+    assert voucher is not None
+    return Redeemed(redemption, voucher, replayed=False)
+
+
+def _position(id: str) -> int:
+    position = position_of(id[:SERIAL_DIGITS])
+    if position is None:
+        raise Refusal("not_found")
+    return position
+
+
+def _visible(voucher: Voucher | None, id: str, by: By) -> Redemption:
+    redemption = voucher.redemptions.get(id) if voucher is not None else None
+    if redemption is None or (redemption.client != by.client and by.role != "operator"):
+        raise Refusal("not_found")
+    return redemption
+
+
+def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
+    """Give back exactly what one redemption took, once, whatever vetoes stand by now.
+
+    By the client that redeemed, or the operator, within the campaign's window. Raises Refusal `not_found`,
+    `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
+    """
+    position = _position(id)
+    lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
+    reversal_id = derived(by.client, f"POST /v1/redemptions/{id}/reversals", key)
+    asked = fingerprint({"reason": reason})
+    with write_window():
+        items = table.get_many([lot_key, voucher_key])
+        if voucher_key not in items or lot_key not in items:
+            raise Refusal("not_found")
+        lot = LOT.load(items[lot_key])
+
+        def reversed_(item: Voucher | None) -> Voucher | None:
+            redemption = _visible(item, id, by)
+            assert item is not None
+            if redemption.reversal is not None:
+                if redemption.reversal.id != reversal_id:
+                    raise Refusal("already_reversed", "Its value was given back once.")
+                _refuse_reuse(redemption.reversal.fingerprint, asked)
+                return None
+            if now >= redemption.at + lot.rules.reversal_days * DAY_S:
+                raise Refusal("reversal_window_over", f"{lot.rules.reversal_days} days after the redemption.")
+            if redemption.generation != item.generation:
+                raise Refusal("reversal_not_possible")
+            reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
+            return with_reversal(item, redemption, reversal)
+
+        voucher = table.change(VOUCHER, VOUCHER.load(items[voucher_key]), reversed_, "reverse", by)
+    redemption = voucher.redemptions[id]
+    reversal = redemption.reversal
+    at = standing(lot, position % LOT_SIZE, voucher, now)
+    assert reversal is not None and at is not None
+    return Reversed(reversal, redemption, at, replayed=reversal.request != by.request)
+

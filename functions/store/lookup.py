@@ -1,0 +1,72 @@
+"""What one read shows of a code: its lot, its voucher's item if any, and the guards of who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from functions.domain.codes import Candidate, is_right, parse
+from functions.domain.errors import Refusal
+from functions.domain.lot import Lot
+from functions.domain.serials import LOT_SIZE
+from functions.domain.voucher import Standing, Voucher, standing
+from functions.store import guards, keys, vault
+from functions.store.entities import LOT, VOUCHER
+from functions.store.guards import Subject
+from functions.store.keys import Key
+from functions.store.table import Item, get_many
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The outcome of `look`; everything it tells is decided in memory."""
+
+    candidate: Candidate | None
+    lot: Lot | None
+    item: Voucher | None
+    guarded: list[Subject]
+    counters: Mapping[Key, Item]
+    now: int
+
+    @property
+    def breaker(self) -> Subject | None:
+        """The counter of forged codes on the lot."""
+        return guards.lot_subject(self.lot.number) if self.lot is not None else None
+
+    def is_right(self, generation: int) -> bool:
+        """Whether the code is the one of its voucher in a generation."""
+        if self.candidate is None or self.lot is None or self.lot.rules.code_format != self.candidate.format.name:
+            return False
+        part = self.lot.part(self.candidate.position % LOT_SIZE)
+        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), generation)
+
+    def standing(self, item: Voucher | None) -> Standing | None:
+        """Where the voucher stands with this item, or None where the code is not that of any voucher."""
+        if self.candidate is None or self.lot is None:
+            return None
+        at = standing(self.lot, self.candidate.position % LOT_SIZE, item, self.now)
+        return at if at is not None and self.is_right(at.voucher.generation) else None
+
+    def refuse_over_limit(self) -> None:
+        """Raise Refusal `too_many_attempts` where who asks has given too many wrong codes."""
+        guards.refuse_over_limit(self.guarded, self.breaker, self.counters, self.now)
+
+    def wrong(self) -> Refusal:
+        """Count a code that a stranger must not learn more about, and give the refusal, the same for every reason."""
+        guards.count_wrong(self.guarded, self.now)
+        forged = self.breaker is not None and self.standing(self.item) is None
+        opened = self.breaker is not None and forged and guards.count_forged(self.breaker, self.now)
+        return Refusal("voucher_not_redeemable", alarm="lot_breaker_open" if opened else None)
+
+
+def look(code: str, guarded: list[Subject], now: int) -> Sight:
+    """Read all that a code may need, in one consistent read."""
+    candidate = parse(code)
+    wanted = [subject.key(now) for subject in guarded]
+    if candidate is None:
+        return Sight(None, None, None, guarded, get_many(wanted), now)
+    number = candidate.position // LOT_SIZE
+    lot_key, voucher_key = keys.lot(number), keys.voucher(candidate.position)
+    items = get_many([lot_key, voucher_key, guards.lot_subject(number).key(now), *wanted])
+    lot, item = items.get(lot_key), items.get(voucher_key)
+    return Sight(candidate, LOT.load(lot) if lot else None, VOUCHER.load(item) if item else None, guarded, items, now)

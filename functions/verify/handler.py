@@ -1,0 +1,54 @@
+"""verify: check a code; look a voucher up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.edge.clock import rfc3339
+from functions.edge.http import App, Call, Event, Reply, Response, ok
+from functions.edge.routes import Scope
+from functions.verify import service
+from functions.verify.models import FaceValue, VerificationRequest, VoucherAnswer, VoucherDetails
+
+app = App("verify")
+
+
+@app.route("POST /v1/verifications")
+def create_verification(request: VerificationRequest, call: Call) -> Reply[VoucherAnswer]:
+    address = call.customer_address(request.customer_address)
+    entitled = Scope.INSPECT in call.scopes
+    return ok(_answer(service.verify(request.code, request.device, address, call.by, call.now, entitled=entitled)))
+
+
+@app.route("GET /v1/vouchers/{serial}")
+def get_voucher(call: Call) -> Reply[VoucherDetails]:
+    found = service.find(call.path["serial"], call.now)
+    voucher = found.standing.voucher
+    return ok(
+        VoucherDetails(
+            **_answer(found).model_dump(),
+            batch=voucher.batch,
+            generation=voucher.generation,
+            channel=voucher.channel or found.standing.segment.channel,
+            redemptions=list(voucher.redemptions),
+        )
+    )
+
+
+def _answer(found: service.Found) -> VoucherAnswer:
+    at, rules = found.standing, found.lot.rules
+    return VoucherAnswer(
+        serial=at.voucher.serial,
+        status=at.status,
+        redeemable=at.redeemable,
+        reason=at.reason,
+        kind=rules.kind,
+        campaign=rules.campaign,
+        face_value=FaceValue(amount_minor=rules.amount_minor, currency=rules.currency),
+        balance_minor=at.voucher.balance_minor,
+        valid_until=rfc3339(at.valid_until) if at.valid_until is not None else None,
+    )
+
+
+def handle(event: Event, context: Any) -> Response:
+    return app(event, context)

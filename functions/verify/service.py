@@ -1,0 +1,54 @@
+"""Is this code valid, for what, until when; and a voucher by its serial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from functions.domain.actor import By
+from functions.domain.errors import Refusal
+from functions.domain.lot import Lot
+from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.voucher import REFUSALS, Standing, standing
+from functions.store import guards, keys, table
+from functions.store.entities import LOT, VOUCHER
+from functions.store.lookup import look
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A voucher where it stands, with its lot."""
+
+    lot: Lot
+    standing: Standing
+
+
+def verify(
+    code: str, device: str | None, customer_address: str | None, by: By, now: int, *, entitled: bool
+) -> Found:
+    """Check a code. Strangers get the refusals of `domain.voucher.REFUSALS`; the entitled see why it is refused.
+
+    Raises Refusal `too_many_attempts` after too many wrong codes, right or wrong the next one.
+    """
+    sight = look(code, guards.subjects(by.client, None, device, customer_address, by.address), now)
+    sight.refuse_over_limit()
+    at = sight.standing(sight.item)
+    if at is None or sight.lot is None:
+        raise sight.wrong()
+    if not entitled and at.reason is not None:
+        raise sight.wrong() if REFUSALS[at.reason] == "voucher_not_redeemable" else Refusal(REFUSALS[at.reason])
+    return Found(sight.lot, at)
+
+
+def find(serial: str, now: int) -> Found:
+    """A voucher by its serial. Raises Refusal `not_found`."""
+    position = position_of(serial)
+    if position is None:
+        raise Refusal("not_found", "The serial is mistyped: its check digit does not fit.")
+    lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
+    items = table.get_many([lot_key, voucher_key])
+    lot = LOT.load(items[lot_key]) if lot_key in items else None
+    item = VOUCHER.load(items[voucher_key]) if voucher_key in items else None
+    at = standing(lot, position % LOT_SIZE, item, now) if lot is not None else None
+    if lot is None or at is None:
+        raise Refusal("not_found")
+    return Found(lot, at)
