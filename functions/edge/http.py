@@ -6,7 +6,6 @@ content type and body, the function; what is refused on the way is answered as a
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
