@@ -32,7 +32,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation: `scope` None means open to everyone."""
+    """One operation: `scope` None means open to everyone.
+
+    `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
+    problems it can answer beyond those that follow from the rest of the row.
+    """
 
     method: str
     path: str
@@ -40,7 +44,12 @@ class Route:
     operation: str
     scope: Scope | None
     summary: str
+    zh: str
     idempotency_key: Key = Key.NONE
+    success: tuple[int, ...] = (200,)
+    query: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    media_type: str = "application/json"
 
     @property
     def key(self) -> str:
@@ -48,26 +57,94 @@ class Route:
         return f"{self.method} {self.path}"
 
 
+_PAGED = ("limit", "cursor")
+_CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/tokens", "authorize", "create_token", None, "Get an access token (OAuth 2.0 client credentials)"),
-    Route("GET", "/.well-known/jwks.json", "authorize", "get_jwks", None, "Public keys that verify access tokens"),
-    Route("POST", "/v1/campaigns", "generate", "create_campaign", Scope.CAMPAIGNS, "Create a campaign", Key.OPTIONAL),
-    Route("GET", "/v1/campaigns", "generate", "list_campaigns", Scope.CAMPAIGNS, "List campaigns, newest first"),
-    Route("GET", "/v1/campaigns/{id}", "generate", "get_campaign", Scope.CAMPAIGNS, "Get a campaign"),
-    Route("POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE, "Generate a batch of vouchers", Key.OPTIONAL),
-    Route("GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE, "Get a batch with its counts by status"),
-    Route("GET", "/v1/batches/{id}/vouchers", "generate", "list_batch_vouchers", Scope.GENERATE, "List a batch's serials with their effective status"),
-    Route("POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS, "Reveal the codes of up to 100 serials"),
-    Route("POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE, "Activate a selection of vouchers", Key.OPTIONAL),
-    Route("GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE, "Get an activation and its progress"),
-    Route("POST", "/v1/verifications", "verify", "create_verification", Scope.VERIFY, "Check a code"),
-    Route("GET", "/v1/vouchers/{serial}", "verify", "get_voucher", Scope.INSPECT, "Look a voucher up by serial"),
-    Route("POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM, "Redeem a code for an account", Key.REQUIRED),
-    Route("GET", "/v1/redemptions/{id}", "redeem", "get_redemption", Scope.REDEEM, "Get a redemption"),
-    Route("POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM, "Reverse a redemption", Key.REQUIRED),
-    Route("GET", "/v1/openapi.json", "console", "get_openapi", None, "This API as OpenAPI 3.1"),
-    Route("GET", "/docs", "console", "get_docs", None, "The API's documentation for people"),
-    Route("GET", "/", "console", "get_home", None, "What this is and where to go"),
+    # who asks
+    Route(
+        "POST", "/v1/tokens", "authorize", "create_token", None,
+        "Get an access token (OAuth 2.0 client credentials)", "获取访问令牌",
+        errors=("invalid_client", "unsupported_grant_type", "invalid_scope"),
+    ),
+    Route(
+        "GET", "/.well-known/jwks.json", "authorize", "get_jwks", None,
+        "Get the public keys that verify access tokens", "获取令牌验证公钥",
+    ),
+    # campaigns and stock
+    Route(
+        "POST", "/v1/campaigns", "generate", "create_campaign", Scope.CAMPAIGNS,
+        "Create a campaign", "创建活动", Key.OPTIONAL, success=(201,),
+    ),
+    Route(
+        "GET", "/v1/campaigns", "generate", "list_campaigns", Scope.CAMPAIGNS,
+        "List campaigns, newest first", "活动列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/campaigns/{id}", "generate", "get_campaign", Scope.CAMPAIGNS,
+        "Get a campaign", "查询活动",
+    ),
+    Route(
+        "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
+        "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202), errors=("quantity_exceeded",),
+    ),
+    Route(
+        "GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE,
+        "Get a batch with its counts by status", "查询批次及各状态数量",
+    ),
+    Route(
+        "GET", "/v1/batches/{id}/vouchers", "generate", "list_batch_vouchers", Scope.GENERATE,
+        "List a batch's serials with their effective status", "批次内卡号及状态列表", query=("status", *_PAGED),
+    ),
+    Route(
+        "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
+        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
+    ),
+    Route(
+        "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
+        "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
+        errors=("not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy"),
+    ),
+    Route(
+        "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,
+        "Get an activation and its progress", "查询激活进度",
+    ),
+    # use
+    Route(
+        "POST", "/v1/verifications", "verify", "create_verification", Scope.VERIFY,
+        "Check a code", "验证卡密", errors=_CODE,
+    ),
+    Route(
+        "GET", "/v1/vouchers/{serial}", "verify", "get_voucher", Scope.INSPECT,
+        "Look a voucher up by its serial", "按卡号查询",
+    ),
+    Route(
+        "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
+        "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
+        errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
+    ),
+    Route(
+        "GET", "/v1/redemptions/{id}", "redeem", "get_redemption", Scope.REDEEM,
+        "Get a redemption", "查询核销",
+    ),
+    Route(
+        "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
+        "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
+        errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    # about
+    Route(
+        "GET", "/v1/openapi.json", "console", "get_openapi", None,
+        "Get this API as OpenAPI 3.1", "OpenAPI 3.1 文档", success=(200, 304),
+    ),
+    Route(
+        "GET", "/docs", "console", "get_docs", None,
+        "Read the API's documentation", "接口文档", success=(200, 304), media_type="text/html",
+    ),
+    Route(
+        "GET", "/", "console", "get_home", None,
+        "What this is and where to go", "首页", success=(200, 304), media_type="text/html",
+    ),
 )  # fmt: skip
 
 
