@@ -1,0 +1,270 @@
+"""A local cloud in this process: moto, the template's resources, and the functions behind gateway and queues.
+
+Tests use `Cloud.in_process`: no sockets, handlers imported into the test's own process, the role's policy in force.
+up.py and end-to-end tests use `Cloud.in_processes`: every instance is a process, which sees AWS only over HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from time import time
+from typing import Any, Final
+from unittest.mock import patch
+from urllib.parse import urlencode
+
+import botocore.session
+from moto import mock_aws
+
+from infra.local import moto_fixes, policy, runtime
+from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
+from infra.local.material import Material
+from infra.local.pool import Pool
+from infra.local.pumps import Pump
+from infra.local.resources import Builder, Stack
+from infra.local.template import REGION, Template
+
+DRAIN_ROUNDS_MAX: Final = 10_000
+MOTO_PORT_ANY: Final = 0
+_material: Final = Material()
+"""One for all clouds of a process: what a handler cached in one test (a public key, a data key) holds in the next."""
+
+
+class Clients:
+    """Clients with all rights, one per service; `endpoints` moves a service out of moto."""
+
+    def __init__(self, endpoints: Mapping[str, str]) -> None:
+        self._session = botocore.session.get_session()
+        self._endpoints = endpoints
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, service: str) -> Any:
+        if service not in self._made:
+            self._made[service] = self._session.create_client(
+                service,
+                region_name=REGION,
+                endpoint_url=self._endpoints.get(service),
+                aws_access_key_id="local",
+                aws_secret_access_key="local",
+            )
+        return self._made[service]
+
+
+class Cloud:
+    """What was built from a template, and ways to use it."""
+
+    def __init__(self, stack: Stack, clients: Clients, endpoints: dict[str, str]) -> None:
+        self.stack, self.client, self.endpoints = stack, clients, endpoints
+        self.calls: dict[str, set[policy.Request]] = defaultdict(set)
+        """The permission checks that were passed, by function."""
+        self._invoke: Invoke = self._in_this_process
+        self._clients_by_role: dict[str, tuple[str, str]] = {}
+        self._tokens: dict[str, str] = {}
+        self._environment = _EnvironmentSwitch()
+
+    @classmethod
+    @contextmanager
+    def in_process(cls, template: Template, *, dynamodb: str | None = None) -> Iterator[Cloud]:
+        """A fresh cloud whose handlers run here. `dynamodb`: an endpoint of DynamoDB Local instead of moto's table."""
+        with cls._backends(template, dynamodb, _material) as cloud:
+            _forget_clients(dynamodb)
+            yield cloud
+
+    @classmethod
+    @contextmanager
+    def in_processes(
+        cls, template: Template, *, dynamodb: str | None = None, material: Material = _material
+    ) -> Iterator[Cloud]:
+        """A fresh cloud whose functions are processes. `endpoints` says where moto's server listens for them."""
+        from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+        with cls._backends(template, dynamodb, material) as cloud, ExitStack() as stack:
+            server = ThreadedMotoServer("127.0.0.1", MOTO_PORT_ANY, verbose=False)
+            server.start()
+            stack.callback(server.stop)
+            host, port = server.get_host_and_port()
+            cloud.endpoints = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **cloud.endpoints}
+            pool = Pool(cloud.stack, cloud.endpoints, dict(os.environ), cloud._record)
+            stack.callback(pool.close)
+            cloud._invoke = pool.invoke
+            yield cloud
+
+    @classmethod
+    @contextmanager
+    def _backends(cls, template: Template, dynamodb: str | None, material: Material) -> Iterator[Cloud]:
+        moto_fixes.apply()
+        policy.install()
+        elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        with patch.dict(os.environ, elsewhere, clear=True), mock_aws():  # no call may find credentials of this machine
+            clients = Clients({"dynamodb": dynamodb} if dynamodb else {})
+            stack = Builder(template, clients, material).build()
+            yield cls(stack, clients, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
+
+    def invoke(self, function: str, event: dict[str, Any]) -> Any:
+        """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
+        return self._invoke(function, event, self.stack.functions[function].timeout_s)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The HTTP API."""
+        return Gateway(self.stack.routes, self._invoke)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        token: str | None = None,
+        address: str = "192.0.2.1",
+    ) -> Answer:
+        """One HTTP request without a socket. `body`: bytes and str as they are, anything else as JSON."""
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        if not isinstance(body, bytes | str | None):
+            body = json.dumps(body, ensure_ascii=False)
+            sent.setdefault("content-type", "application/json")
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        content = body.encode() if isinstance(body, str) else body or b""
+        sent |= {"host": "localhost"} | ({"content-length": str(len(content))} if content else {})
+        return self.gateway.answer(Request(method, target, list(sent.items()), content, address))
+
+    def pumps(self) -> list[Pump]:
+        """One for each event source of the template."""
+        return [Pump(source, self.client("sqs"), self._acting(source.function), self._invoke)
+                for source in self.stack.sources]  # fmt: skip
+
+    def drain(self) -> None:
+        """Pumps the queues until they are empty; a message that fails is received again at once, up to its limit."""
+        pumps = self.pumps()
+        for _ in range(DRAIN_ROUNDS_MAX):
+            outcomes = [(pump, pump.step()) for pump in pumps]
+            for pump, failed in outcomes:
+                for message in failed or []:
+                    self.client("sqs").change_message_visibility(
+                        QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+                    )
+            if all(failed is None for _, failed in outcomes):
+                return
+        raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")
+
+    def demo_client(self, role: str) -> tuple[str, str]:
+        """Id and secret of this cloud's API client for a role, made when first asked for."""
+        from functions.authorize import clients
+
+        if role not in self._clients_by_role:
+            with self.environment("authorize"):
+                client, secret = clients.create(f"Demo {role}", role, int(time()))
+            self._clients_by_role[role] = (client.client_id, secret)
+        return self._clients_by_role[role]
+
+    def token(self, role: str) -> str:
+        """An access token of the demo client for a role, from the token route itself."""
+        if role not in self._tokens:
+            client_id, secret = self.demo_client(role)
+            form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+            answer = self.request(
+                "POST",
+                "/v1/tokens",
+                headers={"content-type": "application/x-www-form-urlencoded"},
+                body=urlencode(form),
+            )
+            if answer.status != 200:
+                raise RuntimeError(f"no token for {role}: {answer.status} {answer.body.decode()}")
+            self._tokens[role] = answer.json()["access_token"]
+        return self._tokens[role]
+
+    def event(self, path: Path) -> dict[str, Any]:
+        """A payload from a file, with each `${token:<role>}` replaced by an access token."""
+        text = re.sub(r"\$\{token:(\w+)\}", lambda match: self.token(match[1]), path.read_text())
+        event: dict[str, Any] = json.loads(text)
+        return event
+
+    def function_of(self, event: dict[str, Any]) -> str:
+        """Which function a payload is for: by its `routeKey`, or by the queue that its records come from."""
+        if "routeKey" in event:
+            known = {route.key: route.function for route in self.stack.routes}
+            return known[event["routeKey"]]
+        queue = event["Records"][0]["eventSourceARN"]
+        return next(source.function for source in self.stack.sources if source.queue_arn.endswith(queue))
+
+    def environment(self, function: str) -> AbstractContextManager[None]:
+        """A function's environment variables in this process, without its role: for set-up through its own code."""
+        return self._environment(function, runtime.environment(self.stack.functions[function], self.endpoints))
+
+    def _acting(self, function: str) -> Any:
+        role = self.stack.functions[function].role
+        guard = policy.Guard(role, self.stack.names, lambda request: self._record(function, request))
+        return lambda: policy.acting_as(guard)
+
+    def _record(self, function: str, request: policy.Request) -> None:
+        self.calls[function].add(request)
+
+    def _in_this_process(self, name: str, event: dict[str, Any], wait_s: float) -> Any:
+        function = self.stack.functions[name]
+        with self.environment(name), self._acting(name)():
+            try:
+                handler = runtime.handler_of(function)
+                result = runtime.run(handler, json.dumps(event), runtime.context(function, str(uuid.uuid4())))
+            except Exception as error:
+                raise FunctionError(f"{type(error).__name__}: {error}") from error
+        return json.loads(result)
+
+
+class _EnvironmentSwitch:
+    """`os.environ` belongs to the whole process: any number of threads may be in one function's, not in two."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._function: str | None = None
+        self._free = threading.Condition()
+        self._patch: Any = None
+
+    @contextmanager
+    def __call__(self, function: str, variables: dict[str, str]) -> Iterator[None]:
+        with self._free:
+            self._free.wait_for(lambda: self._function in (None, function))
+            if self._inside == 0:
+                self._function, self._patch = function, patch.dict(os.environ, variables)
+                self._patch.start()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._patch.stop()
+                    self._function = None
+                    self._free.notify_all()
+
+
+@cache
+def _forget_unhooked_clients() -> None:
+    from functions.store import aws
+
+    aws._session.cache_clear()
+    aws._client.cache_clear()
+
+
+_last_endpoint: str | None = None
+
+
+def _forget_clients(endpoint: str | None) -> None:
+    """The clients that handlers keep in this process may be older than the hooks, or go to another cloud's endpoint."""
+    from functions.store import aws
+
+    global _last_endpoint
+    _forget_unhooked_clients()
+    if endpoint != _last_endpoint:
+        aws._client.cache_clear()
+        _last_endpoint = endpoint

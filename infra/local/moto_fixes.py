@@ -1,0 +1,101 @@
+"""What moto 5.2.5 needs to be trusted by more than one thread (pinned exactly; tests/infra/test_local_moto_fixes.py).
+
+1. Its backends are plain objects without locks: 400 concurrent ADDs gave 358. One lock goes round both of its doors,
+   the in-process stubber and the WSGI application.
+2. `transact_write_items` deep-copies every table it names once per action and, when cancelled, puts the copy in the
+   table's place: slow, and writes of others acknowledged in between vanish. Here the items it names are undone instead.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.dynamodb import models
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
+from moto.kms import models as kms
+from moto.kms.utils import generate_private_key
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+
+LOCK: Final = threading.RLock()
+
+
+def _locked(original: Callable[..., Any], finish: Callable[[Any], Any] = lambda result: result) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def one_at_a_time(*args: Any, **kwargs: Any) -> Any:
+        with LOCK:
+            return finish(original(*args, **kwargs))
+
+    return one_at_a_time
+
+
+def _snapshot(table: Table, action: dict[str, Any]) -> Callable[[], None]:
+    """Remembers the one item that `action` may write, and returns what puts it back."""
+    key = action.get("Key") or action["Item"]
+    hash_key = DynamoType(key[table.hash_key_attr])
+    range_key = DynamoType(key[table.range_key_attr]) if table.range_key_attr else None
+    held = table.items.get(hash_key)
+    before = copy.deepcopy(held if range_key is None or held is None else held.get(range_key))
+
+    def undo() -> None:
+        place, name = (table.items, hash_key) if range_key is None else (table.items[hash_key], range_key)
+        if before is None:
+            place.pop(name, None)
+        else:
+            place[name] = before
+        if range_key is not None and not table.items[hash_key]:
+            del table.items[hash_key]
+
+    return undo
+
+
+def _transact_write_items(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def with_item_level_undo(self: models.DynamoDBBackend, transact_items: list[dict[str, Any]]) -> Any:
+        actions = [action for item in transact_items for action in item.values() if action["TableName"] in self.tables]
+        tables = {action["TableName"]: self.tables[action["TableName"]] for action in actions}
+        undo = [_snapshot(tables[action["TableName"]], action) for action in actions]
+        shards = [table.stream_shard for table in tables.values() if table.stream_shard]
+        lengths = [len(shard.items) for shard in shards]
+        try:
+            return original(self, transact_items)
+        except Exception:
+            for put_back in reversed(undo):
+                put_back()
+            for shard, length in zip(shards, lengths, strict=True):
+                del shard.items[length:]
+            raise
+
+    return with_item_level_undo
+
+
+def _deepcopy_but_tables(value: Any) -> Any:
+    """moto's own undo puts back what this returned: a table stands for itself, its items are undone above."""
+    return value if isinstance(value, Table) else copy.deepcopy(value)
+
+
+def _body(chunks: Iterable[bytes]) -> list[bytes]:
+    return list(chunks)  # a lazily produced body must be complete before the lock opens
+
+
+def _private_key(original: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
+
+
+@functools.cache
+def apply() -> None:
+    """Patches moto in this process, once."""
+    BotocoreStubber.process_request = _locked(BotocoreStubber.process_request)  # type: ignore[method-assign]
+    DomainDispatcherApplication.__call__ = _locked(  # type: ignore[method-assign]
+        DomainDispatcherApplication.__call__, _body
+    )
+    backend = models.DynamoDBBackend
+    backend.transact_write_items = _transact_write_items(backend.transact_write_items)  # type: ignore[method-assign]
+    setattr(kms, "generate_private_key", _private_key(generate_private_key))  # noqa: B010 (not exported by name)
+    setattr(models, "copy", SimpleNamespace(deepcopy=_deepcopy_but_tables))  # noqa: B010

@@ -1,0 +1,141 @@
+"""Event sources, imitated: Lambda's poller for an SQS queue. moto's own would call Docker, so it is never asked to.
+
+The poller acts in the function's role, as in AWS. Messages that failed stay invisible until their time is over; the
+queue moves them to its dead-letter queue after `maxReceiveCount` receives.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from infra.local.gateway import FunctionError, IntegrationTimeoutError, ThrottledError
+from infra.local.resources import QueueSource
+from infra.local.template import REGION
+
+POLL_S: Final = 0.25
+"""Between polls of an empty queue. The polls are short: a long one would hold moto's lock."""
+RECEIVE_MAX: Final = 10
+"""SQS gives at most so many messages at once; a larger batch is collected from several receives."""
+INVOKE_MAX_S: Final = 900.0
+
+Message = dict[str, Any]
+ActingAs = Callable[[], AbstractContextManager[None]]
+
+
+def to_event(source: QueueSource, messages: list[Message]) -> dict[str, Any]:
+    """The payload of an SQS event source."""
+    return {"Records": [_record(source, message) for message in messages]}
+
+
+def _record(source: QueueSource, message: Message) -> dict[str, Any]:
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {
+            name: _message_attribute(value) for name, value in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": source.queue_arn,
+        "awsRegion": REGION,
+    }
+
+
+def _message_attribute(value: dict[str, Any]) -> dict[str, Any]:
+    shaped: dict[str, Any] = {"stringListValues": [], "binaryListValues": [], "dataType": value["DataType"]}
+    if "StringValue" in value:
+        shaped["stringValue"] = value["StringValue"]
+    if "BinaryValue" in value:
+        shaped["binaryValue"] = base64.b64encode(value["BinaryValue"]).decode()
+    return shaped
+
+
+def failed_ids(result: Any, sent: set[str]) -> set[str]:
+    """Which messages a result of `ReportBatchItemFailures` gives back: all of them if the report makes no sense.
+
+    Lambda's rules: null, `{}` or an empty list are success; a missing, empty or unknown identifier fails the batch.
+    """
+    if not result:
+        return set()
+    try:
+        failures = result.get("batchItemFailures") or []
+        failed = {failure["itemIdentifier"] for failure in failures}
+    except (AttributeError, KeyError, TypeError):
+        return sent
+    return failed if failed <= sent else sent
+
+
+class Pump:
+    """Moves one queue's messages into its function, a batch at a time."""
+
+    def __init__(
+        self, source: QueueSource, sqs: Any, acting: ActingAs, invoke: Callable[[str, dict[str, Any], float], Any]
+    ) -> None:
+        self.source, self._sqs, self._acting, self._invoke = source, sqs, acting, invoke
+        with acting():  # AWS checks this when the mapping is made
+            sqs.get_queue_attributes(QueueUrl=source.queue_url, AttributeNames=["VisibilityTimeout"])
+
+    def step(self) -> list[Message] | None:
+        """One batch, and which of its messages failed and will come again; None if there was nothing to do."""
+        messages = self._receive(window_s=0.0)
+        return self._process(messages) if messages else None
+
+    def run(self, stop: threading.Event) -> None:
+        """Polls until `stop`, with up to `MaximumConcurrency` batches at work at a time."""
+        slots = threading.Semaphore(self.source.concurrency_max)
+        with ThreadPoolExecutor(self.source.concurrency_max, thread_name_prefix="pump") as threads:
+            while not stop.is_set():
+                if not slots.acquire(timeout=POLL_S):
+                    continue
+                if messages := self._receive(self.source.batch_window_s):
+                    threads.submit(self._process, messages).add_done_callback(lambda _: slots.release())
+                else:
+                    slots.release()
+                    stop.wait(POLL_S)
+
+    def _process(self, messages: list[Message]) -> list[Message]:
+        sent = {message["MessageId"] for message in messages}
+        try:
+            result = self._invoke(self.source.function, to_event(self.source, messages), INVOKE_MAX_S)
+        except (FunctionError, ThrottledError, IntegrationTimeoutError):
+            return messages
+        failed = failed_ids(result, sent) if self.source.partial_failures else set()
+        self._delete([message for message in messages if message["MessageId"] not in failed])
+        return [message for message in messages if message["MessageId"] in failed]
+
+    def _receive(self, window_s: float) -> list[Message]:
+        messages: list[Message] = []
+        until = time.monotonic() + window_s
+        while len(messages) < self.source.batch_size:
+            with self._acting():
+                reply = self._sqs.receive_message(
+                    QueueUrl=self.source.queue_url,
+                    MaxNumberOfMessages=min(RECEIVE_MAX, self.source.batch_size - len(messages)),
+                    MessageSystemAttributeNames=["All"],
+                    MessageAttributeNames=["All"],
+                    WaitTimeSeconds=0,
+                )
+            received = reply.get("Messages", [])
+            messages += received
+            if not received and (not messages or time.monotonic() >= until):
+                break
+            if not received:
+                time.sleep(min(POLL_S, max(0.0, until - time.monotonic())))
+        return messages
+
+    def _delete(self, messages: list[Message]) -> None:
+        for start in range(0, len(messages), RECEIVE_MAX):
+            entries = [
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                for index, message in enumerate(messages[start : start + RECEIVE_MAX])
+            ]
+            with self._acting():
+                self._sqs.delete_message_batch(QueueUrl=self.source.queue_url, Entries=entries)
