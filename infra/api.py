@@ -75,7 +75,7 @@ class Api(Construct):
         Validations.of(self.http).acknowledge(
             Acknowledgment(
                 id="AwsSolutions-APIG4",
-                reason="Each function verifies the token and its scope from the table of routes, and denies by default.",
+                reason="Each function verifies token and scope by the table of routes, and denies by default.",
             )
         )
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from aws_cdk import aws_lambda as lambda_
@@ -51,12 +52,13 @@ class Assets(Construct):
 def _code(python: Path | None) -> Path:
     """The folder whose zip holds `functions/`."""
     sources = sorted(path for path in CODE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    contents = (part for path in sources for part in (str(path.relative_to(CODE)).encode(), path.read_bytes()))
 
     def make(folder: Path) -> None:
         shutil.copytree(CODE, folder / CODE.name, ignore=shutil.ignore_patterns("__pycache__"))
         _compile(folder, python, runs_in="/var/task")
 
-    return _once("code", python, (part for path in sources for part in (str(path).encode(), path.read_bytes())), make)
+    return _once("code", python, contents, make)
 
 
 def _layer(python: Path | None) -> Path:
@@ -64,14 +66,10 @@ def _layer(python: Path | None) -> Path:
 
     def make(folder: Path) -> None:
         target = folder / "python"
-        subprocess.run(
-            [
-                *("uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps"),
-                *("--python-platform", "aarch64-manylinux2014", "--python-version", VERSION),
-                *("--target", target, "--requirement", RUNTIME),
-            ],
-            check=True,
-        )
+        wheels = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--requirement", str(RUNTIME))
+        platform = ("--python-platform", "aarch64-manylinux2014", "--python-version", VERSION)
+        uv = (sys.executable, "-m", "uv", "pip", "install", "--quiet")
+        subprocess.run([*uv, *platform, *wheels, "--target", str(target)], check=True)
         shutil.rmtree(target / "bin", ignore_errors=True)
         for service in (target / "botocore" / "data").iterdir():
             if service.is_dir() and service.name not in SERVICES:
@@ -86,19 +84,20 @@ def _once(name: str, python: Path | None, made_from: Iterable[bytes], make: Call
     digest = hashlib.sha256(b"\0".join([b"compiled" if python else b"", *made_from])).hexdigest()
     bundle = BUNDLES / f"{name}-{digest[:16]}"
     if not bundle.exists():
-        draft = bundle.with_name(f".{bundle.name}.{os.getpid()}")
-        draft.mkdir(parents=True)
-        make(draft)
-        draft.rename(bundle)
+        BUNDLES.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=BUNDLES) as draft:
+            folder = Path(draft, "bundle")
+            folder.mkdir()
+            make(folder)
+            folder.rename(bundle)
     return bundle
 
 
 def _compile(folder: Path, python: Path | None, *, runs_in: str) -> None:
     """Put byte code beside every source; tracebacks name the path that the file has in Lambda."""
     if python:
-        where = ("-s", folder, "-p", runs_in)
-        command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", *where, folder]
-        subprocess.run(command, check=True)
+        compile_all = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
+        subprocess.run([str(python), *compile_all, "-s", str(folder), "-p", runs_in, str(folder)], check=True)
 
 
 def _compiler(*, required: bool) -> Path | None:

@@ -78,8 +78,8 @@ class Data(Construct):
         Validations.of(secret).acknowledge(
             Acknowledgment(
                 id="AwsSolutions-SMG4",
-                reason="It opens nothing: it keeps callers from making up cursors. A rotation would break the lists being "
-                "paged at that moment, so an operator does it when there is cause.",
+                reason="It opens nothing: it keeps callers from making up cursors. A rotation would break the lists "
+                "being paged at that moment, so an operator does it when there is cause.",
             )
         )
         return secret

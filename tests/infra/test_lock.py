@@ -1,0 +1,48 @@
+"""A lock that no longer fits what it was made from is found, without a network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from infra import lock
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("pyproject.toml", "package.json", "package-lock.json"):
+        shutil.copy(lock.ROOT / name, tmp_path)
+    shutil.copytree(lock.LOCKS, tmp_path / "locks")
+    monkeypatch.setattr(lock, "ROOT", tmp_path)
+    monkeypatch.setattr(lock, "LOCKS", tmp_path / "locks")
+    return tmp_path
+
+
+def test_the_committed_locks_are_current(copy: Path) -> None:
+    assert lock.faults() == []
+
+
+def test_a_new_dependency_makes_every_python_lock_stale(copy: Path) -> None:
+    project = copy / "pyproject.toml"
+    project.write_text(project.read_text().replace('"rich",', '"rich",\n    "humanize",'))
+
+    assert len(lock.faults()) == len(lock.SOURCES)
+
+
+def test_a_new_node_package_makes_its_lock_stale(copy: Path) -> None:
+    package = json.loads((copy / "package.json").read_text())
+    package["devDependencies"]["left-pad"] = "1.3.0"
+    (copy / "package.json").write_text(json.dumps(package))
+
+    assert "package-lock.json is stale (devDependencies): run `make lock`" in lock.faults()
+
+
+@pytest.mark.parametrize("line", ["left-pad==1.0\n", "# from https://registry.example\n"])
+def test_a_lock_without_hashes_or_with_an_address_is_refused(copy: Path, line: str) -> None:
+    runtime = copy / "locks" / "runtime.txt"
+    runtime.write_text(runtime.read_text() + line)
+
+    assert len(lock.faults()) == 1

@@ -1,0 +1,241 @@
+"""The template says what the design says: least privilege, nothing lost, nothing open."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import pytest
+from aws_cdk import App
+
+from functions.edge.routes import ROUTES
+from infra.functions import FUNCTIONS
+from infra.lock import ROOT
+from infra.settings import ENVIRONMENTS
+from infra.stack import Kami
+from tests.infra.conftest import Template, listed
+
+pytestmark = pytest.mark.xdist_group("synthesis")
+
+XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+
+
+def test_each_function_has_its_own_role_and_log_group(template: Template) -> None:
+    functions = template.functions().values()
+
+    assert len({f["Role"]["Fn::GetAtt"][0] for f in functions}) == len(FUNCTIONS)
+    assert len({f["LoggingConfig"]["LogGroup"]["Ref"] for f in functions}) == len(FUNCTIONS)
+    assert all(group["RetentionInDays"] for group in template.of_type("AWS::Logs::LogGroup").values())
+
+
+def test_each_function_is_arm64_on_python_3_13_and_names_a_handler_that_exists(template: Template) -> None:
+    for name, function in template.functions().items():
+        assert (function["Architectures"], function["Runtime"]) == (["arm64"], "python3.13")
+        assert function["TracingConfig"] == {"Mode": "Active"}
+        assert "def handle(" in (ROOT / "functions" / name / "handler.py").read_text()
+
+
+def test_only_tracing_is_allowed_on_every_resource(template: Template) -> None:
+    for name in FUNCTIONS:
+        for statement in template.statements(name):
+            assert statement["Effect"] == "Allow"
+            assert "*" not in json.dumps(statement["Resource"]) or statement["Action"] == XRAY
+            assert "*" not in "".join(statement["Action"])
+
+
+def test_no_function_may_delete_anything_of_the_table(template: Template) -> None:
+    actions = {
+        action for name in FUNCTIONS for statement in template.statements(name) for action in statement["Action"]
+    }
+
+    assert "dynamodb:PutItem" in actions
+    assert [action for action in actions if "Delete" in action] == ["sqs:DeleteMessage"]
+    assert not [action for action in actions if action.startswith(("dynamodb:BatchWrite", "dynamodb:PartiQL"))]
+
+
+def test_the_table_is_reached_by_key_prefix_only(template: Template) -> None:
+    for name in FUNCTIONS:
+        for statement in template.statements(name):
+            if statement["Action"][0].startswith("dynamodb:"):
+                prefixes = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                assert all(prefix.endswith("#*") for prefix in listed(prefixes))
+
+
+def test_verifying_changes_nothing_but_guards(template: Template) -> None:
+    writes = [
+        statement
+        for statement in template.statements("verify")
+        if any(action.startswith("dynamodb:") and "Get" not in action for action in statement["Action"])
+    ]
+
+    assert [statement["Action"] for statement in writes] == [["dynamodb:UpdateItem"]]
+    assert writes[0]["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] == ["GUARD#*"]
+
+
+def test_the_console_may_do_nothing_but_log_and_trace(template: Template) -> None:
+    actions = {action for statement in template.statements("console") for action in statement["Action"]}
+
+    assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", *XRAY}
+
+
+def test_only_authorize_signs(template: Template) -> None:
+    signers = {n for n in FUNCTIONS if any("kms:Sign" in s["Action"] for s in template.statements(n))}
+
+    assert signers == {"authorize"}
+
+
+def test_the_table_key_is_opened_by_dynamodb_for_this_account_and_by_no_role(template: Template) -> None:
+    table = next(iter(template.of_type("AWS::DynamoDB::Table").values()))
+    key = table["SSESpecification"]["KMSMasterKeyId"]["Fn::GetAtt"][0]
+    policy = template.of_type("AWS::KMS::Key")[key]["KeyPolicy"]["Statement"]
+    open_to_all = [statement for statement in policy if statement["Principal"] == {"AWS": "*"}]
+
+    assert len(open_to_all) == 1
+    assert set(open_to_all[0]["Condition"]["StringEquals"]) == {"kms:CallerAccount", "kms:ViaService"}
+    assert not [name for name in FUNCTIONS if key in json.dumps(template.statements(name))]
+
+
+def test_a_function_is_told_of_what_it_may_use_and_of_nothing_else(template: Template) -> None:
+    for name, function in template.functions().items():
+        environment = function["Environment"]["Variables"]
+        named = {json.dumps(value) for value in environment.values() if isinstance(value, dict)}
+        granted = json.dumps(template.statements(name))
+
+        assert environment["POWERTOOLS_SERVICE_NAME"] == name
+        for value in named:
+            resource = json.loads(value)
+            logical_id = resource.get("Ref") or resource["Fn::GetAtt"][0]
+            assert logical_id in granted
+
+
+def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(template: Template) -> None:
+    (table,) = template.of_type("AWS::DynamoDB::Table").values()
+
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"]["SSEType"] == "KMS"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl_epoch_s", "Enabled": True}
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert index["Projection"] == {"NonKeyAttributes": ["status"], "ProjectionType": "INCLUDE"}
+
+
+def test_production_keeps_what_cannot_be_made_again(template: Template) -> None:
+    kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup")
+    policies = {resource["DeletionPolicy"] for kind in kinds for _, resource in template.whole(kind)}
+    (table,) = template.of_type("AWS::DynamoDB::Table").values()
+
+    assert policies == ({"Retain"} if template.env == "prod" else {"Delete"})
+    assert table["DeletionProtectionEnabled"] is (template.env == "prod")
+
+
+def test_each_route_reaches_its_function_and_all_else_the_console(template: Template) -> None:
+    integrations = template.of_type("AWS::ApiGatewayV2::Integration")
+    functions = template.of_type("AWS::Lambda::Function")
+    reached = {}
+    for route in template.of_type("AWS::ApiGatewayV2::Route").values():
+        integration = integrations[route["Target"]["Fn::Join"][1][1]["Ref"]]
+        assert integration["PayloadFormatVersion"] == "2.0"
+        assert integration["TimeoutInMillis"] < 30_000
+        handler = functions[integration["IntegrationUri"]["Fn::GetAtt"][0]]["Handler"]
+        reached[route["RouteKey"]] = handler.split(".")[1]
+
+    assert reached == {route.key: route.function for route in ROUTES} | {"$default": "console"}
+
+
+def test_the_gateway_may_invoke_each_function_for_this_api_only(template: Template) -> None:
+    permissions = template.of_type("AWS::Lambda::Permission").values()
+
+    assert {p["Principal"] for p in permissions} == {"apigateway.amazonaws.com"}
+    assert len(permissions) == len(FUNCTIONS)
+    (api,) = template.of_type("AWS::ApiGatewayV2::Api")
+    assert all({"Ref": api} in p["SourceArn"]["Fn::Join"][1] for p in permissions)
+
+
+def test_tokens_are_throttled_lower_than_the_rest(template: Template) -> None:
+    (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
+    tokens = stage["RouteSettings"]["POST /v1/tokens"]
+
+    for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+        assert 0 < tokens[limit] < stage["DefaultRouteSettings"][limit]
+
+
+def test_the_access_log_holds_nothing_that_a_caller_wrote(template: Template) -> None:
+    (stage,) = template.of_type("AWS::ApiGatewayV2::Stage").values()
+    logged = json.loads(stage["AccessLogSettings"]["Format"]).values()
+
+    assert "$context.routeKey" in logged
+    assert not [field for field in logged if "header" in field or "uery" in field or field == "$context.path"]
+
+
+def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(template: Template) -> None:
+    queues, functions = template.of_type("AWS::SQS::Queue"), template.of_type("AWS::Lambda::Function")
+    mappings = template.of_type("AWS::Lambda::EventSourceMapping").values()
+
+    for mapping in mappings:
+        queue = queues[mapping["EventSourceArn"]["Fn::GetAtt"][0]]
+        dead_letters = queues[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]
+        assert queue["RedrivePolicy"]["maxReceiveCount"] >= 3
+        assert dead_letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+        assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
+    assert len(queues) == 2 * len(mappings)
+    assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
+
+
+def test_each_queue_and_function_is_watched(template: Template) -> None:
+    watched = {
+        (
+            dimension["Value"]["Fn::GetAtt"][0] if "Fn::GetAtt" in dimension["Value"] else dimension["Value"]["Ref"],
+            metric,
+        )
+        for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
+        for metric in [alarm["MetricName"]]
+        for dimension in alarm["Dimensions"]
+        if isinstance(dimension["Value"], dict)
+    }
+
+    for function in template.of_type("AWS::Lambda::Function"):
+        assert {(function, metric) for metric in ("Errors", "Throttles", "Duration")} <= watched
+    for id, queue in template.of_type("AWS::SQS::Queue").items():
+        assert (id, "ApproximateNumberOfMessagesVisible") in watched
+        assert "RedrivePolicy" not in queue or (id, "ApproximateAgeOfOldestMessage") in watched
+
+
+def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) -> None:
+    explained = (ROOT / "infra" / "README.md").read_text()
+    (topic,) = template.of_type("AWS::SNS::Topic")
+
+    for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
+        name = alarm["AlarmDescription"].split(":")[0]
+        function = next((f.capitalize() for f in FUNCTIONS if name.startswith(f.capitalize())), "")
+        assert alarm["AlarmActions"] == [{"Ref": topic}]
+        assert f"`…{name.removeprefix(function)}`" in explained or f"`{name}`" in explained
+
+
+def test_synthesis_is_deterministic(template: Template, tmp_path: Path) -> None:
+    assert _synthesize(tmp_path, template.env).text == template.text
+
+
+def test_a_new_signing_key_is_published_before_it_signs_and_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    before = _synthesize(tmp_path / "before")
+    added = _synthesize(tmp_path / "added", signing_keys=("First", "Second"))
+    switched = _synthesize(tmp_path / "switched", signing_keys=("Second", "First"))
+
+    assert set(before.of_type("AWS::KMS::Key")) < set(added.of_type("AWS::KMS::Key"))
+    assert set(added.of_type("AWS::KMS::Key")) == set(switched.of_type("AWS::KMS::Key"))
+    old, _, new = added.functions()["verify"]["Environment"]["Variables"]["SIGNING_KEY_ARNS"]["Fn::Join"][1]
+    assert switched.functions()["verify"]["Environment"]["Variables"]["SIGNING_KEY_ARNS"]["Fn::Join"][1] == [
+        new,
+        ",",
+        old,
+    ]
+
+
+def _synthesize(folder: Path, env: str = "dev", **changes: tuple[str, ...]) -> Template:
+    app = App(outdir=str(folder), analytics_reporting=False)
+    Kami(app, replace(ENVIRONMENTS[env], **changes), bundle=False)
+    app.synth()
+    return Template(env, (folder / f"kami-{env}.template.json").read_text())
