@@ -42,3 +42,15 @@ class Command:
             status="completed" if completed else "in_progress",
             completed_at=now if completed else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """Who was shown which codes, and why; written before they are shown."""
+
+    id: str
+    serials: tuple[str, ...]
+    reason: str
+    by: By
+    created_at: int
+    version: int = 0

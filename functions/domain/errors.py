@@ -24,7 +24,7 @@ PROBLEMS: dict[str, Problem] = {
     "invalid_scope": Problem(400, "The scope is not granted to this client", "该客户端没有所请求的权限"),
     "body_too_large": Problem(413, "The body is too large", "请求体过大"),
     "unsupported_media_type": Problem(415, "The content type is not supported", "不支持的内容类型"),
-    "idempotency_key_reused": Problem(422, "The Idempotency-Key was used for another body", "该 Idempotency-Key 已用于另一请求"),
+    "idempotency_key_reused": Problem(422, "This Idempotency-Key had another body", "该 Idempotency-Key 已用于另一请求"),
     # who asks
     "invalid_client": Problem(401, "The client is unknown or its secret is wrong", "客户端不存在或密钥错误"),
     "unauthorized": Problem(401, "A valid access token is required", "需要有效的访问令牌"),
@@ -38,10 +38,9 @@ PROBLEMS: dict[str, Problem] = {
     "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
     "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
     "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),
-    "redemption_limit_reached": Problem(409, "This voucher has reached its number of redemptions", "该卡密已达核销次数上限"),
+    "redemption_limit_reached": Problem(409, "It was redeemed too many times", "该卡密已达核销次数上限"),
     "reversal_window_over": Problem(409, "The time to reverse this redemption is over", "已超过可撤销期限"),
     "reversal_not_possible": Problem(409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销"),
-    "reversal_not_allowed": Problem(403, "Only who redeemed may reverse", "只有核销方可以撤销"),
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock
     "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
@@ -55,7 +54,7 @@ PROBLEMS: dict[str, Problem] = {
 }  # fmt: skip
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - it is no error of ours
     """A command that is refused: `key` names the row of `PROBLEMS`.
 
     `detail` is for people and must never hold a code, key, secret, token or whole phone number;

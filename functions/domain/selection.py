@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
@@ -10,6 +11,17 @@ from functions.domain.serials import LOT_SIZE, position_of, serial_of
 
 SERIALS_MAX = 1_000
 """So many serials one by one; a range has no limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a client names: serials, or both ends of a range, or a lot, or a batch; exactly one of them."""
+
+    serials: tuple[str, ...] | None = None
+    first_serial: str | None = None
+    last_serial: str | None = None
+    lot: int | None = None
+    batch: str | None = None
 
 
 class Span(NamedTuple):

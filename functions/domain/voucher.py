@@ -94,7 +94,10 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True)
 class Voucher:
-    """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet."""
+    """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
+
+    `command` is the range command that gave it an item, where its lot could not be split any further.
+    """
 
     position: int
     campaign: str
@@ -107,6 +110,7 @@ class Voucher:
     holder: str | None = None
     channel: str | None = None
     valid_until: int | None = None
+    command: str | None = None
     version: int = 0
 
     @property
@@ -141,12 +145,11 @@ def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto |
     return next((v for v in vetoes if generation <= v.generation and status not in SPARED[v.scope]), None)
 
 
-def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:
-    """Where the voucher stands, or None where nothing was generated at this index."""
-    segment, part = lot.segment(index), lot.part(index)
-    if segment is None or part is None:
-        return None
-    untouched = Voucher(
+def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
+    """The voucher as its segment says."""
+    part = lot.part(index)
+    assert part is not None, "every segment lies in a part"
+    return Voucher(
         position=lot.number * LOT_SIZE + index,
         campaign=lot.rules.campaign,
         batch=part.batch,
@@ -155,11 +158,19 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
         balance_minor=lot.rules.amount_minor,
         currency=lot.rules.currency,
     )
+
+
+def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:
+    """Where the voucher stands, or None where nothing was generated at this index."""
+    segment = lot.segment(index)
+    if segment is None:
+        return None
+    fresh = untouched(lot, segment, index)
     if item is None:
-        voucher = untouched
+        voucher = fresh
     elif item.generation < segment.generation and binding(segment.vetoes, item.status, item.generation):
         # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
-        voucher = replace(untouched, redemptions=item.redemptions, version=item.version)
+        voucher = replace(fresh, redemptions=item.redemptions, version=item.version)
     else:
         voucher = item
     valid_until = segment.valid_until if voucher.valid_until is None else voucher.valid_until

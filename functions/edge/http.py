@@ -6,6 +6,7 @@ content type and body, the function; what is refused on the way is answered as a
 
 from __future__ import annotations
 
+import secrets
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
+from functions.domain.ids import derived
 from functions.edge import clock, routes, tokens
 from functions.edge.log import failed, logger
 from functions.edge.problems import problem
@@ -28,6 +30,8 @@ Response = dict[str, Any]
 B = TypeVar("B")
 
 BODY_BYTES_MAX = 65_536
+LIMIT_MAX = 100
+LIMIT_DEFAULT = 50
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 ERRORS_SHOWN_MAX = 20
 JSON = "application/json"
@@ -53,6 +57,7 @@ BUSY = frozenset(
 class Call:
     """A request as a function sees it, beside its body."""
 
+    route: str
     by: By
     scopes: frozenset[str]
     trusted: bool
@@ -69,6 +74,14 @@ class Call:
         assert self.idempotency_key is not None
         return self.idempotency_key
 
+    def derived_id(self, prefix: str) -> str:
+        """The id of what this call creates: from client, route and key, so that a repeat names the same thing.
+
+        Without a key every call creates something of its own.
+        """
+        unique = self.idempotency_key if self.idempotency_key is not None else f"\n{secrets.token_hex(16)}"
+        return f"{prefix}_{derived(self.by.client, self.route, unique)}"
+
     def customer_address(self, stated: str | None) -> str | None:
         """The customer's address for the guards: as a trusted client states it, or a customer's own.
 
@@ -77,6 +90,14 @@ class Call:
         if stated is not None and not self.trusted:
             refuse_fields([("customer_address", "only trusted clients may state it")])
         return self.by.address if self.by.role == "customer" else stated
+
+    def limit(self) -> int:
+        """The page size asked for. Raises Refusal `invalid_request`."""
+        text = self.query.get("limit", str(LIMIT_DEFAULT))
+        limit = int(text) if len(text) <= 3 and text.isascii() and text.isdigit() else 0
+        if not 1 <= limit <= LIMIT_MAX:
+            refuse_fields([("query.limit", f"a whole number from 1 to {LIMIT_MAX}")])
+        return limit
 
     def refuse_unknown_query(self, *known: str) -> None:
         """Raise Refusal `invalid_request` for a query parameter that the route does not have."""
@@ -157,8 +178,8 @@ class App:
             busy = error.response["Error"]["Code"] in BUSY
             if not busy:
                 failed("aws refused", error)
-            refusal = _busy() if busy else Refusal("internal_error")
-            key, response = refusal.key, problem(refusal, language)
+            answer = _busy() if busy else Refusal("internal_error")
+            key, response = answer.key, problem(answer, language)
         except Exception as error:  # the one place where a bug becomes an answer
             failed("bug", error)
             key, response = "internal_error", problem(Refusal("internal_error"), language)
@@ -177,6 +198,7 @@ class App:
         operation, model = self.operations[route.key]
         http = event["requestContext"]["http"]
         call = Call(
+            route=f"{http['method']} {event['rawPath']}",
             by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
             scopes=caller.scopes,
             trusted=caller.trusted,

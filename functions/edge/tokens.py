@@ -68,9 +68,9 @@ def issue(claims: dict[str, Any], now: int) -> str:
     standard = {"iss": os.environ[ISSUER], "aud": AUDIENCE, "iat": now, "exp": now + LIFETIME_S}
     head = {"alg": "ES256", "typ": "at+jwt", "kid": kid}
     signed = f"{_encode(json.dumps(head).encode())}.{_encode(json.dumps(standard | claims).encode())}"
-    der = client("kms").sign(
-        KeyId=arn, Message=signed.encode(), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256"
-    )["Signature"]
+    der = client("kms").sign(KeyId=arn, Message=signed.encode(), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")[
+        "Signature"
+    ]
     r, s = decode_dss_signature(der)
     return f"{signed}.{_encode(r.to_bytes(_HALF, 'big') + s.to_bytes(_HALF, 'big'))}"
 

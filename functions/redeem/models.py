@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from typing_extensions import Self
 
 from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX

@@ -55,7 +55,7 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class Reversed:
-    """A reversal, the redemption it takes back, where the voucher stands now, and whether it had been made before this request."""
+    """A reversal, what it takes back, where the voucher stands now, and whether it was made before this request."""
 
     reversal: Reversal
     redemption: Redemption
@@ -183,6 +183,6 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     redemption = voucher.redemptions[id]
     reversal = redemption.reversal
     at = standing(lot, position % LOT_SIZE, voucher, now)
-    assert reversal is not None and at is not None
+    assert reversal is not None
+    assert at is not None
     return Reversed(reversal, redemption, at, replayed=reversal.request != by.request)
-

@@ -33,7 +33,7 @@ WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
 _latest_start: ContextVar[float | None] = ContextVar("latest_start", default=None)
 
 
-class WriteWindowOver(Exception):
+class WriteWindowOver(Exception):  # noqa: N818 - nothing is wrong, it is late
     """A write was due after its window; it was not sent. The command may be tried again from its read on."""
 
 
@@ -78,7 +78,6 @@ def _client(service: str) -> Any:
         read_timeout=READ_TIMEOUT_S,
         retries=cast("Any", {"mode": "standard", "total_max_attempts": ATTEMPTS_MAX}),
         max_pool_connections=CONNECTIONS_MAX,
-        ignore_configured_endpoint_urls=False,
     )
     made = _session().create_client(service, config=config)
     if service == "dynamodb":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
-from functions.domain.command import Command
+from functions.domain.command import Command, Reveal
 from functions.domain.lot import Lot
 from functions.domain.voucher import Voucher
 from functions.store import keys
@@ -24,6 +24,7 @@ CAMPAIGN: Entity[Campaign] = Entity(
 )
 BATCH: Entity[Batch] = Entity("batch", Batch, key=lambda b: keys.batch(b.id))
 COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command(c.id))
+REVEAL: Entity[Reveal] = Entity("reveal", Reveal, key=lambda r: keys.reveal(r.id))
 COUNTER: Entity[LotCounter] = Entity("counter", LotCounter, key=lambda c: keys.lot_counter(c.code_format))
 LOT: Entity[Lot] = Entity("lot", Lot, key=lambda lot: keys.lot(lot.number))
 VOUCHER: Entity[Voucher] = Entity(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from functions.domain.ids import derived
 
 CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
-LOT, VOUCHER, GUARD = "LOT#", "VOUCHER#", "GUARD#"
+LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -57,6 +57,11 @@ def lot(number: int) -> Key:
 def voucher(position: int) -> Key:
     """A touched voucher; on purpose not in its lot's partition."""
     return _own(VOUCHER, f"{position:011d}")
+
+
+def reveal(id: str) -> Key:
+    """The record of codes revealed."""
+    return _own(REVEAL, id)
 
 
 def guard(kind: str, subject: str, window: int) -> Key:

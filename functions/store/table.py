@@ -32,10 +32,10 @@ Wire = Mapping[str, Any]
 class _Reader(TypeDeserializer):
     """Numbers are integers and binaries are bytes here."""
 
-    def _deserialize_n(self, value: str) -> int:  # type: ignore[override]
+    def _deserialize_n(self, value: str) -> int:
         return int(value)
 
-    def _deserialize_b(self, value: bytes) -> bytes:  # type: ignore[override]
+    def _deserialize_b(self, value: bytes) -> bytes:
         return bytes(value)
 
 
@@ -75,7 +75,7 @@ class Entity(Generic[T]):
         return stored
 
 
-class Conflict(Exception):
+class Conflict(Exception):  # noqa: N818 - the field's word for it
     """The item was not at the version that was read; `old` is what it is now."""
 
     def __init__(self, old: Item | None) -> None:
@@ -114,10 +114,12 @@ def get_many(wanted: Iterable[Key]) -> dict[Key, Item]:
     found: dict[Key, Item] = {}
     for attempt in range(READ_ROUNDS_MAX):
         reply = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": left, "ConsistentRead": True}})
-        for wire in reply["Responses"].get(table, []):
+        responses: dict[str, Any] = reply["Responses"]
+        unprocessed: dict[str, Any] = reply.get("UnprocessedKeys", {})
+        for wire in responses.get(table, []):
             item = _plain(wire)
             found[Key(item["pk"], item["sk"])] = item
-        left = list(reply.get("UnprocessedKeys", {}).get(table, {}).get("Keys", []))
+        left = unprocessed.get(table, {}).get("Keys", [])
         if not left:
             return found
         time.sleep(random.uniform(0, 0.05 * 2**attempt))
@@ -141,7 +143,7 @@ def put(item: Item, seen_version: int) -> None:
             **_unchanged(seen_version),
         )
     except dynamodb.exceptions.ConditionalCheckFailedException as refused:
-        old = refused.response.get("Item")
+        old: Any = refused.response.get("Item")
         raise Conflict(_plain(old) if old else None) from None
 
 
@@ -179,7 +181,11 @@ def change(entity: Entity[T], current: T | None, decide: Callable[[T | None], T 
     raise Refusal("try_again", "Others are changing the same thing.", retry_after_s=1)
 
 
-def put_all(writes: list[tuple[Entity[Any], Any, int]], command: str, by: By) -> None:
+Write = tuple[Entity[Any], Any, int]
+"""An entity, the thing as it shall be at its new version, and the version seen."""
+
+
+def put_all(writes: list[Write], command: str, by: By) -> None:
     """Write several things in one transaction, each conditional on its seen version.
 
     Only for rules that truly span items. Raises Conflict(None) where any of them moved.

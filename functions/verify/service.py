@@ -22,9 +22,7 @@ class Found:
     standing: Standing
 
 
-def verify(
-    code: str, device: str | None, customer_address: str | None, by: By, now: int, *, entitled: bool
-) -> Found:
+def verify(code: str, device: str | None, customer_address: str | None, by: By, now: int, *, entitled: bool) -> Found:
     """Check a code. Strangers get the refusals of `domain.voucher.REFUSALS`; the entitled see why it is refused.
 
     Raises Refusal `too_many_attempts` after too many wrong codes, right or wrong the next one.

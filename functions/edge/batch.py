@@ -1,0 +1,42 @@
+"""Queue batches: each message is taken by itself, and only those that fail come back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from functions.edge import clock
+from functions.edge.log import failed, logger
+from functions.store import jobs
+
+RESERVE_S = 10.0
+"""A worker stops so long before its function's time is over."""
+CALL_BUDGET_S = 20.0
+"""Within a call, work stops after this and goes on as a job; the gateway waits for 30 s."""
+
+Work = Callable[[str, int, float], bool]
+"""Go on with the work of this id, at this time, until this moment of the monotonic clock; says whether it is done."""
+
+
+def call_deadline(remaining_s: float) -> float:
+    """When work within a call must stop, on the monotonic clock."""
+    return time.monotonic() + min(CALL_BUDGET_S, max(remaining_s - RESERVE_S, 0))
+
+
+def take(event: dict[str, Any], context: Any, work: Work) -> dict[str, Any]:
+    """Go on with the job of each message; work left over is sent as a new message, so that no try is used up."""
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+    failures = []
+    for record in event["Records"]:
+        try:
+            id = json.loads(record["body"])["id"]
+            done = work(id, clock.now(), until)
+            if not done:
+                jobs.send(id)
+            logger.info("job", id=id, done=done)
+        except Exception as error:  # one message must not take the others with it
+            failed("job failed", error)
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}

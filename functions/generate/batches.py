@@ -1,0 +1,152 @@
+"""Batches: a million vouchers are a hundred lots, each written once."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from functions.domain.actor import By
+from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
+from functions.domain.codes import FORMATS
+from functions.domain.errors import Refusal
+from functions.domain.ids import fingerprint
+from functions.domain.lot import Lot, Segment, Status
+from functions.domain.serials import LOT_SIZE
+from functions.domain.voucher import standing, untouched
+from functions.store import jobs, keys, lots, table, vault
+from functions.store.entities import BATCH, CAMPAIGN, COUNTER, LOT
+from functions.store.table import CONFLICTS_MAX, Conflict
+
+
+def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float) -> Batch:
+    """Allocate and write the lots within the call, or as a job where they are more than `LOTS_PER_CALL_MAX`.
+
+    Raises Refusal `not_found`, `quantity_exceeded`, `idempotency_key_reused`.
+    """
+    batch = _allocated(id, campaign, quantity, by, now)
+    if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
+        batch = _filled(batch, by, until, checkpoint=False)
+    if batch.status != "completed":
+        jobs.send(batch.id)
+    return batch
+
+
+def proceed(id: str, by: By, until: float) -> bool:
+    """Go on with a batch that is generated as a job; says whether it is done."""
+    batch = find(id)
+    return batch.status == "completed" or _filled(batch, by, until, checkpoint=True).status == "completed"
+
+
+def find(id: str) -> Batch:
+    """A batch. Raises Refusal `not_found`."""
+    batch = table.read(BATCH, keys.batch(id))
+    if batch is None:
+        raise Refusal("not_found", "There is no such batch.")
+    return batch
+
+
+def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Batch:
+    """The batch with its place: batch, campaign and counter move in one transaction or not at all."""
+    asked = fingerprint({"quantity": quantity})
+    wrapped_key: bytes | None = None
+    campaign_key, batch_key = keys.campaign(campaign_id), keys.batch(id)
+    counter_keys = {name: keys.lot_counter(name) for name in FORMATS}
+    for _ in range(CONFLICTS_MAX):
+        items = table.get_many([campaign_key, batch_key, *counter_keys.values()])
+        if batch_key in items:
+            batch = BATCH.load(items[batch_key])
+            if batch.fingerprint != asked:
+                raise Refusal("idempotency_key_reused", "Use a new key for a new batch.")
+            return batch
+        if campaign_key not in items:
+            raise Refusal("not_found", "There is no such campaign.")
+        campaign = CAMPAIGN.load(items[campaign_key])
+        name = campaign.rules.code_format
+        item = items.get(counter_keys[name])
+        counter = COUNTER.load(item) if item is not None else LotCounter(name, FORMATS[name].lots.start)
+        place = allocate(campaign, quantity, counter.next_lot)
+        wrapped_key = wrapped_key or vault.new_key(id)
+        batch = Batch(
+            id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by.request, version=1
+        )
+        writes: list[table.Write] = [(BATCH, batch, 0)]
+        if place.fresh_lots:
+            moved = replace(counter, next_lot=counter.next_lot + place.fresh_lots, version=counter.version + 1)
+            writes.append((COUNTER, moved, counter.version))
+        if place.open_lot != campaign.open_lot:
+            opened = replace(campaign, open_lot=place.open_lot, version=campaign.version + 1)
+            writes.append((CAMPAIGN, opened, campaign.version))
+        try:
+            table.put_all(writes, "create_batch", by)
+        except Conflict:
+            time.sleep(random.uniform(0, 0.05))
+            continue
+        return batch
+    raise Refusal("try_again", "Others are allocating vouchers.", retry_after_s=1)
+
+
+def _filled(batch: Batch, by: By, until: float, *, checkpoint: bool) -> Batch:
+    """Write the lots that are left; a lot that holds the batch already is not written again."""
+    campaign = table.read(CAMPAIGN, keys.campaign(batch.campaign))
+    assert campaign is not None
+    todo = batch.span.lots[batch.lots_done :]
+    for done in lots.in_chunks(todo, partial(_put_lot, batch, campaign, by), until):
+        lots_done = batch.lots_done + len(done)
+        status = "completed" if lots_done == len(batch.span.lots) else "in_progress"
+        batch = replace(batch, lots_done=lots_done, status=status)
+        if checkpoint or status == "completed":
+            batch = table.change(BATCH, batch, partial(_further, batch), "generate", by)
+    return batch
+
+
+def _further(mine: Batch, current: Batch | None) -> Batch | None:
+    assert current is not None
+    return mine if current is mine or current.lots_done < mine.lots_done else None
+
+
+def _put_lot(batch: Batch, campaign: Campaign, by: By, number: int) -> None:
+    def with_share(lot: Lot | None) -> Lot | None:
+        if lot is not None and any(part.batch == batch.id for part in lot.parts):
+            return None
+        return with_batch(lot, number, batch, campaign)
+
+    table.change(LOT, None, with_share, "generate", by)
+
+
+def counts(batch: Batch, now: int) -> dict[str, int] | None:
+    """Vouchers by effective status, exact; None for a batch that is unfinished or has too many lots to look at."""
+    if batch.status != "completed" or len(batch.span.lots) > LOTS_PER_CALL_MAX:
+        return None
+    found = lots.read_many(batch.span.lots)
+    with ThreadPoolExecutor(lots.WORKERS_MAX) as pool:
+        return dict(sum(pool.map(partial(_counts_in, batch, now), found.values()), Counter[str]()))
+
+
+def _counts_in(batch: Batch, now: int, lot: Lot) -> Counter[str]:
+    first, last = batch.span.within(lot.number)
+    touched = {index: status for index, status in touched_in(lot).items() if first <= index <= last}
+    result = Counter[str]()
+    for segment in lot.segments:
+        low, high = max(first, segment.first), min(last, segment.last)
+        if low > high:
+            continue
+        own = [index for index in touched if low <= index <= high]
+        result[_status(lot, segment, low, segment.status, now)] += high - low + 1 - len(own)
+        result.update(_status(lot, segment, index, touched[index], now) for index in own)
+    return +result
+
+
+def _status(lot: Lot, segment: Segment, index: int, status: Status, now: int) -> str:
+    at = standing(lot, index, replace(untouched(lot, segment, index), status=status), now)
+    assert at is not None
+    return at.status
+
+
+def touched_in(lot: Lot) -> dict[int, Status]:
+    """Index → stored status of the vouchers of a lot that have items, as the index knows them."""
+    entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
+    return {int(entry["gsi1sk"]): Status(entry["status"]) for entry in entries}

@@ -1,0 +1,143 @@
+"""generate: campaigns, batches, their vouchers and codes; the queue takes up what is too much for a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.domain.actor import By
+from functions.domain.campaign import Batch, Campaign
+from functions.domain.codes import FORMATS
+from functions.domain.ids import fingerprint
+from functions.domain.lot import Rules
+from functions.domain.serials import serial_of
+from functions.edge import batch as queue
+from functions.edge.clock import rfc3339
+from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields
+from functions.edge.models import Progress
+from functions.generate import batches, campaigns, vouchers
+from functions.generate.models import (
+    BatchAnswer,
+    BatchRequest,
+    CampaignAnswer,
+    CampaignList,
+    CampaignRequest,
+    MoneyAnswer,
+    Revealed,
+    RevealList,
+    RevealRequest,
+    VoucherLine,
+    VoucherList,
+)
+
+app = App("generate")
+
+
+@app.route("POST /v1/campaigns")
+def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswer]:
+    id = call.derived_id("cmp")
+    rules = Rules(
+        campaign=id,
+        kind=request.kind,
+        amount_minor=request.face_value.amount_minor,
+        currency=request.face_value.currency,
+        redemption=request.redemption,
+        code_format=request.code_format,
+        valid_days_after_activation=request.valid_days_after_activation,
+        reversal_days=request.reversal_days,
+    )
+    asked = fingerprint(request.model_dump())
+    wanted = Campaign(
+        id, request.name, rules, request.valid_until_s(), request.locale, call.now, asked, call.by.request
+    )
+    campaign = campaigns.create(wanted, call.by)
+    replayed = campaign.request != call.by.request
+    return created(_campaign(campaign), replayed=replayed, location=f"/v1/campaigns/{id}")
+
+
+@app.route("GET /v1/campaigns")
+def list_campaigns(call: Call) -> Reply[CampaignList]:
+    call.refuse_unknown_query("limit", "cursor")
+    found, next_cursor = campaigns.page(call.limit(), call.query.get("cursor"), call.by)
+    return ok(CampaignList(data=[_campaign(campaign) for campaign in found], next_cursor=next_cursor))
+
+
+@app.route("GET /v1/campaigns/{id}")
+def get_campaign(call: Call) -> Reply[CampaignAnswer]:
+    return ok(_campaign(campaigns.find(call.path["id"])))
+
+
+@app.route("POST /v1/campaigns/{id}/batches")
+def create_batch(request: BatchRequest, call: Call) -> Reply[BatchAnswer]:
+    until = queue.call_deadline(call.remaining_s)
+    batch = batches.create(call.derived_id("bat"), call.path["id"], request.quantity, call.by, call.now, until)
+    replayed = batch.request != call.by.request
+    done = batch.status == "completed"
+    answer = _batch(batch, {"generated": batch.quantity} if done else None, batch.created_at)
+    return (created if done else accepted)(answer, replayed=replayed, location=f"/v1/batches/{batch.id}")
+
+
+@app.route("GET /v1/batches/{id}")
+def get_batch(call: Call) -> Reply[BatchAnswer]:
+    batch = batches.find(call.path["id"])
+    return ok(_batch(batch, batches.counts(batch, call.now), call.now))
+
+
+@app.route("GET /v1/batches/{id}/vouchers")
+def list_batch_vouchers(call: Call) -> Reply[VoucherList]:
+    call.refuse_unknown_query("limit", "cursor", "status")
+    status = call.query.get("status")
+    if status is not None and status not in vouchers.EFFECTIVE:
+        refuse_fields([("query.status", f"one of {', '.join(sorted(vouchers.EFFECTIVE))}")])
+    batch = batches.find(call.path["id"])
+    lines, next_cursor = vouchers.page(batch, status, call.limit(), call.query.get("cursor"), call.by, call.now)
+    data = [VoucherLine(serial=serial, status=shown) for serial, shown in lines]
+    return ok(VoucherList(data=data, next_cursor=next_cursor))
+
+
+@app.route("POST /v1/reveals")
+def create_reveal(request: RevealRequest, call: Call) -> Reply[RevealList]:
+    id, shown = vouchers.reveal(call.derived_id("rvl"), request.serials, request.reason, call.by, call.now)
+    return ok(RevealList(id=id, data=[Revealed(serial=serial, code=code) for serial, code in shown]))
+
+
+def _campaign(campaign: Campaign) -> CampaignAnswer:
+    rules = campaign.rules
+    return CampaignAnswer(
+        id=campaign.id,
+        name=campaign.name,
+        kind=rules.kind,
+        face_value=MoneyAnswer(amount_minor=rules.amount_minor, currency=rules.currency),
+        redemption=rules.redemption,
+        valid_until=rfc3339(campaign.valid_until) if campaign.valid_until is not None else None,
+        valid_days_after_activation=rules.valid_days_after_activation,
+        code_format=rules.code_format,
+        guess_odds=FORMATS[rules.code_format].odds,
+        locale=campaign.locale,
+        reversal_days=rules.reversal_days,
+        created_at=rfc3339(campaign.created_at),
+    )
+
+
+def _batch(batch: Batch, counts: dict[str, int] | None, as_of: int) -> BatchAnswer:
+    return BatchAnswer.model_validate(
+        {
+            "id": batch.id,
+            "campaign": batch.campaign,
+            "quantity": batch.quantity,
+            "first_serial": serial_of(batch.span.first),
+            "last_serial": serial_of(batch.span.last),
+            "status": batch.status,
+            "progress": Progress(lots_done=batch.lots_done, lots=len(batch.span.lots)),
+            "counts": counts,
+            "as_of": rfc3339(as_of) if counts is not None else None,
+            "created_at": rfc3339(batch.created_at),
+        }
+    )
+
+
+def _proceed(id: str, now: int, until: float) -> bool:
+    return batches.proceed(id, By("job", "job", "operator", "queue", id), until)
+
+
+def handle(event: Event, context: Any) -> Response:
+    return queue.take(event, context, _proceed) if "Records" in event else app(event, context)

@@ -1,0 +1,165 @@
+"""Bodies of campaigns, batches and reveals."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from functions.domain.campaign import BATCH_QUANTITY_MAX
+from functions.domain.codes import FORMATS
+from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
+from functions.edge.models import Answer, Progress, Request, Text
+
+REVEALED_MAX = 100
+DAYS_MAX = 3_650
+EPOCH_MAX = 4_102_444_800
+"""2100-01-01: nothing is valid longer."""
+
+
+class Money(Request):
+    """Minor units (fen, cents) of an ISO 4217 currency."""
+
+    amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX)
+    currency: str = Field(min_length=3, max_length=3, examples=["CNY"])
+
+    @field_validator("currency")
+    @classmethod
+    def _known(cls, currency: str) -> str:
+        if currency not in MINOR_DIGITS:
+            raise ValueError("no ISO 4217 currency code")
+        return currency
+
+
+class CampaignRequest(Request):
+    """The rules of a kind of voucher; give `valid_until` or `valid_days_after_activation`."""
+
+    name: Text
+    kind: Literal["recharge", "data", "coupon", "gift", "stock"]
+    face_value: Money
+    redemption: Literal["single", "balance"]
+    valid_until: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None, description="RFC 3339 with an offset.", examples=["2027-12-31T23:59:59Z"]
+    )
+    valid_days_after_activation: int | None = Field(default=None, ge=1, le=DAYS_MAX)
+    code_format: str = Field(default="crockford16", max_length=32)
+    locale: Literal["zh-CN", "en"] = "zh-CN"
+    reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
+
+    @field_validator("code_format")
+    @classmethod
+    def _existing(cls, code_format: str) -> str:
+        if code_format not in FORMATS:
+            raise ValueError(f"choose one of {', '.join(FORMATS)}")
+        return code_format
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.valid_until is None) == (self.valid_days_after_activation is None):
+            raise ValueError("give exactly one of valid_until and valid_days_after_activation")
+        if self.valid_until is not None:
+            self.valid_until_s()
+        return self
+
+    def valid_until_s(self) -> int | None:
+        """The end of validity in epoch seconds."""
+        if self.valid_until is None:
+            return None
+        try:
+            when = datetime.fromisoformat(self.valid_until)
+        except ValueError:
+            raise ValueError("valid_until is not RFC 3339, like 2027-12-31T23:59:59Z") from None
+        if when.tzinfo is None:
+            raise ValueError("valid_until needs an offset, like 2027-12-31T23:59:59+08:00")
+        seconds = int(when.timestamp())
+        if not 0 < seconds <= EPOCH_MAX:
+            raise ValueError("valid_until lies before 1970 or after 2100")
+        return seconds
+
+
+class MoneyAnswer(Answer):
+    """Minor units (fen, cents) of an ISO 4217 currency."""
+
+    amount_minor: int
+    currency: str
+
+
+class CampaignAnswer(Answer):
+    """A campaign. `guess_odds` are the odds that one guess at a voucher's code is right."""
+
+    id: str
+    name: str
+    kind: str
+    face_value: MoneyAnswer
+    redemption: str
+    valid_until: str | None = None
+    valid_days_after_activation: int | None = None
+    code_format: str
+    guess_odds: float
+    locale: str
+    reversal_days: int
+    created_at: str
+
+
+class CampaignList(Answer):
+    """A page of campaigns."""
+
+    data: list[CampaignAnswer]
+    next_cursor: str | None = None
+
+
+class BatchRequest(Request):
+    """How many vouchers."""
+
+    quantity: int = Field(ge=1, le=BATCH_QUANTITY_MAX)
+
+
+class BatchAnswer(Answer):
+    """A batch. `counts` by status are exact as of `as_of`; a batch of more than 200 lots has none yet."""
+
+    id: str
+    campaign: str
+    quantity: int
+    first_serial: str
+    last_serial: str
+    status: Literal["in_progress", "completed"]
+    progress: Progress
+    counts: dict[str, int] | None = None
+    as_of: str | None = None
+    created_at: str
+
+
+class VoucherLine(Answer):
+    """A serial and its effective status."""
+
+    serial: str
+    status: str
+
+
+class VoucherList(Answer):
+    """A page of a batch; it may be short while `next_cursor` is there."""
+
+    data: list[VoucherLine]
+    next_cursor: str | None = None
+
+
+class RevealRequest(Request):
+    """Whose codes, and why; the reason is recorded with who asked."""
+
+    serials: list[Annotated[str, StringConstraints(max_length=40)]] = Field(min_length=1, max_length=REVEALED_MAX)
+    reason: Text
+
+
+class Revealed(Answer):
+    """A serial and its code."""
+
+    serial: str
+    code: str
+
+
+class RevealList(Answer):
+    """The codes, in the order asked for; the reveal is on record under `id`."""
+
+    id: str
+    data: list[Revealed]

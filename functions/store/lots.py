@@ -1,0 +1,72 @@
+"""Work on many lots: spread over threads, resumable, and no lot done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from functions.domain.lot import Lot
+from functions.domain.selection import refuse_unknown_positions
+from functions.domain.serials import LOT_SIZE
+from functions.store import keys, table
+from functions.store.entities import LOT
+
+WORKERS_MAX = 8
+CHUNK = 64
+"""So many lots are handed out at a time; between chunks the clock is looked at."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_chunks(todo: Sequence[T], work: Callable[[T], R], until: float) -> Iterator[list[R]]:
+    """The results chunk by chunk, in order; stops early once the monotonic clock is past `until`.
+
+    An error in one lot is raised after its chunk has come to rest, so that nothing is still being written.
+    """
+    with ThreadPoolExecutor(WORKERS_MAX) as pool:
+        for start in range(0, len(todo), CHUNK):
+            if time.monotonic() > until:
+                return
+            futures = [pool.submit(work, each) for each in todo[start : start + CHUNK]]
+            yield [future.result() for future in futures]
+
+
+def read_many(numbers: Iterable[int]) -> dict[int, Lot]:
+    """Lots by number, consistently; absent ones are absent."""
+    wanted = [keys.lot(number) for number in dict.fromkeys(numbers)]
+    found: dict[int, Lot] = {}
+    for start in range(0, len(wanted), table.BATCH_GET_MAX):
+        for item in table.get_many(wanted[start : start + table.BATCH_GET_MAX]).values():
+            lot = LOT.load(item)
+            found[lot.number] = lot
+    return found
+
+
+def refuse_unknown(lots: dict[int, Lot], ranges: Iterable[tuple[int, list[tuple[int, int]]]]) -> None:
+    """Raise Refusal `unknown_serials` where a range holds positions that were never generated."""
+    unknown: list[int] = []
+    for number, within in ranges:
+        lot = lots.get(number)
+        for first, last in within:
+            missing = [first] if lot is None else _gaps(lot, first, last)
+            unknown += (number * LOT_SIZE + index for index in missing)
+    refuse_unknown_positions(unknown)
+
+
+def _gaps(lot: Lot, first: int, last: int) -> list[int]:
+    """The first index of each stretch of `first..last` that no segment holds."""
+    gaps, index = [], first
+    for segment in lot.segments:
+        if segment.last < index:
+            continue
+        if segment.first > last:
+            break
+        if segment.first > index:
+            gaps.append(index)
+        index = segment.last + 1
+    if index <= last:
+        gaps.append(index)
+    return gaps

@@ -1,0 +1,185 @@
+"""Range commands: one change to many lots, written lot by lot, that a crash and a retry neither repeat nor undo.
+
+The command's item is written first. Each lot remembers the commands done on it, with what they did; one that finds
+its own id counts that lot as done. A lot forgets a command only once that command is known to have completed, and a
+command reads its own item together with each lot: completed means hands off. So not even a runner that slept through
+the completion and eight later commands can touch a lot again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from functions.domain.command import Command
+from functions.domain.errors import Refusal
+from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX, Done, Lot, Segment, rewritten
+from functions.domain.selection import Selection, Span, by_lot, of_lot, of_range, of_serials
+from functions.domain.voucher import Voucher, untouched
+from functions.store import keys, table
+from functions.store.aws import write_window
+from functions.store.entities import BATCH, COMMAND, LOT, VOUCHER
+from functions.store.lots import in_chunks
+from functions.store.table import CONFLICTS_MAX, Conflict
+
+Change = Callable[[Lot, Segment], Segment | str]
+"""What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
+TOUCHED_PER_WINDOW_MAX = 400
+"""So many vouchers are written one by one on the strength of one read of their lot."""
+
+
+def resolve(selection: Selection) -> list[Span]:
+    """The spans that a selection names. Raises Refusal `not_found`, `still_generating`, or as `domain.selection`."""
+    if selection.serials is not None:
+        return of_serials(selection.serials)
+    if selection.lot is not None:
+        return of_lot(selection.lot)
+    if selection.batch is not None:
+        batch = table.read(BATCH, keys.batch(selection.batch))
+        if batch is None:
+            raise Refusal("not_found", f"There is no batch {selection.batch}.")
+        if batch.status != "completed":
+            raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
+        return [batch.span]
+    assert selection.first_serial is not None
+    assert selection.last_serial is not None
+    return of_range(selection.first_serial, selection.last_serial)
+
+
+def begin(command: Command) -> Command:
+    """Write the command's item, or give back what an earlier request made of the same command.
+
+    Raises Refusal `idempotency_key_reused` where that was for another body.
+    """
+
+    def once(current: Command | None) -> Command | None:
+        if current is None:
+            return command
+        if current.fingerprint != command.fingerprint:
+            raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+        return None
+
+    return table.change(COMMAND, None, once, command.kind, command.by)
+
+
+def run(command: Command, change: Change, now: int, until: float, *, checkpoint: bool) -> Command:
+    """Do the lots that are left; stops early past `until` (monotonic), to be called again.
+
+    With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
+    """
+    todo = list(by_lot(list(command.spans)))[command.lots_done :]
+    finished: set[str] = set()
+    work = partial(_do_lot, command, change, finished)
+    for done in in_chunks(todo, lambda each: work(*each), until):
+        command = command.after(done, now)
+        if checkpoint or command.status == "completed":
+            command = _saved(command)
+    return command
+
+
+def _saved(command: Command) -> Command:
+    def further(current: Command | None) -> Command | None:
+        assert current is not None
+        if current.lots_done >= command.lots_done:
+            return None
+        return command
+
+    stored = table.read(COMMAND, keys.command(command.id))
+    return table.change(COMMAND, stored, further, command.kind, command.by)
+
+
+def _do_lot(command: Command, change: Change, finished: set[str], number: int, ranges: list[tuple[int, int]]) -> Done:
+    command_key, lot_key = keys.command(command.id), keys.lot(number)
+    touched: dict[int, str | None] = {}
+    for _ in range(CONFLICTS_MAX):
+        with write_window():
+            items = table.get_many([command_key, lot_key])
+            if COMMAND.load(items[command_key]).status == "completed":
+                return Done(command.id, 0, {})
+            if lot_key not in items:
+                return Done(command.id, 0, {"unknown": sum(last - first + 1 for first, last in ranges)})
+            lot = LOT.load(items[lot_key])
+            known = lot.done(command.id)
+            if known is not None:
+                return known
+            segments, done = applied(command.id, lot, ranges, change)
+            if len(segments) > SEGMENTS_PER_LOT_MAX:
+                if not _touch_some(command, lot, ranges, change, touched):
+                    continue
+                segments, done = lot.segments, _counted(done, touched)
+            commands = (*_with_room(lot.commands, finished), done)
+            marked = replace(lot, segments=segments, commands=commands, version=lot.version + 1)
+            try:
+                table.put(LOT.item(marked, command.kind, command.by), lot.version)
+            except Conflict:
+                continue
+            return done
+    raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
+
+
+def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Change) -> tuple[tuple[Segment, ...], Done]:
+    """What the lot's segments become, how many vouchers change, and how many are skipped for which reason."""
+    changed, skipped = 0, dict[str, int]()
+
+    def counted(segment: Segment) -> Segment:
+        nonlocal changed
+        outcome = change(lot, segment)
+        if isinstance(outcome, str):
+            skipped[outcome] = skipped.get(outcome, 0) + len(segment)
+            return segment
+        changed += len(segment)
+        return outcome
+
+    segments = lot.segments
+    for first, last in ranges:
+        segments = rewritten(segments, first, last, counted)
+    missing = sum(last - first + 1 for first, last in ranges) - changed - sum(skipped.values())
+    return segments, Done(command, changed, skipped | ({"unknown": missing} if missing else {}))
+
+
+def _touch_some(
+    command: Command,
+    lot: Lot,
+    ranges: list[tuple[int, int]],
+    change: Change,
+    touched: dict[int, str | None],
+) -> bool:
+    """The same change on items of single vouchers; says whether all are done. One with an item already is skipped."""
+    left = TOUCHED_PER_WINDOW_MAX
+    for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
+        segment = lot.segment(index)
+        outcome = change(lot, segment) if segment is not None else "unknown"
+        if isinstance(outcome, str):
+            continue
+        if left == 0:
+            return False
+        wanted = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until, command=command.id)
+        stands = table.change(VOUCHER, None, partial(_unless_touched, wanted), command.kind, command.by)
+        touched[index] = None if stands.command == command.id else stands.status.value
+        left -= 1
+    return True
+
+
+def _unless_touched(wanted: Voucher, item: Voucher | None) -> Voucher | None:
+    return wanted if item is None else None
+
+
+def _counted(done: Done, touched: dict[int, str | None]) -> Done:
+    skipped = dict(done.skipped)
+    for reason in (reason for reason in touched.values() if reason is not None):
+        skipped[reason] = skipped.get(reason, 0) + 1
+    return Done(done.command, sum(reason is None for reason in touched.values()), skipped)
+
+
+def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ...]:
+    """The commands that a lot goes on remembering. Raises Refusal `lot_busy` where none may be forgotten."""
+    if len(commands) < COMMANDS_PER_LOT_MAX:
+        return commands
+    unsure = [keys.command(d.command) for d in commands if d.command not in finished]
+    stored = (COMMAND.load(item) for item in table.get_many(unsure).values()) if unsure else ()
+    finished.update(c.id for c in stored if c.status == "completed")
+    kept = tuple(d for d in commands if d.command not in finished)
+    if len(kept) == COMMANDS_PER_LOT_MAX:
+        raise Refusal("lot_busy", "Repeat or wait for the commands that have not finished.", retry_after_s=5)
+    return kept
