@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -19,8 +21,26 @@ from infra.settings import Settings
 from infra.workers import Jobs
 
 PERIOD: Final = Duration.minutes(5)
-NAMESPACE: Final = "Kami"
-GUESSED_AT: Final = ("verify", "redeem")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Lines of some functions' logs that are counted: the log has it already, and metrics would cost cold starts."""
+
+    name: str
+    functions: tuple[str, ...]
+    pattern: str
+
+
+GUESSING: Final = (
+    Signal(
+        "WrongCodes",
+        ("verify", "redeem"),
+        '{ $.key = "voucher_not_redeemable" || $.key = "too_many_attempts" }',
+    ),
+    Signal("LotBreakerOpen", ("verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
+    Signal("WrongSecrets", ("authorize",), '{ $.key = "invalid_client" }'),
+)
 
 
 class Alarms(Construct):
@@ -45,10 +65,11 @@ class Alarms(Construct):
         for name, queues in jobs.items():
             self._of_queues(name, queues, settings)
         self._alarm("ApiServerFaults", api.http.metric_server_error(period=PERIOD), limits.server_faults)
-        for name in GUESSED_AT:
-            self._alarm(f"{name.capitalize()}WrongCodes", _guessing("WrongCodes", name), limits.wrong_codes)
-            self._alarm(f"{name.capitalize()}LotBreakerOpen", _guessing("LotBreakerOpen", name), 1)
-        self._dashboard(functions, jobs, api, data, settings)
+        guessing = {signal.name: self._counted(signal, functions, settings) for signal in GUESSING}
+        self._alarm("WrongCodes", guessing["WrongCodes"], limits.wrong_codes)
+        self._alarm("LotBreakerOpen", guessing["LotBreakerOpen"], 1)
+        self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
+        self._dashboard(functions, jobs, api, data, settings, list(guessing.values()))
 
     def _of_function(self, name: str, function: Function, settings: Settings) -> None:
         subject, of = name.capitalize(), function.function
@@ -66,6 +87,20 @@ class Alarms(Construct):
         self._alarm(f"{subject}JobsDepth", depth, limits.queue_depth)
         self._alarm(f"{subject}JobsAge", age, limits.queue_age_s)
         self._alarm(f"{subject}JobsDead", dead, 1)
+
+    def _counted(self, signal: Signal, functions: Mapping[str, Function], settings: Settings) -> cloudwatch.Metric:
+        namespace = f"Kami/{settings.name}"
+        for name in signal.functions:
+            logs.MetricFilter(
+                self,
+                f"{name.capitalize()}{signal.name}Count",
+                log_group=functions[name].log_group,
+                filter_pattern=logs.FilterPattern.literal(signal.pattern),
+                metric_namespace=namespace,
+                metric_name=signal.name,
+                metric_value="1",
+            )
+        return cloudwatch.Metric(namespace=namespace, metric_name=signal.name, statistic="Sum", period=PERIOD)
 
     def _alarm(self, name: str, metric: cloudwatch.IMetric, threshold: int, *, periods: int = 1) -> None:
         alarm = cloudwatch.Alarm(
@@ -87,6 +122,7 @@ class Alarms(Construct):
         api: Api,
         data: Data,
         settings: Settings,
+        guessing: list[cloudwatch.IMetric],
     ) -> None:
         every = [function.function for function in functions.values()]
         cloudwatch.Dashboard(
@@ -118,7 +154,7 @@ class Alarms(Construct):
                             for queue in (queues.queue, queues.dead_letters)
                         ),
                     ),
-                    _graph("Wrong codes", *(_guessing("WrongCodes", name) for name in GUESSED_AT)),
+                    _graph("Guessing", *guessing),
                 ],
             ],
         )
@@ -126,17 +162,6 @@ class Alarms(Construct):
 
 def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:
     return cloudwatch.GraphWidget(title=title, left=list(metrics), width=8)
-
-
-def _guessing(metric: str, function: str) -> cloudwatch.Metric:
-    """What `functions/store/guards.py` counts; Powertools adds the dimension."""
-    return cloudwatch.Metric(
-        namespace=NAMESPACE,
-        metric_name=metric,
-        dimensions_map={"service": function},
-        statistic="Sum",
-        period=PERIOD,
-    )
 
 
 def _from_alarms(topic: sns.Topic) -> iam.PolicyStatement:

@@ -14,7 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from functions.store.keys import BATCH, CAMPAIGN, CLIENT, COMMAND, COUNTER, GUARD, LOT, VOUCHER
+from functions.store.keys import BATCH, CAMPAIGN, CLIENT, COMMAND, COUNTER, GUARD, LOT, REVEAL, VOUCHER
 from infra.bundle import Assets
 from infra.data import Data
 from infra.settings import Settings
@@ -77,11 +77,11 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("GetItem", "BatchGetItem", on=(CAMPAIGN, BATCH, COMMAND, COUNTER, LOT, VOUCHER)),
-            _table("PutItem", on=(CAMPAIGN, BATCH, COMMAND, COUNTER, LOT)),
-            _table("UpdateItem", on=(BATCH, COUNTER)),
+            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, LOT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, LOT)),
+            _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, LOT, REVEAL)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", "TOUCHED#")),
-            Grant(Resource.DATA_KEY, ("kms:GenerateDataKeyWithoutPlaintext", "kms:Decrypt")),
+            Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
@@ -91,7 +91,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("GetItem", "BatchGetItem", on=(BATCH, COMMAND, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(COMMAND, LOT)),
+            _table("GetItem", on=(BATCH, COMMAND)),
             _table("PutItem", on=(COMMAND, LOT, VOUCHER)),
             _VERIFY_TOKENS,
             _JOBS,
@@ -101,7 +102,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=10,
         slow_ms=2_000,
         grants=(
-            _table("GetItem", "BatchGetItem", on=(CAMPAIGN, GUARD, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(GUARD, LOT, VOUCHER)),
             _table("UpdateItem", on=(GUARD,)),
             _OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
@@ -111,7 +112,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=10,
         slow_ms=2_000,
         grants=(
-            _table("GetItem", "BatchGetItem", on=(CAMPAIGN, GUARD, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(GUARD, LOT, VOUCHER)),
+            _table("GetItem", on=(VOUCHER,)),
             _table("PutItem", on=(VOUCHER,)),
             _table("UpdateItem", on=(GUARD,)),
             _OPEN_BATCH_KEYS,
@@ -130,14 +132,16 @@ class Function(Construct):
     ) -> None:
         super().__init__(scope, name.capitalize())
         self.spec = FUNCTIONS[name]
-        log_group = logs.LogGroup(self, "Logs", retention=settings.log_retention, removal_policy=data.removal_policy)
+        self.log_group = logs.LogGroup(
+            self, "Logs", retention=settings.log_retention, removal_policy=data.removal_policy
+        )
         role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description=f"What {name} may do; infra/functions.py lists it",
         )
-        log_group.grant_write(role)
+        self.log_group.grant_write(role)
         for statement in _statements(self.spec.grants, data, jobs):
             role.add_to_policy(statement)
         self.function = lambda_.Function(
@@ -152,11 +156,10 @@ class Function(Construct):
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(self.spec.timeout_s),
             role=role,
-            log_group=log_group,
+            log_group=self.log_group,
             tracing=lambda_.Tracing.ACTIVE,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
-                "POWERTOOLS_METRICS_NAMESPACE": "Kami",
                 "LOG_LEVEL": "INFO",
                 **_environment(self.spec.grants, data, jobs, settings),
             },

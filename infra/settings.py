@@ -24,6 +24,7 @@ class Thresholds:
     throttles: int
     server_faults: int
     wrong_codes: int
+    wrong_secrets: int
     queue_depth: int
     queue_age_s: int
 
@@ -61,7 +62,13 @@ ENVIRONMENTS: Final = {
             workers_max=2,
             signing_keys=("First",),
             alarms=Thresholds(
-                errors=5, throttles=5, server_faults=5, wrong_codes=1000, queue_depth=1000, queue_age_s=900
+                errors=5,
+                throttles=5,
+                server_faults=5,
+                wrong_codes=1000,
+                wrong_secrets=100,
+                queue_depth=1000,
+                queue_age_s=900,
             ),
         ),
         Settings(
@@ -74,7 +81,13 @@ ENVIRONMENTS: Final = {
             workers_max=10,
             signing_keys=("First",),
             alarms=Thresholds(
-                errors=1, throttles=1, server_faults=1, wrong_codes=500, queue_depth=5000, queue_age_s=600
+                errors=1,
+                throttles=1,
+                server_faults=1,
+                wrong_codes=500,
+                wrong_secrets=50,
+                queue_depth=5000,
+                queue_age_s=600,
             ),
         ),
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -46,3 +51,35 @@ def test_a_lock_without_hashes_or_with_an_address_is_refused(copy: Path, line: s
     runtime.write_text(runtime.read_text() + line)
 
     assert len(lock.faults()) == 1
+
+
+def test_the_layer_holds_what_the_functions_import() -> None:
+    declared = set(re.findall(r"^([\w-]+)==", lock.RUNTIME.read_text(), re.MULTILINE))
+    provided = {
+        package
+        for package, distributions in packages_distributions().items()
+        if declared & {name.replace("_", "-").lower() for name in distributions}
+    }
+    imported = {
+        name for path in (lock.ROOT / "functions").rglob("*.py") for name in _imports(ast.parse(path.read_text()))
+    }
+
+    assert "botocore" in imported
+    assert imported - sys.stdlib_module_names - {"functions"} <= provided
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Top-level packages that are imported when the module runs, which those for type checkers are not."""
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,9 @@ from typing import Final
 import pytest
 from aws_cdk import App
 
+from functions.domain.errors import PROBLEMS
 from functions.edge.routes import ROUTES
+from infra.alarms import GUESSING
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS
@@ -193,9 +196,11 @@ def test_each_queue_and_function_is_watched(template: Template) -> None:
         )
         for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
         for metric in [alarm["MetricName"]]
-        for dimension in alarm["Dimensions"]
-        if isinstance(dimension["Value"], dict)
+        for dimension in alarm.get("Dimensions", [])
     }
+    metrics = {alarm["MetricName"] for alarm in template.of_type("AWS::CloudWatch::Alarm").values()}
+
+    assert {"5xx", *(signal.name for signal in GUESSING)} <= metrics
 
     for function in template.of_type("AWS::Lambda::Function"):
         assert {(function, metric) for metric in ("Errors", "Throttles", "Duration")} <= watched
@@ -215,8 +220,21 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
         assert f"`…{name.removeprefix(function)}`" in explained or f"`{name}`" in explained
 
 
-def test_synthesis_is_deterministic(template: Template, tmp_path: Path) -> None:
-    assert _synthesize(tmp_path, template.env).text == template.text
+def test_guessing_is_counted_by_the_words_that_are_logged() -> None:
+    source = (ROOT / "functions" / "edge" / "http.py").read_text() + (ROOT / "functions/store/lookup.py").read_text()
+    counted = {word for signal in GUESSING for word in re.findall(r'\$\.key = "(\w+)"', signal.pattern)}
+    alarms = {word for signal in GUESSING for word in re.findall(r'\$\.alarm = "(\w+)"', signal.pattern)}
+
+    assert counted and counted <= set(PROBLEMS)
+    assert alarms and all(f'"{word}"' in source for word in alarms)
+    assert "key=key," in source and "alarm=alarm," in source
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_synthesis_is_deterministic(env: str, tmp_path: Path) -> None:
+    first, second = (_synthesize(tmp_path / again, env).text for again in ("first", "second"))
+
+    assert first == second
 
 
 def test_a_new_signing_key_is_published_before_it_signs_and_leaves_the_old_one_alone(tmp_path: Path) -> None:
