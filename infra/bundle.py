@@ -103,7 +103,7 @@ def _compile(folder: Path, python: Path | None, *, runs_in: str) -> None:
 def _compiler(*, required: bool) -> Path | None:
     """A Python of the deployed version, for byte code is particular to it. A version manager's shim may not run."""
     for python in _candidates():
-        asks = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        asks = [str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
         answer = subprocess.run(asks, capture_output=True, text=True, check=False) if python.exists() else None
         if answer and answer.stdout.strip() == VERSION:
             return python
