@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 
 class Problem(NamedTuple):
-    """A row of the table: HTTP status and the title in English and Chinese."""
+    """A row of the table: HTTP status, the title in English and Chinese, and what to do next unless said better."""
 
     status: int
     en: str
     zh: str
+    hint: str = ""
 
 
 PROBLEMS: dict[str, Problem] = {
     # the request itself
-    "invalid_request": Problem(400, "The request is not valid", "请求无效"),
+    "invalid_request": Problem(400, "The request is not valid", "请求无效", "See errors for each field that is wrong."),
     "malformed_json": Problem(400, "The body is not valid JSON", "请求体不是有效的 JSON"),
     "invalid_cursor": Problem(400, "The cursor is not valid", "游标无效"),
     "idempotency_key_required": Problem(400, "An Idempotency-Key header is required", "缺少 Idempotency-Key 请求头"),
@@ -24,23 +25,42 @@ PROBLEMS: dict[str, Problem] = {
     "invalid_scope": Problem(400, "The scope is not granted to this client", "该客户端没有所请求的权限"),
     "body_too_large": Problem(413, "The body is too large", "请求体过大"),
     "unsupported_media_type": Problem(415, "The content type is not supported", "不支持的内容类型"),
-    "idempotency_key_reused": Problem(422, "This Idempotency-Key had another body", "该 Idempotency-Key 已用于另一请求"),
+    "idempotency_key_reused": Problem(422, "This Idempotency-Key had another body", "Idempotency-Key 已用于另一请求"),
     # who asks
     "invalid_client": Problem(401, "The client is unknown or its secret is wrong", "客户端不存在或密钥错误"),
     "unauthorized": Problem(401, "A valid access token is required", "需要有效的访问令牌"),
     "insufficient_scope": Problem(403, "The token does not have the scope for this", "令牌权限不足"),
-    "not_found": Problem(404, "There is no such thing here", "资源不存在"),
+    "not_found": Problem(
+        404,
+        "There is no such thing here",
+        "资源不存在",
+        "Check the address; what exists but is not yours is not found either.",
+    ),
     "method_not_allowed": Problem(405, "This method is not allowed here", "不允许使用该方法"),
     # vouchers
-    "voucher_not_redeemable": Problem(404, "This code cannot be redeemed", "该卡密不可用"),
-    "voucher_expired": Problem(410, "This voucher has expired", "该卡密已过期"),
-    "already_redeemed": Problem(409, "This voucher has been redeemed", "该卡密已被使用"),
+    "voucher_not_redeemable": Problem(
+        404,
+        "This code cannot be redeemed",
+        "该卡密不可用",
+        "Check the code for typing errors. If it is right, ask where it was bought.",
+    ),
+    "voucher_expired": Problem(
+        410, "This voucher has expired", "该卡密已过期", "Its validity is over; ask where it was bought."
+    ),
+    "already_redeemed": Problem(
+        409,
+        "This voucher has been redeemed",
+        "该卡密已被使用",
+        "Nothing is left on it. To see your own earlier order again, repeat it with its own Idempotency-Key.",
+    ),
     "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
     "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
     "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),
     "redemption_limit_reached": Problem(409, "It was redeemed too many times", "该卡密已达核销次数上限"),
     "reversal_window_over": Problem(409, "The time to reverse this redemption is over", "已超过可撤销期限"),
-    "reversal_not_possible": Problem(409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销"),
+    "reversal_not_possible": Problem(
+        409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销", "Its value went back to stock."
+    ),
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock
     "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
@@ -50,8 +70,10 @@ PROBLEMS: dict[str, Problem] = {
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
     # the service
     "try_again": Problem(503, "The service is busy", "系统繁忙，请稍后再试"),
-    "internal_error": Problem(500, "Something went wrong on our side", "系统错误"),
-}  # fmt: skip
+    "internal_error": Problem(
+        500, "Something went wrong on our side", "系统错误", "Nothing more can be said here; give us the X-Request-Id."
+    ),
+}
 
 
 class Refusal(Exception):  # noqa: N818 - it is no error of ours

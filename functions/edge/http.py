@@ -177,7 +177,7 @@ class App:
         except ClientError as error:
             busy = error.response["Error"]["Code"] in BUSY
             if not busy:
-                failed("aws refused", error)
+                failed(f"aws refused {error.operation_name}: {error.response['Error']['Code']}", error)
             answer = _busy() if busy else Refusal("internal_error")
             key, response = answer.key, problem(answer, language)
         except Exception as error:  # the one place where a bug becomes an answer

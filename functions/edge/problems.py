@@ -18,7 +18,7 @@ def problem(refusal: Refusal, language: str = "") -> dict[str, Any]:
         "type": f"/docs#{refusal.key}",
         "title": row.zh if chinese else row.en,
         "status": row.status,
-        "detail": refusal.detail,
+        "detail": refusal.detail or row.hint,
         "key": refusal.key,
         **refusal.extra,
     }
