@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from functions.domain.actor import By
 from functions.domain.codes import FORMATS
 from functions.domain.errors import Refusal
 from functions.domain.lot import PARTS_PER_LOT_MAX, Lot, Part, Rules, Segment
@@ -39,7 +40,7 @@ class Campaign:
     locale: str
     created_at: int
     fingerprint: str
-    request: str
+    by: By
     open_lot: OpenLot | None = None
     version: int = 0
 
@@ -57,7 +58,7 @@ class Batch:
     lots_done: int
     created_at: int
     fingerprint: str
-    request: str
+    by: By
     version: int = 0
 
     @property

@@ -18,19 +18,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from functions.domain import lanes
 from functions.domain.serials import LOT_SIZE
 
 CODE_LENGTH_MAX = 64
 """Longer input is no code; it is not even looked at."""
-_BLOCK = 16
+_BLOCK, _TAG_BYTES = 16, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +69,7 @@ FORMATS: dict[str, CodeFormat] = {
     )
 }
 """Lot numbers of different formats do not meet, so that a lot's number tells its format."""
+_SYMBOLS = {name: bytes.maketrans(bytes(range(len(f.alphabet))), f.alphabet.encode()) for name, f in FORMATS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,80 +107,49 @@ def _number(symbols: str, alphabet: str) -> int:
 def is_right(candidate: Candidate, batch_key: bytes, generation: int) -> bool:
     """Whether the tag is the one of this voucher and generation; takes the same time for every wrong tag."""
     lot, index = divmod(candidate.position, LOT_SIZE)
-    block = _key_stream(batch_key, candidate.format, lot, generation, index, index)
-    (right,) = _tags(block, candidate.format)
-    return hmac.compare_digest(right.to_bytes(8, "big"), candidate.tag.to_bytes(8, "big"))
+    block = _key_stream(batch_key, candidate.format, lot, generation, index, 1)
+    right = int.from_bytes(block[:_TAG_BYTES], "big") % candidate.format.tag_space
+    return hmac.compare_digest(right.to_bytes(_TAG_BYTES, "big"), candidate.tag.to_bytes(_TAG_BYTES, "big"))
 
 
 def codes(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, first: int, last: int) -> Iterator[str]:
-    """The codes of the indexes `first..last` of a lot, in order, grouped as people read them."""
-    blocks = _key_stream(batch_key, code_format, lot, generation, first, last)
-    symbols = _WRITE[code_format.name](lot * LOT_SIZE + first, blocks)
-    return iter(_grouped(symbols, code_format))
+    """The codes of the indexes `first..last` of a lot, in order, grouped as people read them.
+
+    All are written at once, by arithmetic on lanes and then column by column, for a loop over single symbols is slow.
+    What does not fit a lane's digits are symbols of the lot number, which all of them share.
+    """
+    count, space, radix = last - first + 1, code_format.tag_space, len(code_format.alphabet)
+    blocks = int.from_bytes(_key_stream(batch_key, code_format, lot, generation, first, count), "big")
+    heads = blocks >> 8 * (_BLOCK - _TAG_BYTES) & lanes.repeated(256**_TAG_BYTES - 1, lanes.WIDTH, count)
+    tags = heads - lanes.quotients(heads, space, 256**_TAG_BYTES, lanes.WIDTH, count) * space
+    start = (lot * LOT_SIZE + first) * space
+    locators = start % radix**lanes.DIGITS * lanes.repeated(1, lanes.WIDTH, count) + lanes.ascending(count) * space
+    digits = lanes.digits(locators + tags, radix, count)
+    return iter(_page(_spelled(start, code_format), digits.translate(_SYMBOLS[code_format.name]), count))
 
 
-def _key_stream(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, first: int, last: int) -> bytes:
-    """One block an index."""
+def _key_stream(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, first: int, count: int) -> bytes:
+    """`count` blocks from the index `first` on."""
     context = f"kami/code/v1|{code_format.name}|{lot}|{generation}".encode()
     lot_key = hmac.digest(batch_key, context, hashlib.sha256)
     stream = Cipher(algorithms.AES256(lot_key), modes.CTR(first.to_bytes(_BLOCK, "big"))).encryptor()
-    return stream.update(bytes(_BLOCK * (last - first + 1)))
+    return stream.update(bytes(_BLOCK * count))
 
 
-def _tags(blocks: bytes, code_format: CodeFormat) -> list[int]:
-    space = code_format.tag_space
-    return [head % space for (head,) in struct.iter_unpack(">Q8x", blocks)]
+def _spelled(number: int, code_format: CodeFormat) -> str:
+    symbols = ""
+    for position in range(code_format.length):
+        number, digit = divmod(number, len(code_format.alphabet))
+        symbols = (
+            code_format.alphabet[digit] + ("-" if position and position % code_format.group == 0 else "") + symbols
+        )
+    return symbols
 
 
-# Codes are written all at once: no loop in Python goes over single symbols, which is what made writing them slow.
-
-
-def _grouped(symbols: bytes, code_format: CodeFormat) -> list[str]:
-    """The codes that `symbols` holds end to end, column by column put between the hyphens of an empty page."""
-    length, group = code_format.length, code_format.group
-    width = length + -(-length // group)
-    page = bytearray((b"-" * (width - 1) + b" ") * (len(symbols) // length))
-    for column in range(length):
-        page[column + column // group :: width] = symbols[column::length]
-    return page.decode("ascii").split()
-
-
-def _digits20(base: int, blocks: bytes) -> bytes:
-    tags = _tags(blocks, FORMATS["digits20"])
-    numbers = chain.from_iterable(enumerate(tags, base))
-    return ("%09d%011d" * len(tags) % tuple(numbers)).encode("ascii")
-
-
-def _crockford16(base: int, blocks: bytes) -> bytes:
-    """One integer with a lane of 128 bits a code: as wide as a block, and as 16 symbols of a byte each.
-
-    Each lane holds `position ‖ tag` (80 bits). Four times the lanes are halved and the upper half of what a lane holds
-    is shifted into the upper half of the lane, until every byte holds the 5 bits of one symbol.
-    """
-    count = len(blocks) // _BLOCK
-    tags = int.from_bytes(blocks, "big") >> 64 & _lanes(FORMATS["crockford16"].tag_space - 1, 128, count)
-    numbers = (base * _lanes(1, 128, count) + _indexes(count)) << 43 | tags
-    for lane in (128, 64, 32, 16):
-        held = lane * 5 // 16
-        lower = numbers & _lanes((1 << held) - 1, lane, count * 128 // lane)
-        numbers = lower | (numbers ^ lower) << (lane // 2 - held)
-    return numbers.to_bytes(len(blocks), "big").translate(_SYMBOLS)
-
-
-_SYMBOLS = bytes.maketrans(bytes(range(32)), CROCKFORD.encode("ascii"))
-
-
-@lru_cache(maxsize=8)
-def _lanes(value: int, lane: int, count: int) -> int:
-    """The same value in `count` lanes of `lane` bits."""
-    return int.from_bytes(value.to_bytes(lane // 8, "big") * count, "big")
-
-
-@lru_cache(maxsize=2)
-def _indexes(count: int) -> int:
-    """0, 1, 2, … in lanes of 128 bits, the first in the uppermost."""
-    return int.from_bytes(b"".join(index.to_bytes(_BLOCK, "big") for index in range(count)), "big")
-
-
-_WRITE = {"crockford16": _crockford16, "digits20": _digits20}
-"""Format → how the symbols of consecutive codes are written, end to end, from the first position and the key stream."""
+def _page(model: str, symbols: bytes, count: int) -> list[str]:
+    """`count` lines like the model, their last symbols taken from `symbols`, which holds `DIGITS` for each line."""
+    columns = [at for at, symbol in enumerate(model) if symbol != "-"][-lanes.DIGITS :]
+    page = bytearray(f"{model} ".encode() * count)
+    for back, column in enumerate(reversed(columns), 1):
+        page[column :: len(model) + 1] = symbols[-back % lanes.DIGITS :: lanes.DIGITS]
+    return page.decode().split()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
+from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 
 SERIALS_MAX = 1_000
@@ -70,9 +71,10 @@ def of_range(first_serial: str, last_serial: str) -> list[Span]:
     return [Span(first, last)]
 
 
-def of_lot(number: int) -> list[Span]:
-    """A whole lot."""
-    return [Span(number * LOT_SIZE, number * LOT_SIZE + LOT_SIZE - 1)]
+def of_lot(lot: Lot) -> list[Span]:
+    """All that was generated of a lot."""
+    start = lot.number * LOT_SIZE
+    return [Span(start + part.first, start + part.last) for part in lot.parts]
 
 
 def by_lot(spans: list[Span]) -> Iterator[tuple[int, list[tuple[int, int]]]]:

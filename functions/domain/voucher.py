@@ -57,6 +57,9 @@ REFUSALS: dict[str, str] = {
 VETO_STATUS: dict[str, str] = {"reclaim": "reclaimed", "void": "void", "suspend": "suspended"}
 """Action of the veto that binds → effective status."""
 
+EFFECTIVE: tuple[str, ...] = tuple(dict.fromkeys([*(s.value for s in Status), *VETO_STATUS.values(), "expired"]))
+"""Every status that a voucher may show."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reversal:

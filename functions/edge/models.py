@@ -8,18 +8,32 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from functions.domain.selection import SERIALS_MAX, Selection
 from functions.domain.serials import LOT_NUMBER_MAX
+from functions.domain.voucher import EFFECTIVE
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_CONTROLS)]
 """A short text for people, in any language, without control characters."""
-Reference = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Reference = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$"),
+    Field(description="An identifier of your own."),
+]
 """An identifier of the caller's own: a store, a terminal, a device."""
 Address = Annotated[
     str,
     StringConstraints(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$"),
     Field(description="The customer's IP address; only trusted clients may state it."),
 ]
+SerialText = Annotated[str, StringConstraints(max_length=40), Field(examples=["010000000003"])]
+"""A serial as it comes in: whether it is one is the domain's to say."""
+
+# What answers are made of; the shapes are for the API's description.
+Serial = Annotated[str, Field(json_schema_extra={"pattern": "^[0-9]{12}$"}, examples=["010000000003"])]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-21T08:00:00Z"])]
+Minor = Annotated[int, Field(description="Minor units (fen, cents) of `currency`.", examples=[5000])]
+Currency = Annotated[str, Field(description="ISO 4217.", examples=["CNY"])]
+VoucherStatus = Annotated[str, Field(json_schema_extra={"enum": list(EFFECTIVE)}, examples=["active"])]
 
 
 class Request(BaseModel):
@@ -37,11 +51,13 @@ class Answer(BaseModel):
 class SelectionRequest(Request):
     """Which vouchers: `serials`, or `first_serial` with `last_serial`, or `lot`, or `batch`; exactly one of them."""
 
-    serials: Annotated[list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=SERIALS_MAX)] | None = (
-        None
+    serials: Annotated[list[SerialText], Field(max_length=SERIALS_MAX)] | None = None
+    first_serial: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None, examples=["010000000003"]
     )
-    first_serial: str | None = Field(default=None, max_length=40)
-    last_serial: str | None = Field(default=None, max_length=40)
+    last_serial: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+        default=None, description="Included.", examples=["010000099999"]
+    )
     lot: int | None = Field(default=None, ge=0, le=LOT_NUMBER_MAX)
     batch: str | None = Field(default=None, max_length=64)
 
@@ -63,12 +79,12 @@ class SelectionRequest(Request):
 class Skipped(Answer):
     """How many of a selection were left as they are, and why."""
 
-    count: int
-    by_reason: dict[str, int]
+    count: int = Field(examples=[2])
+    by_reason: dict[str, int] = Field(examples=[{"active": 2}])
 
 
 class Progress(Answer):
     """How far a job is, in lots of up to 10,000 vouchers."""
 
-    lots_done: int
-    lots: int
+    lots_done: int = Field(examples=[1])
+    lots: int = Field(examples=[1])

@@ -26,6 +26,8 @@ ISSUER = "ISSUER"
 SIGNING_KEY_ARNS = "SIGNING_KEY_ARNS"
 AUDIENCE = "kami"
 LIFETIME_S = 900
+LEEWAY_S = 30
+"""So far may the clocks of two instances be apart."""
 TOKEN_LENGTH_MAX = 4_096
 _KEYS_CACHED_FOR_S = 300.0
 _HALF = 32
@@ -92,7 +94,11 @@ def verify(authorization: str | None, now: int) -> Caller:
         der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point(arn))
         key.verify(der, signed.encode(), ec.ECDSA(SHA256()))
-        if claims["iss"] != os.environ[ISSUER] or claims["aud"] != AUDIENCE or not claims["iat"] <= now < claims["exp"]:
+        if (
+            claims["iss"] != os.environ[ISSUER]
+            or claims["aud"] != AUDIENCE
+            or not claims["iat"] - LEEWAY_S <= now < claims["exp"]
+        ):
             raise _refusal()
         return Caller(
             claims["sub"], claims["role"], claims["tenant"], frozenset(claims["scope"].split()), claims["trusted"]

@@ -29,16 +29,16 @@ def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float
     """
     batch = _allocated(id, campaign, quantity, by, now)
     if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
-        batch = _filled(batch, by, until, checkpoint=False)
+        batch = _filled(batch, until, checkpoint=False)
     if batch.status != "completed":
         jobs.send(batch.id)
     return batch
 
 
-def proceed(id: str, by: By, until: float) -> bool:
+def proceed(id: str, now: int, until: float) -> bool:
     """Go on with a batch that is generated as a job; says whether it is done."""
     batch = find(id)
-    return batch.status == "completed" or _filled(batch, by, until, checkpoint=True).status == "completed"
+    return batch.status == "completed" or _filled(batch, until, checkpoint=True).status == "completed"
 
 
 def find(id: str) -> Batch:
@@ -70,9 +70,7 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
         counter = COUNTER.load(item) if item is not None else LotCounter(name, FORMATS[name].lots.start)
         place = allocate(campaign, quantity, counter.next_lot)
         wrapped_key = wrapped_key or vault.new_key(id)
-        batch = Batch(
-            id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by.request, version=1
-        )
+        batch = Batch(id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by, version=1)
         writes: list[table.Write] = [(BATCH, batch, 0)]
         if place.fresh_lots:
             moved = replace(counter, next_lot=counter.next_lot + place.fresh_lots, version=counter.version + 1)
@@ -89,17 +87,17 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
     raise Refusal("try_again", "Others are allocating vouchers.", retry_after_s=1)
 
 
-def _filled(batch: Batch, by: By, until: float, *, checkpoint: bool) -> Batch:
+def _filled(batch: Batch, until: float, *, checkpoint: bool) -> Batch:
     """Write the lots that are left; a lot that holds the batch already is not written again."""
     campaign = table.read(CAMPAIGN, keys.campaign(batch.campaign))
     assert campaign is not None
     todo = batch.span.lots[batch.lots_done :]
-    for done in lots.in_chunks(todo, partial(_put_lot, batch, campaign, by), until):
+    for done in lots.in_chunks(todo, partial(_put_lot, batch, campaign), until):
         lots_done = batch.lots_done + len(done)
         status = "completed" if lots_done == len(batch.span.lots) else "in_progress"
         batch = replace(batch, lots_done=lots_done, status=status)
         if checkpoint or status == "completed":
-            batch = table.change(BATCH, batch, partial(_further, batch), "generate", by)
+            batch = table.change(BATCH, batch, partial(_further, batch), "generate", batch.by)
     return batch
 
 
@@ -108,13 +106,13 @@ def _further(mine: Batch, current: Batch | None) -> Batch | None:
     return mine if current is mine or current.lots_done < mine.lots_done else None
 
 
-def _put_lot(batch: Batch, campaign: Campaign, by: By, number: int) -> None:
+def _put_lot(batch: Batch, campaign: Campaign, number: int) -> None:
     def with_share(lot: Lot | None) -> Lot | None:
         if lot is not None and any(part.batch == batch.id for part in lot.parts):
             return None
         return with_batch(lot, number, batch, campaign)
 
-    table.change(LOT, None, with_share, "generate", by)
+    table.change(LOT, None, with_share, "generate", batch.by)
 
 
 def counts(batch: Batch, now: int) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ from functions.store import cursors, keys, table
 from functions.store.entities import CAMPAIGN
 
 
-def create(campaign: Campaign, by: By) -> Campaign:
+def create(campaign: Campaign) -> Campaign:
     """Write the campaign, or give back what an earlier request made. Raises Refusal `idempotency_key_reused`."""
 
     def once(current: Campaign | None) -> Campaign | None:
@@ -19,7 +19,7 @@ def create(campaign: Campaign, by: By) -> Campaign:
             raise Refusal("idempotency_key_reused", "Use a new key for a new campaign.")
         return None
 
-    return table.change(CAMPAIGN, None, once, "create_campaign", by)
+    return table.change(CAMPAIGN, None, once, "create_campaign", campaign.by)
 
 
 def find(id: str) -> Campaign:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.domain.actor import By
 from functions.domain.campaign import Batch, Campaign
 from functions.domain.codes import FORMATS
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Rules
 from functions.domain.serials import serial_of
+from functions.domain.voucher import EFFECTIVE
 from functions.edge import batch as queue
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields
@@ -34,6 +34,9 @@ app = App("generate")
 
 @app.route("POST /v1/campaigns")
 def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswer]:
+    valid_until = request.valid_until_s()
+    if valid_until is not None and valid_until <= call.now:
+        refuse_fields([("valid_until", "lies in the past")])
     id = call.derived_id("cmp")
     rules = Rules(
         campaign=id,
@@ -46,11 +49,9 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         reversal_days=request.reversal_days,
     )
     asked = fingerprint(request.model_dump())
-    wanted = Campaign(
-        id, request.name, rules, request.valid_until_s(), request.locale, call.now, asked, call.by.request
-    )
-    campaign = campaigns.create(wanted, call.by)
-    replayed = campaign.request != call.by.request
+    wanted = Campaign(id, request.name, rules, valid_until, request.locale, call.now, asked, call.by)
+    campaign = campaigns.create(wanted)
+    replayed = campaign.by.request != call.by.request
     return created(_campaign(campaign), replayed=replayed, location=f"/v1/campaigns/{id}")
 
 
@@ -70,7 +71,7 @@ def get_campaign(call: Call) -> Reply[CampaignAnswer]:
 def create_batch(request: BatchRequest, call: Call) -> Reply[BatchAnswer]:
     until = queue.call_deadline(call.remaining_s)
     batch = batches.create(call.derived_id("bat"), call.path["id"], request.quantity, call.by, call.now, until)
-    replayed = batch.request != call.by.request
+    replayed = batch.by.request != call.by.request
     done = batch.status == "completed"
     answer = _batch(batch, {"generated": batch.quantity} if done else None, batch.created_at)
     return (created if done else accepted)(answer, replayed=replayed, location=f"/v1/batches/{batch.id}")
@@ -86,8 +87,8 @@ def get_batch(call: Call) -> Reply[BatchAnswer]:
 def list_batch_vouchers(call: Call) -> Reply[VoucherList]:
     call.refuse_unknown_query("limit", "cursor", "status")
     status = call.query.get("status")
-    if status is not None and status not in vouchers.EFFECTIVE:
-        refuse_fields([("query.status", f"one of {', '.join(sorted(vouchers.EFFECTIVE))}")])
+    if status is not None and status not in EFFECTIVE:
+        refuse_fields([("query.status", f"one of {', '.join(EFFECTIVE)}")])
     batch = batches.find(call.path["id"])
     lines, next_cursor = vouchers.page(batch, status, call.limit(), call.query.get("cursor"), call.by, call.now)
     data = [VoucherLine(serial=serial, status=shown) for serial, shown in lines]
@@ -135,9 +136,5 @@ def _batch(batch: Batch, counts: dict[str, int] | None, as_of: int) -> BatchAnsw
     )
 
 
-def _proceed(id: str, now: int, until: float) -> bool:
-    return batches.proceed(id, By("job", "job", "operator", "queue", id), until)
-
-
 def handle(event: Event, context: Any) -> Response:
-    return queue.take(event, context, _proceed) if "Records" in event else app(event, context)
+    return queue.take(event, context, batches.proceed) if "Records" in event else app(event, context)

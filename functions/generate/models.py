@@ -10,7 +10,18 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from functions.domain.campaign import BATCH_QUANTITY_MAX
 from functions.domain.codes import FORMATS
 from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
-from functions.edge.models import Answer, Progress, Request, Text
+from functions.edge.models import (
+    Answer,
+    Currency,
+    Minor,
+    Progress,
+    Request,
+    Serial,
+    SerialText,
+    Text,
+    Time,
+    VoucherStatus,
+)
 
 REVEALED_MAX = 100
 DAYS_MAX = 3_650
@@ -18,11 +29,15 @@ EPOCH_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
 
 
+Kind = Literal["recharge", "data", "coupon", "gift", "stock"]
+Redemption = Literal["single", "balance"]
+
+
 class Money(Request):
     """Minor units (fen, cents) of an ISO 4217 currency."""
 
-    amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX)
-    currency: str = Field(min_length=3, max_length=3, examples=["CNY"])
+    amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX, examples=[5000])
+    currency: str = Field(json_schema_extra={"enum": [*sorted(MINOR_DIGITS)]}, examples=["CNY"])
 
     @field_validator("currency")
     @classmethod
@@ -35,15 +50,15 @@ class Money(Request):
 class CampaignRequest(Request):
     """The rules of a kind of voucher; give `valid_until` or `valid_days_after_activation`."""
 
-    name: Text
-    kind: Literal["recharge", "data", "coupon", "gift", "stock"]
+    name: Text = Field(examples=["Recharge card CNY 50"])
+    kind: Kind
     face_value: Money
-    redemption: Literal["single", "balance"]
+    redemption: Redemption = Field(description="Used once and whole, or bit by bit.")
     valid_until: Annotated[str, StringConstraints(max_length=40)] | None = Field(
         default=None, description="RFC 3339 with an offset.", examples=["2027-12-31T23:59:59Z"]
     )
     valid_days_after_activation: int | None = Field(default=None, ge=1, le=DAYS_MAX)
-    code_format: str = Field(default="crockford16", max_length=32)
+    code_format: str = Field(default="crockford16", json_schema_extra={"enum": list(FORMATS)})
     locale: Literal["zh-CN", "en"] = "zh-CN"
     reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
 
@@ -81,25 +96,25 @@ class CampaignRequest(Request):
 class MoneyAnswer(Answer):
     """Minor units (fen, cents) of an ISO 4217 currency."""
 
-    amount_minor: int
-    currency: str
+    amount_minor: Minor
+    currency: Currency
 
 
 class CampaignAnswer(Answer):
     """A campaign. `guess_odds` are the odds that one guess at a voucher's code is right."""
 
-    id: str
-    name: str
-    kind: str
+    id: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    name: str = Field(examples=["Recharge card CNY 50"])
+    kind: Kind
     face_value: MoneyAnswer
-    redemption: str
-    valid_until: str | None = None
+    redemption: Redemption
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
     valid_days_after_activation: int | None = None
-    code_format: str
-    guess_odds: float
-    locale: str
-    reversal_days: int
-    created_at: str
+    code_format: str = Field(json_schema_extra={"enum": list(FORMATS)})
+    guess_odds: float = Field(examples=[1.1368683772161603e-13])
+    locale: Literal["zh-CN", "en"]
+    reversal_days: int = Field(examples=[30])
+    created_at: Time
 
 
 class CampaignList(Answer):
@@ -112,29 +127,29 @@ class CampaignList(Answer):
 class BatchRequest(Request):
     """How many vouchers."""
 
-    quantity: int = Field(ge=1, le=BATCH_QUANTITY_MAX)
+    quantity: int = Field(ge=1, le=BATCH_QUANTITY_MAX, examples=[10_000])
 
 
 class BatchAnswer(Answer):
     """A batch. `counts` by status are exact as of `as_of`; a batch of more than 200 lots has none yet."""
 
-    id: str
-    campaign: str
-    quantity: int
-    first_serial: str
-    last_serial: str
-    status: Literal["in_progress", "completed"]
+    id: str = Field(examples=["bat_c4wz6n7pjh2d4r6tn5xw2y4k"])
+    campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    quantity: int = Field(examples=[10_000])
+    first_serial: Serial
+    last_serial: Serial = Field(examples=["010000099999"])
+    status: Literal["in_progress", "completed"] = Field(examples=["completed"])
     progress: Progress
-    counts: dict[str, int] | None = None
-    as_of: str | None = None
-    created_at: str
+    counts: dict[str, int] | None = Field(default=None, examples=[{"generated": 10_000}])
+    as_of: Time | None = Field(default=None, examples=["2026-11-21T08:00:00Z"])
+    created_at: Time
 
 
 class VoucherLine(Answer):
     """A serial and its effective status."""
 
-    serial: str
-    status: str
+    serial: Serial
+    status: VoucherStatus
 
 
 class VoucherList(Answer):
@@ -147,19 +162,19 @@ class VoucherList(Answer):
 class RevealRequest(Request):
     """Whose codes, and why; the reason is recorded with who asked."""
 
-    serials: list[Annotated[str, StringConstraints(max_length=40)]] = Field(min_length=1, max_length=REVEALED_MAX)
-    reason: Text
+    serials: list[SerialText] = Field(min_length=1, max_length=REVEALED_MAX)
+    reason: Text = Field(examples=["Print proof 2026-11"])
 
 
 class Revealed(Answer):
     """A serial and its code."""
 
-    serial: str
-    code: str
+    serial: Serial
+    code: str = Field(examples=["07ED-CM07-VHGX-MV74"])
 
 
 class RevealList(Answer):
     """The codes, in the order asked for; the reveal is on record under `id`."""
 
-    id: str
+    id: str = Field(examples=["rvl_7pjh2d4r6tn5xw2y4kc4wz6n"])
     data: list[Revealed]

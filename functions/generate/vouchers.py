@@ -8,17 +8,15 @@ from functions.domain.actor import By
 from functions.domain.campaign import Batch
 from functions.domain.codes import FORMATS, codes
 from functions.domain.command import Reveal
-from functions.domain.lot import Lot, Status
+from functions.domain.lot import Lot
 from functions.domain.selection import refuse_unknown
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
-from functions.domain.voucher import VETO_STATUS, standing
+from functions.domain.voucher import standing
 from functions.generate.batches import touched_in
 from functions.store import cursors, keys, lots, table, vault
 from functions.store.entities import LOT, REVEAL, VOUCHER
 from functions.store.table import BATCH_GET_MAX
 
-EFFECTIVE = frozenset({*(status.value for status in Status), *VETO_STATUS.values(), "expired"})
-"""Every status that a voucher may show."""
 LOTS_PER_PAGE_MAX = 50
 READS_PER_PAGE_MAX = 20
 """A page looks at so much and no more, so that a rare status cannot make it slow; it may then be short."""

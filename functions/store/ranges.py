@@ -34,7 +34,10 @@ def resolve(selection: Selection) -> list[Span]:
     if selection.serials is not None:
         return of_serials(selection.serials)
     if selection.lot is not None:
-        return of_lot(selection.lot)
+        lot = table.read(LOT, keys.lot(selection.lot))
+        if lot is None:
+            raise Refusal("not_found", f"There is no lot {selection.lot}.")
+        return of_lot(lot)
     if selection.batch is not None:
         batch = table.read(BATCH, keys.batch(selection.batch))
         if batch is None:
