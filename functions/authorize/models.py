@@ -23,22 +23,22 @@ class TokenRequest(Request):
 class Token(Answer):
     """RFC 6749 §5.1."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiJ9.…"])
     token_type: Literal["Bearer"] = "Bearer"
-    expires_in: int = Field(description="Seconds.")
-    scope: str
+    expires_in: int = Field(description="Seconds.", examples=[900])
+    scope: str = Field(examples=["vouchers:verify vouchers:redeem"])
 
 
 class JsonWebKey(Answer):
     """RFC 7517; one P-256 key."""
 
-    kty: str
-    crv: str
-    use: str
-    alg: str
-    kid: str
-    x: str
-    y: str
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    use: Literal["sig"]
+    alg: Literal["ES256"]
+    kid: str = Field(examples=["0f5c1c8e-7d0b-4a0e-9a53-1f2a6d1f7c11"])
+    x: str = Field(examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"])
+    y: str = Field(examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"])
 
 
 class JsonWebKeySet(Answer):

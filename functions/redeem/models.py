@@ -9,11 +9,23 @@ from pydantic import Field, StringConstraints, model_validator
 
 from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
-from functions.edge.models import Address, Answer, Reference, Request, Text
+from functions.edge.models import (
+    Address,
+    Answer,
+    Currency,
+    Minor,
+    Reference,
+    Request,
+    Serial,
+    Text,
+    Time,
+    VoucherStatus,
+)
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")}
 """Country code → its mobile numbers, where they are told apart from others by their first digits."""
+REDEMPTION_EXAMPLE = "010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"
 BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
 
 
@@ -21,7 +33,7 @@ class Account(Request):
     """Whom value goes to. A mobile number is E.164; a broadband account is 4 to 64 letters, digits or `@._-`."""
 
     type: Literal["mobile", "broadband"]
-    number: Annotated[str, StringConstraints(min_length=4, max_length=64)]
+    number: Annotated[str, StringConstraints(min_length=4, max_length=64), Field(examples=["+8613812345678"])]
 
     @model_validator(mode="after")
     def _plausible(self) -> Self:
@@ -38,7 +50,7 @@ class Account(Request):
 class RedemptionRequest(Request):
     """A code to be used for an account; without `amount_minor`, all that is left of it."""
 
-    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07EG-22BY-TX8B-7S7R"])
+    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07ED-CM07-VHGX-MV74"])
     account: Account
     amount_minor: int | None = Field(default=None, ge=1, le=AMOUNT_MINOR_MAX)
     store: Reference | None = None
@@ -50,28 +62,28 @@ class RedemptionRequest(Request):
 class ReversalRequest(Request):
     """Why a redemption is taken back."""
 
-    reason: Text
+    reason: Text = Field(examples=["Wrong number"])
 
 
 class MaskedAccount(Answer):
     """The account, its number only in part."""
 
     type: Literal["mobile", "broadband"]
-    number: str
+    number: str = Field(examples=["+86138****5678"])
 
 
 class RedemptionAnswer(Answer):
     """A redemption. `balance_minor` and `voucher_status` are as they were just after it."""
 
-    id: str
-    serial: str
+    id: str = Field(examples=[REDEMPTION_EXAMPLE])
+    serial: Serial
     account: MaskedAccount
-    amount_minor: int
-    currency: str
-    balance_minor: int
+    amount_minor: Minor
+    currency: Currency
+    balance_minor: Minor = Field(examples=[0])
     status: Literal["completed", "reversed"]
-    voucher_status: str
-    created_at: str
+    voucher_status: VoucherStatus = Field(examples=["redeemed"])
+    created_at: Time
     store: str | None = None
     terminal: str | None = None
 
@@ -79,13 +91,13 @@ class RedemptionAnswer(Answer):
 class ReversalAnswer(Answer):
     """A reversal; `voucher_status` says whether the voucher can be used again."""
 
-    id: str
-    redemption: str
-    amount_minor: int
-    currency: str
-    balance_minor: int
-    voucher_status: str
-    created_at: str
+    id: str = Field(examples=["6tn5xw2y4kc4wz6n7pjh2d4r"])
+    redemption: str = Field(examples=[REDEMPTION_EXAMPLE])
+    amount_minor: Minor
+    currency: Currency
+    balance_minor: Minor
+    voucher_status: VoucherStatus
+    created_at: Time
 
 
 def masked(number: str) -> str:

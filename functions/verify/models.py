@@ -5,13 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from functions.domain.codes import CODE_LENGTH_MAX
-from functions.edge.models import Address, Answer, Reference, Request
+from functions.domain.voucher import REFUSALS
+from functions.edge.models import Address, Answer, Currency, Minor, Reference, Request, Serial, Time, VoucherStatus
 
 
 class VerificationRequest(Request):
     """A code to be checked; `device` and `customer_address` keep one guesser's limit from being another's."""
 
-    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07EG-22BY-TX8B-7S7R"])
+    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07ED-CM07-VHGX-MV74"])
     device: Reference | None = None
     customer_address: Address | None = None
 
@@ -19,28 +20,28 @@ class VerificationRequest(Request):
 class FaceValue(Answer):
     """Minor units (fen, cents) of an ISO 4217 currency."""
 
-    amount_minor: int
-    currency: str
+    amount_minor: Minor
+    currency: Currency
 
 
 class VoucherAnswer(Answer):
     """A voucher as it stands now. `reason` says why it is not redeemable, to those entitled to know."""
 
-    serial: str
-    status: str
-    redeemable: bool
-    reason: str | None = None
-    kind: str
-    campaign: str
+    serial: Serial
+    status: VoucherStatus
+    redeemable: bool = Field(examples=[True])
+    reason: str | None = Field(default=None, json_schema_extra={"enum": [*REFUSALS, None]})
+    kind: str = Field(examples=["recharge"])
+    campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
     face_value: FaceValue
-    balance_minor: int
-    valid_until: str | None = None
+    balance_minor: Minor
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
 
 
 class VoucherDetails(VoucherAnswer):
     """What staff sees beyond it."""
 
-    batch: str
-    generation: int
+    batch: str = Field(examples=["bat_c4wz6n7pjh2d4r6tn5xw2y4k"])
+    generation: int = Field(description="Raised when its range was reclaimed.", examples=[1])
     channel: str | None = None
-    redemptions: list[str]
+    redemptions: list[str] = Field(examples=[[]])
