@@ -31,23 +31,23 @@ def ascending(count: int) -> int:
 def quotients(numbers: int, divisor: int, bound: int, width: int, count: int) -> int:
     """Every number // divisor, where all of them are below `bound`."""
     twos = (divisor & -divisor).bit_length() - 1
-    divisor, bound = divisor >> twos, (bound - 1 >> twos) + 1
-    numbers = numbers >> twos & repeated((1 << bound.bit_length()) - 1, width, count)
+    divisor, largest = divisor >> twos, bound - 1 >> twos
+    numbers = numbers >> twos & repeated((1 << largest.bit_length()) - 1, width, count)
     if divisor == 1:
         return numbers
-    factor, shift = _reciprocal(divisor, bound)
-    assert bound * factor < 1 << width, "the product outgrows its lane"
-    return numbers * factor >> shift & repeated((1 << (bound // divisor).bit_length()) - 1, width, count)
+    factor, shift = _reciprocal(divisor, largest)
+    assert largest * factor < 1 << width, "the product outgrows its lane"
+    return numbers * factor >> shift & repeated((1 << (largest // divisor).bit_length()) - 1, width, count)
 
 
 @lru_cache(maxsize=_CACHED_MAX)
-def _reciprocal(divisor: int, bound: int) -> tuple[int, int]:
-    """(f, s) such that n // divisor == n * f >> s for all n < bound.
+def _reciprocal(divisor: int, largest: int) -> tuple[int, int]:
+    """(f, s) such that n // divisor == n * f >> s for all n <= largest.
 
     With f = ⌈2^s / divisor⌉ and e = f * divisor - 2^s, n * f / 2^s exceeds n / divisor by n * e / 2^s of 1 / divisor;
     that carries it past no integer where n * e < 2^s.
     """
-    shift = next(s for s in counting() if -(1 << s) % divisor * bound <= 1 << s)
+    shift = next(s for s in counting() if -(1 << s) % divisor * largest < 1 << s)
     return -(-(1 << shift) // divisor), shift
 
 
@@ -55,7 +55,8 @@ def digits(numbers: int, radix: int, count: int) -> bytes:
     """The `DIGITS` digits of every number below radix^DIGITS, end to end, a byte each.
 
     Each lane is halved: what it holds is divided, and the quotient goes to its upper half. So are the halves in turn,
-    until a lane is a byte and holds a digit.
+    until a lane is a byte and holds a digit. That goes for radices up to 16 and for those with powers of two in them,
+    as 20 and 32 (`quotients` refuses others).
     """
     width = WIDTH
     while width > 8:
