@@ -137,13 +137,9 @@ def _key_stream(batch_key: bytes, code_format: CodeFormat, lot: int, generation:
 
 
 def _spelled(number: int, code_format: CodeFormat) -> str:
-    symbols = ""
-    for position in range(code_format.length):
-        number, digit = divmod(number, len(code_format.alphabet))
-        symbols = (
-            code_format.alphabet[digit] + ("-" if position and position % code_format.group == 0 else "") + symbols
-        )
-    return symbols
+    alphabet, length, group = code_format.alphabet, code_format.length, code_format.group
+    symbols = "".join(alphabet[number // len(alphabet) ** place % len(alphabet)] for place in reversed(range(length)))
+    return "-".join(symbols[start : start + group] for start in range(0, length, group))
 
 
 def _page(model: str, symbols: bytes, count: int) -> list[str]:
