@@ -65,7 +65,7 @@ class Entity(Generic[T]):
 
     def item(self, thing: T, command: str, by: By) -> Item:
         """The item of a dataclass at the version that it is written as."""
-        stored: Item = self._adapter.dump_python(thing, exclude_none=True, exclude_defaults=True)
+        stored: Item = self._adapter.dump_python(thing, exclude_defaults=True)
         stored |= {**self.key(thing)._asdict(), "entity": self.name, "version": thing.version}
         stored["last"] = {"command": command, **by._asdict()}
         if self.index is not None:
