@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.config import JsonDict, JsonValue
 
 from functions.domain.selection import SERIALS_MAX, Selection
 from functions.domain.serials import LOT_NUMBER_MAX
@@ -48,10 +49,19 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+def exactly_one(*ways: tuple[str, ...]) -> ConfigDict:
+    """Says in the API's description that the members of exactly one way are given; a validator says it to callers."""
+    given: JsonDict = {"not": {"type": "null"}}
+    schemas: list[JsonValue] = [{"required": [*way], "properties": dict.fromkeys(way, given)} for way in ways]
+    return ConfigDict(json_schema_extra={"oneOf": schemas})
+
+
 class SelectionRequest(Request):
     """Which vouchers: `serials`, or `first_serial` with `last_serial`, or `lot`, or `batch`; exactly one of them."""
 
-    serials: Annotated[list[SerialText], Field(max_length=SERIALS_MAX)] | None = None
+    model_config = exactly_one(("serials",), ("first_serial", "last_serial"), ("lot",), ("batch",))
+
+    serials: Annotated[list[SerialText], Field(min_length=1, max_length=SERIALS_MAX)] | None = None
     first_serial: Annotated[str, StringConstraints(max_length=40)] | None = Field(
         default=None, examples=["010000000003"]
     )
@@ -63,8 +73,6 @@ class SelectionRequest(Request):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.serials == []:
-            raise ValueError("serials is empty")
         ways = [self.serials, self.first_serial, self.lot, self.batch]
         if sum(way is not None for way in ways) != 1 or (self.first_serial is None) != (self.last_serial is None):
             raise ValueError("name exactly one of serials, first_serial with last_serial, lot, batch")

@@ -21,6 +21,7 @@ from functions.edge.models import (
     Text,
     Time,
     VoucherStatus,
+    exactly_one,
 )
 
 REVEALED_MAX = 100
@@ -50,12 +51,17 @@ class Money(Request):
 class CampaignRequest(Request):
     """The rules of a kind of voucher; give `valid_until` or `valid_days_after_activation`."""
 
+    model_config = exactly_one(("valid_until",), ("valid_days_after_activation",))
+
     name: Text = Field(examples=["Recharge card CNY 50"])
     kind: Kind
     face_value: Money
     redemption: Redemption = Field(description="Used once and whole, or bit by bit.")
     valid_until: Annotated[str, StringConstraints(max_length=40)] | None = Field(
-        default=None, description="RFC 3339 with an offset.", examples=["2027-12-31T23:59:59Z"]
+        default=None,
+        description="RFC 3339 with an offset.",
+        json_schema_extra={"format": "date-time"},
+        examples=["2027-12-31T23:59:59Z"],
     )
     valid_days_after_activation: int | None = Field(default=None, ge=1, le=DAYS_MAX)
     code_format: str = Field(default="crockford16", json_schema_extra={"enum": list(FORMATS)})

@@ -33,7 +33,11 @@ class Account(Request):
     """Whom value goes to. A mobile number is E.164; a broadband account is 4 to 64 letters, digits or `@._-`."""
 
     type: Literal["mobile", "broadband"]
-    number: Annotated[str, StringConstraints(min_length=4, max_length=64), Field(examples=["+8613812345678"])]
+    number: Annotated[
+        str,
+        StringConstraints(min_length=4, max_length=64),
+        Field(json_schema_extra={"pattern": f"^({E164.pattern}|{BROADBAND.pattern})$"}, examples=["+8613812345678"]),
+    ]
 
     @model_validator(mode="after")
     def _plausible(self) -> Self:

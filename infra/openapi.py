@@ -1,0 +1,409 @@
+"""The API's description (OpenAPI 3.1), made from the table of routes and the handlers' type hints.
+
+`python -m infra.openapi` writes it, with the pages for people, to `functions/console/`, whose handler serves them;
+`--check` says what is stale there. The examples of bodies are made up of those that the models' fields give.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib import import_module
+from typing import Any, Final, get_args, get_type_hints
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from functions.domain.errors import PROBLEMS
+from functions.domain.voucher import EFFECTIVE
+from functions.edge.http import FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.problems import PROBLEM
+from functions.edge.routes import ROUTES, Key, Route, Scope
+from functions.store.cursors import CURSOR_LENGTH_MAX
+from infra.lock import ROOT
+from infra.pages import pages
+
+CONSOLE: Final = ROOT / "functions" / "console"
+COMPONENT: Final = "#/components/schemas/"
+Json = dict[str, Any]
+
+TAGS: Final = {
+    "authorize": "Access · 访问",
+    "generate": "Campaigns and stock · 活动与库存",
+    "distribute": "Activation · 激活",
+    "verify": "Verification · 验证",
+    "redeem": "Redemption · 核销",
+    "console": "About · 关于",
+}
+
+SCOPES: Final = {
+    Scope.CAMPAIGNS: "Create and read campaigns · 管理活动",
+    Scope.GENERATE: "Generate batches and list their serials · 生成卡密",
+    Scope.SECRETS: "See codes · 查看卡密",
+    Scope.DISTRIBUTE: "Activate vouchers · 激活卡密",
+    Scope.VERIFY: "Check codes · 验证卡密",
+    Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
+    Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
+}
+
+PARAMETERS: Final[dict[str, Json]] = {
+    "limit": {
+        "description": "So many at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+    },
+    "cursor": {
+        "description": "`next_cursor` of the page before; with the same caller, list and filter.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": CURSOR_LENGTH_MAX},
+    },
+    "status": {
+        "description": "Only vouchers of this effective status.",
+        "schema": {"type": "string", "enum": list(EFFECTIVE)},
+    },
+    "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
+    "serial": {"description": "12 digits.", "schema": {"type": "string", "minLength": 1}, "example": "010000000003"},
+    "Idempotency-Key": {
+        "description": "Names this order: send a fresh one with each new order, and the same again on a retry.",
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
+            "pattern": r"^[\x20-\x7e]+$",
+        },
+        "example": "order-2026-11-21-0001",
+    },
+    "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
+}
+
+HEADERS: Final[dict[str, Json]] = {
+    "X-Request-Id": {
+        "description": "Names this request; quote it when you ask for help.",
+        "schema": {"type": "string"},
+    },
+    "Content-Language": {"description": "Of the title.", "schema": {"enum": ["en", "zh"]}},
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"description": "RFC 9110 §11.6.1.", "schema": {"enum": ["Basic", "Bearer"]}},
+    "Location": {"description": "Where to read what was created.", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "Present where this key was answered before: nothing was done again.",
+        "schema": {"enum": ["true"]},
+    },
+    "ETag": {"description": "RFC 9110 §8.8.3.", "schema": {"type": "string"}},
+}
+
+GATEWAY_STATUSES: Final = (413, 429, 500, 503)
+"""What the gateway answers itself where a request does not reach a function or its answer does not come back."""
+
+PROBLEM_SCHEMA: Final[Json] = {
+    "description": "RFC 9457. `key` is stable; `title` and `detail` are for people and may change.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "key"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "Where the key is documented."},
+        "title": {"type": "string", "description": "English, or Chinese where `Accept-Language` begins with `zh`."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "key": {"enum": list(PROBLEMS)},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong, field by field.",
+            "items": {
+                "type": "object",
+                "required": ["field", "detail"],
+                "properties": {
+                    "field": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "value": {"type": "string", "description": "The serial that does not exist."},
+                },
+            },
+        },
+        "available": {"type": "integer", "description": "With `quantity_exceeded`: so many are left."},
+        "balance_minor": {"type": "integer", "description": "With `amount_exceeds_balance`: so much is left."},
+        "error": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
+        "error_description": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
+    },
+}
+
+GATEWAY_SCHEMA: Final[Json] = {
+    "description": "What the gateway answers itself.",
+    "type": "object",
+    "required": ["message"],
+    "properties": {"message": {"type": "string"}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A route with the models of its body and its answer; console's routes have neither."""
+
+    route: Route
+    description: str | None = None
+    request: type[BaseModel] | None = None
+    answer: type[BaseModel] | None = None
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the body is a form; JSON otherwise."""
+        return getattr(self.request, "is_form", False)
+
+    @property
+    def errors(self) -> Iterator[str]:
+        """The keys of all problems it can answer."""
+        route = self.route
+        yield from route.errors
+        if route.scope:
+            yield from ("unauthorized", "insufficient_scope")
+        if self.request:
+            yield from ("invalid_request", "body_too_large", "unsupported_media_type")
+        if self.request and not self.is_form:
+            yield "malformed_json"
+        if route.idempotency_key is not Key.NONE:
+            yield from ("idempotency_key_invalid", "idempotency_key_reused")
+        if route.idempotency_key is Key.REQUIRED:
+            yield "idempotency_key_required"
+        if route.query:
+            yield "invalid_request"
+        if "cursor" in route.query:
+            yield "invalid_cursor"
+        if "{" in route.path:
+            yield "not_found"
+        if self.answer:
+            yield from ("internal_error", "try_again")
+
+
+def operations() -> list[Operation]:
+    """All operations, in the order of the table."""
+    return [_operation(route) for route in ROUTES]
+
+
+def _operation(route: Route) -> Operation:
+    app = getattr(import_module(f"functions.{route.function}.handler"), "app", None)
+    if app is None:
+        return Operation(route)
+    function, request = app.operations[route.key]
+    (answer,) = get_args(get_type_hints(function)["return"])
+    return Operation(route, inspect.getdoc(function), request, answer)
+
+
+def document() -> Json:
+    """The whole description."""
+    every = operations()
+    schemas = _schemas(every)
+    paths: dict[str, Json] = {}
+    for operation in every:
+        paths.setdefault(operation.route.path, {})[operation.route.method.lower()] = _described(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Kami",
+            "summary": "The life of a card secret: generate, activate, verify, redeem · 卡密：生成、激活、验证、核销",
+            "description": "The conventions, and every error with its meaning, are described at `/docs`.",
+            "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in TAGS.values()],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, "Problem": PROBLEM_SCHEMA, "GatewayError": GATEWAY_SCHEMA},
+            "responses": {_failure_name(*answer): _failure(*answer) for o in every for answer in _failures(o)},
+            "headers": {name: {**header, "required": True} for name, header in HEADERS.items()},
+            "securitySchemes": _security_schemes(),
+        },
+    }
+
+
+def _schemas(every: Iterable[Operation]) -> Json:
+    """The models by name. Answers leave absent members out, and so do forms: nothing in them is null."""
+    requests = _generated("validation", [o.request for o in every if o.request])
+    answers = _generated("serialization", [o.answer for o in every if o.answer])
+    forms = {o.request.__name__ for o in every if o.request and o.is_form}
+    if clash := [name for name in requests.keys() & answers.keys() if requests[name] != answers[name]]:
+        raise ValueError(f"two models of one name: {clash}")
+    for name, schema in requests.items():
+        answers[name] = _without_null(schema) if name in forms else schema
+    return dict(sorted(answers.items()))
+
+
+def _generated(mode: JsonSchemaMode, models: Iterable[type[BaseModel]]) -> Json:
+    wanted = [(model, mode) for model in dict.fromkeys(models)]
+    _, schema = models_json_schema(wanted, ref_template=COMPONENT + "{model}")
+    definitions: Json = schema.get("$defs", {})
+    if ambiguous := [name for name in definitions if "__" in name]:
+        raise ValueError(f"two models of one name: {ambiguous}")
+    for definition in definitions.values():
+        definition.pop("title", None)
+        for member in definition.get("properties", {}).values():
+            member.pop("title", None)
+    return {n: _without_null(d) for n, d in definitions.items()} if mode == "serialization" else definitions
+
+
+def _without_null(schema: Json) -> Json:
+    """The schema of an object that leaves a member out where it would be null."""
+    if "properties" not in schema:
+        return schema
+    members, required = {}, []
+    for name, member in schema["properties"].items():
+        kinds = [kind for kind in member.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == len(member.get("anyOf", ())):
+            required.append(name)
+            members[name] = member
+        else:
+            rest = {key: value for key, value in member.items() if key not in ("anyOf", "default")}
+            members[name] = {**kinds[0], **rest} if len(kinds) == 1 else {"anyOf": kinds, **rest}
+    return {**schema, "properties": members, "required": required}
+
+
+def _described(operation: Operation, schemas: Json) -> Json:
+    route = operation.route
+    references = {
+        str(status): {"$ref": f"#/components/responses/{_failure_name(status, keys)}"}
+        for status, keys in _failures(operation)
+    }
+    described: Json = {
+        "operationId": route.operation,
+        "tags": [TAGS[route.function]],
+        "summary": f"{route.summary} · {route.zh}",
+        "security": _security(route, operation),
+        "parameters": list(_parameters(route)),
+        "responses": {**dict(_successes(operation, schemas)), **references},
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.request:
+        media_type = FORM if operation.is_form else JSON
+        described["requestBody"] = {"required": True, "content": _content(media_type, operation.request, schemas)}
+    return described
+
+
+def _security(route: Route, operation: Operation) -> list[Json]:
+    if route.scope:
+        return [{"client_credentials": [route.scope]}, {"token": [route.scope]}]
+    return [{"client": []}, {}] if operation.is_form else []
+
+
+def _security_schemes() -> Json:
+    scopes = {route.scope: SCOPES[route.scope] for route in ROUTES if route.scope}
+    return {
+        "client_credentials": {
+            "type": "oauth2",
+            "description": "RFC 6749 §4.4. A token lives for 15 minutes.",
+            "flows": {"clientCredentials": {"tokenUrl": "/v1/tokens", "scopes": scopes}},
+        },
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The same token, for tools that do not get one themselves.",
+        },
+        "client": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "Client id and secret (RFC 6749 §2.3.1); they may come in the body instead.",
+        },
+    }
+
+
+def _parameters(route: Route) -> Iterator[Json]:
+    for part in route.path.split("/"):
+        if part.startswith("{"):
+            yield {"name": part[1:-1], "in": "path", "required": True, **PARAMETERS[part[1:-1]]}
+    for name in route.query:
+        yield {"name": name, "in": "query", **PARAMETERS[name]}
+    if route.idempotency_key is not Key.NONE:
+        required = route.idempotency_key is Key.REQUIRED
+        yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}
+    if HTTPStatus.NOT_MODIFIED in route.success:
+        yield {"name": "If-None-Match", "in": "header", **PARAMETERS["If-None-Match"]}
+
+
+def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]]:
+    route = operation.route
+    for status in route.success:
+        headers = _headers("X-Request-Id")
+        if status == HTTPStatus.ACCEPTED:
+            headers |= _headers("Location")
+        if status == HTTPStatus.CREATED:
+            headers |= _headers("Location", required=False)
+        if route.idempotency_key is not Key.NONE:
+            headers |= _headers("Idempotency-Replayed", required=False)
+        if HTTPStatus.NOT_MODIFIED in route.success:
+            headers |= _headers("ETag")
+        response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
+        if operation.answer:
+            response["content"] = _content(route.media_type, operation.answer, schemas)
+        elif status != HTTPStatus.NOT_MODIFIED:
+            response["content"] = {route.media_type: {"schema": {}}}
+        yield str(status), response
+
+
+def _failures(operation: Operation) -> Iterator[tuple[int, list[str]]]:
+    """Each bad status with the keys it may come with."""
+    by_status: dict[int, list[str]] = {status: [] for status in GATEWAY_STATUSES}
+    for key in dict.fromkeys(operation.errors):
+        by_status.setdefault(PROBLEMS[key].status, []).append(key)
+    yield from sorted(by_status.items())
+
+
+def _failure_name(status: int, keys: list[str]) -> str:
+    return ".".join([str(status), *sorted(keys)])
+
+
+def _failure(status: int, keys: list[str]) -> Json:
+    content: Json = {}
+    names = ["X-Request-Id", "Content-Language"] if keys else []
+    if keys:
+        of_this_status = {"properties": {"status": {"const": status}, "key": {"enum": keys}}}
+        content[PROBLEM] = {"schema": {"allOf": [{"$ref": COMPONENT + "Problem"}, of_this_status]}}
+        names += {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
+    if status in GATEWAY_STATUSES:
+        content[JSON] = {"schema": {"$ref": COMPONENT + "GatewayError"}}
+    described = [f"`{key}`: {PROBLEMS[key].en} · {PROBLEMS[key].zh}" for key in keys]
+    return {
+        "description": "\n".join(described) or f"{HTTPStatus(status).phrase} (from the gateway)",
+        **({"headers": _headers(*names, required=status not in GATEWAY_STATUSES)} if names else {}),
+        "content": content,
+    }
+
+
+def _headers(*names: str, required: bool = True) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} if required else HEADERS[name] for name in names}
+
+
+def _content(media_type: str, model: type[BaseModel], schemas: Json) -> Json:
+    reference = {"$ref": f"{COMPONENT}{model.__name__}"}
+    return {media_type: {"schema": reference, "example": example(reference, schemas)}}
+
+
+def example(schema: Json, schemas: Json) -> Any:
+    """What a schema gives as an example, or what its parts give; of optional members only those that give one."""
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].removeprefix(COMPONENT)], schemas)
+    if "properties" in schema:
+        required = schema.get("required", ())
+        shown = {n: m for n, m in schema["properties"].items() if n in required or "examples" in m or "const" in m}
+        return {name: example(member, schemas) for name, member in shown.items()}
+    if "items" in schema:
+        return [example(schema["items"], schemas)]
+    return schema["const"] if "const" in schema else schema["enum"][0]
+
+
+def files() -> dict[str, str]:
+    """What console serves, by file name."""
+    described = document()
+    return {"openapi.json": json.dumps(described, ensure_ascii=False, indent=1) + "\n", **pages(described)}
+
+
+if __name__ == "__main__":
+    made = files()
+    if sys.argv[1:] == ["--check"]:
+        stale = [name for name, text in made.items() if (CONSOLE / name).read_text(encoding="utf-8") != text]
+        sys.exit("".join(f"functions/console/{name} is stale: run `make openapi`\n" for name in stale) or 0)
+    for name, text in made.items():
+        (CONSOLE / name).write_text(text, encoding="utf-8")
