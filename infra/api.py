@@ -18,6 +18,8 @@ from infra.functions import Function
 from infra.settings import Settings, Throttle
 
 INTEGRATION_TIMEOUT: Final = Duration.seconds(29)  # an HTTP API waits 30 s at most
+DEFAULT: Final = "console"
+"""The function that answers what is no route."""
 TOKEN_ROUTE: Final = "POST /v1/tokens"
 
 # No query string, header or body: they hold codes, tokens and phone numbers.
@@ -50,7 +52,8 @@ class Api(Construct):
                 f"{name.capitalize()}Integration",
                 function.function,
                 timeout=INTEGRATION_TIMEOUT,
-                scope_permission_to_route=False,
+                # One permission a function, but `$default` is covered by none that names a method and a path.
+                scope_permission_to_route=name == DEFAULT,
             )
             for name, function in functions.items()
         }
@@ -60,7 +63,7 @@ class Api(Construct):
             api_name=f"kami-{settings.name}",
             description="Kami: generate, activate, verify, redeem",
             create_default_stage=False,
-            default_integration=integrations["console"],
+            default_integration=integrations[DEFAULT],
         )
         routes = {
             route.key: self.http.add_routes(
