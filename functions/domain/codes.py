@@ -123,7 +123,7 @@ def codes(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, 
     heads = blocks >> 8 * (_BLOCK - _TAG_BYTES) & lanes.repeated(256**_TAG_BYTES - 1, lanes.WIDTH, count)
     tags = heads - lanes.quotients(heads, space, 256**_TAG_BYTES, lanes.WIDTH, count) * space
     start = (lot * LOT_SIZE + first) * space
-    locators = start % radix**lanes.DIGITS * lanes.repeated(1, lanes.WIDTH, count) + lanes.ascending(count) * space
+    locators = start % radix**lanes.DIGITS * lanes.repeated(1, lanes.WIDTH, count) + lanes.ascending(space, count)
     digits = lanes.digits(locators + tags, radix, count)
     return iter(_page(_spelled(start, code_format), digits.translate(_SYMBOLS[code_format.name]), count))
 

@@ -22,10 +22,10 @@ def repeated(value: int, width: int, count: int) -> int:
     return int.from_bytes(value.to_bytes(width // 8, "big") * count, "big")
 
 
-@lru_cache(maxsize=2)
-def ascending(count: int) -> int:
-    """0, 1, 2, … in lanes of `WIDTH`."""
-    return int.from_bytes(b"".join(value.to_bytes(DIGITS, "big") for value in range(count)), "big")
+@lru_cache(maxsize=4)
+def ascending(step: int, count: int) -> int:
+    """0, step, 2 * step, … in lanes of `WIDTH`."""
+    return int.from_bytes(b"".join((index * step).to_bytes(DIGITS, "big") for index in range(count)), "big")
 
 
 def quotients(numbers: int, divisor: int, bound: int, width: int, count: int) -> int:

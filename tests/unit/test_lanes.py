@@ -42,4 +42,4 @@ def test_a_product_that_would_spill_into_the_next_lane_is_refused() -> None:
 @given(st.integers(1, NUMBERS_MAX), st.integers(0, 2**64 - 1))
 def test_lanes_are_filled_from_the_uppermost_on(count: int, value: int) -> None:
     assert lanes.repeated(value, lanes.WIDTH, count) == packed([value] * count, lanes.WIDTH)
-    assert lanes.ascending(count) == packed(list(range(count)), lanes.WIDTH)
+    assert lanes.ascending(value, count) == packed([index * value for index in range(count)], lanes.WIDTH)
