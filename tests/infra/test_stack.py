@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -147,13 +149,18 @@ def test_each_route_reaches_its_function_and_all_else_the_console(template: Temp
     assert reached == {route.key: route.function for route in ROUTES} | {"$default": "console"}
 
 
-def test_the_gateway_may_invoke_each_function_for_this_api_only(template: Template) -> None:
-    permissions = template.of_type("AWS::Lambda::Permission").values()
-
-    assert {p["Principal"] for p in permissions} == {"apigateway.amazonaws.com"}
-    assert len(permissions) == len(FUNCTIONS)
+def test_the_gateway_may_call_a_function_for_each_of_its_routes_of_this_api_only(template: Template) -> None:
     (api,) = template.of_type("AWS::ApiGatewayV2::Api")
-    assert all({"Ref": api} in p["SourceArn"]["Fn::Join"][1] for p in permissions)
+    functions, allowed = template.of_type("AWS::Lambda::Function"), defaultdict[str, list[str]](list)
+    for permission in template.of_type("AWS::Lambda::Permission").values():
+        *_, of_api, tail = permission["SourceArn"]["Fn::Join"][1]
+        assert (permission["Principal"], of_api) == ("apigateway.amazonaws.com", {"Ref": api})
+        name = functions[permission["FunctionName"]["Fn::GetAtt"][0]]["Handler"].split(".")[1]
+        allowed[name].append(tail)
+
+    for key, name in [*((route.key, route.function) for route in ROUTES), ("$default", "console")]:
+        source = f"/$default/{key.replace(' ', '')}"
+        assert any(fnmatchcase(source, pattern) for pattern in allowed[name]), f"{key}: {allowed[name]}"
 
 
 def test_tokens_are_throttled_lower_than_the_rest(template: Template) -> None:
