@@ -7,6 +7,7 @@ up.py and end-to-end tests use `Cloud.in_processes`: every instance is a process
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -28,41 +29,39 @@ from infra.local import moto_fixes, policy, runtime
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
 from infra.local.material import Material
 from infra.local.pool import Pool
-from infra.local.pumps import Pump
-from infra.local.resources import Builder, Stack
+from infra.local.pumps import INVOKE_MAX_S, Pump
+from infra.local.resources import Builder, Clients, Stack
 from infra.local.template import REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
 MOTO_PORT_ANY: Final = 0
+_one: Final = threading.Lock()
 _material: Final = Material()
 """One for all clouds of a process: what a handler cached in one test (a public key, a data key) holds in the next."""
 
 
-class Clients:
-    """Clients with all rights, one per service; `endpoints` moves a service out of moto."""
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()  # first asked for when moto's and the policy's hooks are in place
 
-    def __init__(self, endpoints: Mapping[str, str]) -> None:
-        self._session = botocore.session.get_session()
-        self._endpoints = endpoints
-        self._made: dict[str, Any] = {}
 
-    def __call__(self, service: str) -> Any:
-        if service not in self._made:
-            self._made[service] = self._session.create_client(
-                service,
-                region_name=REGION,
-                endpoint_url=self._endpoints.get(service),
-                aws_access_key_id="local",
-                aws_secret_access_key="local",
-            )
-        return self._made[service]
+@cache
+def _client(service: str, endpoint: str | None) -> Any:
+    """A client with all rights."""
+    return _session().create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
 
 
 class Cloud:
     """What was built from a template, and ways to use it."""
 
-    def __init__(self, stack: Stack, clients: Clients, endpoints: dict[str, str]) -> None:
-        self.stack, self.client, self.endpoints = stack, clients, endpoints
+    def __init__(self, stack: Stack, client: Clients, endpoints: dict[str, str]) -> None:
+        self.stack, self.client, self.endpoints = stack, client, endpoints
         self.calls: dict[str, set[policy.Request]] = defaultdict(set)
         """The permission checks that were passed, by function."""
         self._invoke: Invoke = self._in_this_process
@@ -81,17 +80,19 @@ class Cloud:
     @classmethod
     @contextmanager
     def in_processes(
-        cls, template: Template, *, dynamodb: str | None = None, material: Material = _material
+        cls, template: Template, *, dynamodb: str | None = None, material: Material | None = None
     ) -> Iterator[Cloud]:
         """A fresh cloud whose functions are processes. `endpoints` says where moto's server listens for them."""
         from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
-        with cls._backends(template, dynamodb, material) as cloud, ExitStack() as stack:
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it would print each call
+        with cls._backends(template, dynamodb, material or _material) as cloud, ExitStack() as stack:
             server = ThreadedMotoServer("127.0.0.1", MOTO_PORT_ANY, verbose=False)
             server.start()
             stack.callback(server.stop)
             host, port = server.get_host_and_port()
             cloud.endpoints = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **cloud.endpoints}
+            _forget_clients(f"{host}:{port}")
             pool = Pool(cloud.stack, cloud.endpoints, dict(os.environ), cloud._record)
             stack.callback(pool.close)
             cloud._invoke = pool.invoke
@@ -103,14 +104,21 @@ class Cloud:
         moto_fixes.apply()
         policy.install()
         elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        with patch.dict(os.environ, elsewhere, clear=True), mock_aws():  # no call may find credentials of this machine
-            clients = Clients({"dynamodb": dynamodb} if dynamodb else {})
-            stack = Builder(template, clients, material).build()
-            yield cls(stack, clients, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
+        with (
+            _alone(),
+            patch.dict(os.environ, elsewhere, clear=True),
+            mock_aws(),
+        ):  # no call may find credentials of this machine
+
+            def client(service: str) -> Any:
+                return _client(service, dynamodb if service == "dynamodb" else None)
+
+            stack = Builder(template, client, material).build()
+            yield cls(stack, client, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
         """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
-        return self._invoke(function, event, self.stack.functions[function].timeout_s)
+        return self._invoke(function, event, INVOKE_MAX_S)
 
     @property
     def gateway(self) -> Gateway:
@@ -218,6 +226,16 @@ class Cloud:
             except Exception as error:
                 raise FunctionError(f"{type(error).__name__}: {error}") from error
         return json.loads(result)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _one.acquire(blocking=False):
+        raise RuntimeError("one local cloud at a time in a process: moto's backends belong to the whole process")
+    try:
+        yield
+    finally:
+        _one.release()
 
 
 class _EnvironmentSwitch:

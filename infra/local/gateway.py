@@ -92,10 +92,9 @@ class Router:
         self._routes = sorted((route for route in routes if route.key != "$default"), key=self._rank)
 
     @staticmethod
-    def _rank(route: Route) -> list[tuple[int, bool]]:
+    def _rank(route: Route) -> tuple[bool, list[bool], bool]:
         method, path = route.key.split(" ", 1)
-        kinds = [2 if part.endswith("+}") else 1 if part.startswith("{") else 0 for part in path.split("/")]
-        return [*((kind, method == "ANY") for kind in kinds), (0, method == "ANY")]
+        return path.endswith("+}"), [part.startswith("{") for part in path.split("/")], method == "ANY"
 
     def match(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route of a percent-encoded path, and its path parameters decoded."""

@@ -69,6 +69,7 @@ class Instance:
         except (EOFError, OSError):
             self.stop()
             raise FunctionError(f"Runtime exited with {self._process.returncode}") from None
+        self.kill()
         self.stop()
         raise FunctionError(f"Task timed out after {timeout_s:.2f} seconds")
 
@@ -77,22 +78,18 @@ class Instance:
         """Whether it can take another invocation."""
         return not self._pipe.closed and self._process.poll() is None
 
-    def close(self) -> None:
-        """Asks it to end; an idle instance does so at once."""
-        self._pipe.close()
+    def kill(self) -> None:
+        """Ends it from another thread; the invocation in it fails."""
+        self._process.kill()
 
     def stop(self) -> None:
-        """Ends it now."""
+        """Ends it: an idle instance goes by itself when its pipe is closed."""
         self._pipe.close()
-        self._process.kill()
-        self._process.wait(STOP_TIMEOUT_S)
-
-    def wait(self) -> None:
-        """Waits for the end that `close` asked for, then insists."""
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.stop()
+            self._process.kill()
+            self._process.wait()
 
 
 class Pool:
@@ -104,6 +101,7 @@ class Pool:
         self._stack, self._endpoints, self._record = stack, endpoints, record
         self._base: dict[str, str] = {name: base[name] for name in PASSED_ON if name in base}
         self._idle: dict[str, deque[Instance]] = {name: deque() for name in stack.functions}
+        self._busy: set[Instance] = set()
         self._count = dict.fromkeys(stack.functions, 0)
         self._changed = threading.Condition()
         self._closed = False
@@ -141,32 +139,39 @@ class Pool:
             if not self._changed.wait_for(free, WAIT_FOR_INSTANCE_S) or self._closed:
                 raise ThrottledError(name)
             if self._idle[name]:
+                self._busy.add(self._idle[name][-1])
                 return self._idle[name].pop()
             self._count[name] += 1
         try:
-            return Instance(function, self._stack.names, self._endpoints, self._base)
+            instance = Instance(function, self._stack.names, self._endpoints, self._base)
         except BaseException:
             self._release(name, None)
             raise
+        with self._changed:
+            self._busy.add(instance)
+        return instance
 
     def _release(self, name: str, instance: Instance | None) -> None:
         with self._changed:
+            if instance is not None:
+                self._busy.discard(instance)
             if instance is not None and instance.alive and not self._closed:
                 self._idle[name].append(instance)
+                instance = None
             else:
                 self._count[name] -= 1
-                if instance is not None:
-                    instance.close()
             self._changed.notify()
+        if instance is not None:
+            instance.stop()
 
     def close(self) -> None:
-        """Ends all instances, the idle ones at once and the busy ones when they have answered."""
+        """Ends all instances; what is under way fails, as when a machine goes."""
         with self._changed:
             self._closed = True
             idle = [instance for instances in self._idle.values() for instance in instances]
+            for instance in self._busy:
+                instance.kill()
             self._changed.notify_all()
         for instance in idle:
-            instance.close()
-        for instance in idle:
-            instance.wait()
+            instance.stop()
         self._threads.shutdown(wait=True)

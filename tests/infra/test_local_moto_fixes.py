@@ -1,0 +1,114 @@
+"""moto without and with the fixes: each proof runs twice, in a process of its own, and must differ."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from infra.local.template import ROOT
+
+HEAD = """
+import json, sys, threading, time
+import botocore.session
+from moto import mock_aws
+from moto.dynamodb import dynamodb_backends
+if sys.argv[1] == "fixed":
+    from infra.local import moto_fixes
+    moto_fixes.apply()
+mock = mock_aws()
+mock.start()
+client = botocore.session.get_session().create_client("dynamodb", region_name="us-east-1")
+client.create_table(
+    TableName="t", BillingMode="PAY_PER_REQUEST",
+    KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+    StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+)
+backend = dynamodb_backends["123456789012"]["us-east-1"]
+def key(pk): return {"pk": {"S": pk}}
+def item(pk): return client.get_item(TableName="t", Key=key(pk)).get("Item")
+def put(pk, **more): return {"Put": {"TableName": "t", "Item": key(pk), **more}}
+FAILING = put("guard", ConditionExpression="attribute_exists(pk)")
+"""
+
+CONCURRENT_ADDS = """
+sys.setswitchinterval(1e-6)
+def add():
+    for _ in range(50):
+        client.update_item(TableName="t", Key=key("n"), UpdateExpression="ADD n :one",
+                           ExpressionAttributeValues={":one": {"N": "1"}})
+threads = [threading.Thread(target=add) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(json.dumps(int(item("n")["n"]["N"])))
+"""
+
+CANCELLED_TRANSACTION = """
+read = backend.get_item
+def and_another_caller_writes(table, key_of, *rest, **more):
+    backend.get_item = read
+    client.put_item(TableName="t", Item=key("of another caller"))
+    return read(table, key_of, *rest, **more)
+backend.get_item = and_another_caller_writes
+try:
+    client.transact_write_items(TransactItems=[put("mine"), FAILING])
+except client.exceptions.TransactionCanceledException:
+    pass
+print(json.dumps([item("of another caller") is not None, item("mine") is not None]))
+"""
+
+TRANSACTION_COPIES = """
+import copy
+from moto.dynamodb.models.table import Table
+copies = []
+Table.__deepcopy__ = lambda self, memo: copies.append(1) or self
+client.transact_write_items(TransactItems=[put(str(n)) for n in range(4)])
+print(json.dumps(len(copies)))
+"""
+
+UNDO = """
+client.put_item(TableName="t", Item={**key("changed"), "v": {"S": "before"}})
+client.put_item(TableName="t", Item={**key("deleted"), "v": {"S": "before"}})
+records = len(backend.tables["t"].stream_shard.items)
+change = {"Update": {"TableName": "t", "Key": key("changed"), "UpdateExpression": "SET v = :v",
+                     "ExpressionAttributeValues": {":v": {"S": "after"}}}}
+try:
+    client.transact_write_items(TransactItems=[
+        change, {"Delete": {"TableName": "t", "Key": key("deleted")}}, put("new"), FAILING])
+except client.exceptions.TransactionCanceledException as refused:
+    reasons = [reason["Code"] for reason in refused.response["CancellationReasons"]]
+print(json.dumps([item("changed")["v"]["S"], item("deleted")["v"]["S"], item("new"), reasons,
+                  len(backend.tables["t"].stream_shard.items) - records]))
+"""
+
+
+def outcome(script: str, how: str) -> Any:
+    done = subprocess.run([sys.executable, "-c", HEAD + script, how], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("script", "unfixed", "fixed"),
+    [
+        pytest.param(CANCELLED_TRANSACTION, [False, False], [True, False], id="others' writes survive a cancellation"),
+        pytest.param(TRANSACTION_COPIES, 4, 0, id="a transaction copies no table"),
+    ],
+)
+def test_moto_needs_the_fix_and_the_fix_works(script: str, unfixed: Any, fixed: Any) -> None:
+    assert outcome(script, "unfixed") == unfixed
+    assert outcome(script, "fixed") == fixed
+
+
+def test_concurrent_adds_are_all_counted() -> None:
+    assert any(outcome(CONCURRENT_ADDS, "unfixed") < 400 for _ in range(5))
+    assert outcome(CONCURRENT_ADDS, "fixed") == 400
+
+
+def test_a_cancelled_transaction_leaves_items_and_stream_as_they_were() -> None:
+    reasons = ["None", "None", "None", "ConditionalCheckFailed"]
+    assert outcome(UNDO, "fixed") == ["before", "before", None, reasons, 0]
