@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from functions.edge.models import Answer, Request
 
 
 class TokenRequest(Request):
-    """RFC 6749 §4.4.2. The client's id and secret come here or, better, as HTTP Basic."""
+    """RFC 6749 §4.4.2; unknown parameters are ignored, as §3.2 demands.
 
+    The client's id and secret come here or, better, as HTTP Basic.
+    """
+
+    model_config = ConfigDict(extra="ignore")
     is_form: ClassVar[bool] = True
 
     grant_type: str = Field(max_length=64, examples=["client_credentials"])

@@ -80,7 +80,7 @@ class Call:
         Without a key every call creates something of its own.
         """
         unique = self.idempotency_key if self.idempotency_key is not None else f"\n{secrets.token_hex(16)}"
-        return f"{prefix}_{derived(self.by.client, self.route, unique)}"
+        return f"{prefix}_{derived(self.by.client, self.route, *self.path.values(), unique)}"
 
     def customer_address(self, stated: str | None) -> str | None:
         """The customer's address for the guards: as a trusted client states it, or a customer's own.
@@ -198,7 +198,7 @@ class App:
         operation, model = self.operations[route.key]
         http = event["requestContext"]["http"]
         call = Call(
-            route=f"{http['method']} {event['rawPath']}",
+            route=route.key,
             by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
             scopes=caller.scopes,
             trusted=caller.trusted,

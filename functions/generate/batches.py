@@ -92,18 +92,20 @@ def _filled(batch: Batch, until: float, *, checkpoint: bool) -> Batch:
     campaign = table.read(CAMPAIGN, keys.campaign(batch.campaign))
     assert campaign is not None
     todo = batch.span.lots[batch.lots_done :]
+    mine = batch  # another runner may be further than this one; what it did does not count for these lots
     for done in lots.in_chunks(todo, partial(_put_lot, batch, campaign), until):
-        lots_done = batch.lots_done + len(done)
-        status = "completed" if lots_done == len(batch.span.lots) else "in_progress"
-        batch = replace(batch, lots_done=lots_done, status=status)
-        if checkpoint or status == "completed":
-            batch = table.change(BATCH, batch, partial(_further, batch), "generate", batch.by)
+        lots_done = mine.lots_done + len(done)
+        mine = replace(
+            mine, lots_done=lots_done, status="completed" if lots_done == len(batch.span.lots) else "in_progress"
+        )
+        if checkpoint or mine.status == "completed":
+            batch = table.change(BATCH, batch, partial(_further, mine), "generate", batch.by)
     return batch
 
 
 def _further(mine: Batch, current: Batch | None) -> Batch | None:
     assert current is not None
-    return mine if current is mine or current.lots_done < mine.lots_done else None
+    return mine if current.lots_done < mine.lots_done else None
 
 
 def _put_lot(batch: Batch, campaign: Campaign, number: int) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import os
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 
 from functions.domain.errors import Refusal
 from functions.store.aws import client
@@ -42,7 +42,7 @@ def seal(place: str, *bound_to: str) -> str:
 def unseal(cursor: str, *bound_to: str) -> str:
     """The place. Raises Refusal `invalid_cursor` where it was made up, or given to another caller or list."""
     try:
-        sealed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        sealed = b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         mac, raw = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
         if len(cursor) <= CURSOR_LENGTH_MAX and hmac.compare_digest(mac, _mac(raw, bound_to)):
             return raw.decode()

@@ -2,8 +2,9 @@
 
 The command's item is written first. Each lot remembers the commands done on it, with what they did; one that finds
 its own id counts that lot as done. A lot forgets a command only once that command is known to have completed, and a
-command reads its own item together with each lot: completed means hands off. So not even a runner that slept through
-the completion and eight later commands can touch a lot again.
+runner reads its command's item after each lot: completed means hands off, and not completed means that the lot it read
+had forgotten nothing. So not even a runner that slept through the completion and eight later commands can touch a lot
+again: its write is conditional on the lot's version.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def run(command: Command, change: Change, now: int, until: float, *, checkpoint:
     todo = list(by_lot(list(command.spans)))[command.lots_done :]
     finished: set[str] = set()
     work = partial(_do_lot, command, change, finished)
+    mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
-        command = command.after(done, now)
-        if checkpoint or command.status == "completed":
-            command = _saved(command)
+        mine = mine.after(done, now)
+        command = _saved(mine) if checkpoint or mine.status == "completed" else mine
     return command
 
 
@@ -93,16 +94,15 @@ def _saved(command: Command) -> Command:
 
 
 def _do_lot(command: Command, change: Change, finished: set[str], number: int, ranges: list[tuple[int, int]]) -> Done:
-    command_key, lot_key = keys.command(command.id), keys.lot(number)
     touched: dict[int, str | None] = {}
     for _ in range(CONFLICTS_MAX):
         with write_window():
-            items = table.get_many([command_key, lot_key])
-            if COMMAND.load(items[command_key]).status == "completed":
-                return Done(command.id, 0, {})
-            if lot_key not in items:
+            lot = table.read(LOT, keys.lot(number))
+            if lot is None:
                 return Done(command.id, 0, {"unknown": sum(last - first + 1 for first, last in ranges)})
-            lot = LOT.load(items[lot_key])
+            stored = table.read(COMMAND, keys.command(command.id))
+            if stored is None or stored.status == "completed":
+                return Done(command.id, 0, {})
             known = lot.done(command.id)
             if known is not None:
                 return known

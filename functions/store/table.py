@@ -6,15 +6,15 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from pydantic import TypeAdapter
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
+from functions.store import wire
 from functions.store.aws import client
 from functions.store.keys import Key
 
@@ -26,22 +26,6 @@ BATCH_GET_MAX = 100
 TABLE_NAME = "TABLE_NAME"
 
 Item = dict[str, Any]
-Wire = Mapping[str, Any]
-
-
-class _Reader(TypeDeserializer):
-    """Numbers are integers and binaries are bytes here."""
-
-    def _deserialize_n(self, value: str) -> int:
-        return int(value)
-
-    def _deserialize_b(self, value: bytes) -> bytes:
-        return bytes(value)
-
-
-_write, _read = TypeSerializer().serialize, _Reader().deserialize
-
-
 T = TypeVar("T", bound=Any)
 
 
@@ -53,7 +37,6 @@ class Entity(Generic[T]):
     type: type[T]
     key: Callable[[T], Key]
     index: Callable[[T], Key] | None = None
-    ttl_epoch_s: Callable[[T], int | None] = field(default=lambda _: None)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
@@ -70,8 +53,6 @@ class Entity(Generic[T]):
         stored["last"] = {"command": command, **by._asdict()}
         if self.index is not None:
             stored["gsi1pk"], stored["gsi1sk"] = self.index(thing)
-        if (ttl := self.ttl_epoch_s(thing)) is not None:
-            stored["ttl_epoch_s"] = ttl
         return stored
 
 
@@ -89,11 +70,11 @@ def table_name() -> str:
 
 
 def _wire(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _write(value) for name, value in item.items()}
+    return {name: wire.write(value) for name, value in item.items()}
 
 
-def _plain(wire: Wire) -> Item:
-    return {name: _read(value) for name, value in wire.items()}
+def _plain(typed: Mapping[str, Any]) -> Item:
+    return {name: wire.read(value) for name, value in typed.items()}
 
 
 def get(key: Key) -> Item | None:
@@ -116,8 +97,8 @@ def get_many(wanted: Iterable[Key]) -> dict[Key, Item]:
         reply = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": left, "ConsistentRead": True}})
         responses: dict[str, Any] = reply["Responses"]
         unprocessed: dict[str, Any] = reply.get("UnprocessedKeys", {})
-        for wire in responses.get(table, []):
-            item = _plain(wire)
+        for typed in responses.get(table, []):
+            item = _plain(typed)
             found[Key(item["pk"], item["sk"])] = item
         left = unprocessed.get(table, {}).get("Keys", [])
         if not left:
@@ -221,7 +202,7 @@ def query(partition: str, *, limit: int, after: str | None = None, newest_first:
             Limit=limit - len(entries),
             **start,
         )
-        entries += (_plain(wire) for wire in reply["Items"])
+        entries += (_plain(typed) for typed in reply["Items"])
         if "LastEvaluatedKey" not in reply:
             break
         start = {"ExclusiveStartKey": reply["LastEvaluatedKey"]}
