@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class CodeFormat:
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Base 32 after Douglas Crockford: no I, L, O, U."""
-_FORGIVEN = str.maketrans("OIL", "011", " -\u2010\u2011\u2012\u2013\u2014_")
+_FORGIVEN = str.maketrans("OILoil", "011011", " -\u2010\u2011\u2012\u2013\u2014_")
 
 FORMATS: dict[str, CodeFormat] = {
     f.name: f
@@ -85,9 +86,10 @@ def parse(text: str) -> Candidate | None:
     """The locator and the tag of a code as a person typed it, or None where it is no code of any format."""
     if len(text) > CODE_LENGTH_MAX:
         return None
-    plain = text.upper().translate(_FORGIVEN)
+    plain = unicodedata.normalize("NFKC", text).translate(_FORGIVEN)  # full-width digits and letters count as plain
     if not plain.isascii():
         return None
+    plain = plain.upper()
     for code_format in FORMATS.values():
         if len(plain) != code_format.length or not set(plain) <= set(code_format.alphabet):
             continue
