@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from infra.local.cloud import Cloud
@@ -16,8 +17,11 @@ def _say(line: str) -> None:
 
 
 def invoke(path: Path) -> str:
-    """The function's result as JSON. `${token:<role>}` in the file stands for a token of that role's demo client."""
-    with Cloud.in_process(synthesized(say=_say)) as cloud:
+    """The function's result as JSON. `${token:<role>}` in the file stands for a token of that role's demo client.
+
+    What handlers print goes to standard error, so that the result alone is on standard output.
+    """
+    with redirect_stdout(sys.stderr), Cloud.in_process(synthesized(say=_say)) as cloud:
         event = cloud.event(path)
         return json.dumps(cloud.invoke(cloud.function_of(event), event), indent=2, ensure_ascii=False)
 
