@@ -1,0 +1,205 @@
+"""What the tests here share: callers with credentials of their own, stock to work with, and looks at the table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from functions.authorize import clients
+from functions.edge import clock
+from functions.edge.tokens import LIFETIME_S
+from infra.local.cloud import Cloud
+from infra.local.gateway import Answer
+
+Json = dict[str, Any]
+
+CAMPAIGN: Json = {
+    "name": "Recharge 50 充值卡",
+    "kind": "recharge",
+    "face_value": {"amount_minor": 5000, "currency": "CNY"},
+    "redemption": "single",
+    "valid_until": "2035-12-31T23:59:59+08:00",
+}
+FORM = "application/x-www-form-urlencoded"
+PROBLEM = "application/problem+json"
+POOL = 100
+"""So many vouchers are made at a time: as many as one reveal shows."""
+
+_numbers = itertools.count()
+
+
+def unique(prefix: str = "key") -> str:
+    """A name that no other test uses."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def mobile() -> str:
+    """A phone number that no other test uses."""
+    return f"+86139{next(_numbers):08d}"
+
+
+def refused(answer: Answer, status: int, key: str) -> Json:
+    """Assert that this is the problem document of a refusal, complete and with its request's id; returns it."""
+    assert (answer.status, answer.header("content-type")) == (status, PROBLEM), answer.body
+    document: Json = answer.json()
+    assert (document["status"], document["key"], document["type"]) == (status, key, f"/docs#{key}")
+    assert document["title"]
+    assert document["detail"]
+    assert answer.header("x-request-id")
+    assert answer.header("cache-control") == "no-store"
+    return document
+
+
+def granted(answer: Answer, status: int = 200) -> Json:
+    """Assert that this is a good answer in JSON; returns its body."""
+    assert (answer.status, answer.header("content-type")) == (status, "application/json"), answer.body
+    assert answer.header("x-request-id")
+    document: Json = answer.json()
+    return document
+
+
+def replayed(answer: Answer) -> bool:
+    """Whether the answer says that it was given before."""
+    value = answer.header("idempotency-replayed")
+    assert value in (None, "true")
+    return value is not None
+
+
+def visible(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+    """All that a stranger could tell two answers apart by: not the ids that differ with every request."""
+    own = ("x-request-id", "apigw-requestid", "date")
+    return answer.status, [(name, value) for name, value in answer.headers if name not in own], answer.body
+
+
+@dataclass
+class Caller:
+    """An API client; its token is renewed when the clock has moved on."""
+
+    cloud: Cloud
+    client_id: str
+    client_secret: str
+    address: str = "192.0.2.1"
+    _token: str = ""
+    _issued_at: int = -LIFETIME_S
+
+    def sign_in(self, **form: str) -> Answer:
+        """The token route's answer, authenticated by HTTP Basic."""
+        basic = b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
+        fields = {"grant_type": "client_credentials", **form}
+        return self.cloud.request(
+            "POST",
+            "/v1/tokens",
+            headers={"content-type": FORM, "authorization": f"Basic {basic}"},
+            body="&".join(f"{name}={value}" for name, value in fields.items()),
+            address=self.address,
+        )
+
+    @property
+    def token(self) -> str:
+        """A token that is good now."""
+        now = clock.now()
+        if not self._issued_at <= now < self._issued_at + LIFETIME_S:
+            self._token, self._issued_at = granted(self.sign_in())["access_token"], now
+        return self._token
+
+    def get(self, target: str, **headers: str) -> Answer:
+        """GET with the caller's token."""
+        return self.cloud.request("GET", target, headers=headers, token=self.token, address=self.address)
+
+    def post(self, target: str, body: Any, key: str | None = None, **headers: str) -> Answer:
+        """POST a body (as JSON unless it is text or bytes), with an Idempotency-Key if one is given."""
+        sent = {"content-type": "application/json", **headers}
+        if key is not None:
+            sent["idempotency-key"] = key
+        return self.cloud.request("POST", target, headers=sent, body=body, token=self.token, address=self.address)
+
+    def redeem(self, code: str, key: str | None = None, account: str | None = None, **order: Any) -> Answer:
+        """Redeem a code for a mobile number, under a fresh key and for a fresh number unless they are given."""
+        body = {"code": code, "account": {"type": "mobile", "number": account or mobile()}, **order}
+        return self.post("/v1/redemptions", body, key or unique())
+
+    def verify(self, code: str, **body: Any) -> Answer:
+        """Verify a code, from a device that no other test uses unless one is given."""
+        return self.post("/v1/verifications", {"code": code, "device": unique("device"), **body})
+
+    def reverse(self, redemption: str, key: str | None = None, reason: str = "wrong number") -> Answer:
+        """Reverse a redemption, under a fresh key unless one is given."""
+        return self.post(f"/v1/redemptions/{redemption}/reversals", {"reason": reason}, key or unique())
+
+
+@dataclass(frozen=True)
+class Voucher:
+    """One of the stock: its public and its secret number."""
+
+    serial: str
+    code: str
+
+
+@dataclass
+class Kami:
+    """A cloud with an operator and a merchant, and stock made through the API as it is needed."""
+
+    cloud: Cloud
+    operator: Caller = field(init=False)
+    merchant: Caller = field(init=False)
+    _stock: dict[str, list[Voucher]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.operator = self.client("operator")
+        self.merchant = self.client("merchant")
+
+    def client(self, role: str, *, trusted: bool = False) -> Caller:
+        """A new API client."""
+        with self.cloud.environment("authorize"):
+            client, secret = clients.create(f"Test {role}", role, clock.now(), trusted=trusted)
+        return Caller(self.cloud, client.client_id, secret)
+
+    def campaign(self, **changes: Any) -> Json:
+        """A new campaign; a change to None leaves a member out."""
+        body = {name: value for name, value in {**CAMPAIGN, **changes}.items() if value is not None}
+        return granted(self.operator.post("/v1/campaigns", body), 201)
+
+    def batch(self, campaign: str, quantity: int) -> Json:
+        """A new batch, generated within the call."""
+        return granted(self.operator.post(f"/v1/campaigns/{campaign}/batches", {"quantity": quantity}), 201)
+
+    def activate(self, **selection: Any) -> Json:
+        """An activation, done within the call."""
+        return granted(self.operator.post("/v1/activations", {"selection": selection}), 201)
+
+    def serials(self, batch: str, query: str = "limit=100") -> list[str]:
+        """The serials on the first page of a batch."""
+        page = granted(self.operator.get(f"/v1/batches/{batch}/vouchers?{query}"))
+        return [line["serial"] for line in page["data"]]
+
+    def statuses(self, batch: str) -> dict[str, str]:
+        """Serial → status of a batch's first page."""
+        page = granted(self.operator.get(f"/v1/batches/{batch}/vouchers?limit=100"))
+        return {line["serial"]: line["status"] for line in page["data"]}
+
+    def codes(self, serials: Iterable[str]) -> list[str]:
+        """The codes of serials."""
+        body = {"serials": list(serials), "reason": "test"}
+        return [line["code"] for line in granted(self.operator.post("/v1/reveals", body))["data"]]
+
+    def voucher(self, *, active: bool = True, **changes: Any) -> Voucher:
+        """A voucher that no other test uses, of a campaign with these changes."""
+        pool = self._stock.setdefault(json.dumps([active, changes], sort_keys=True), [])
+        if not pool:
+            batch = self.batch(self.campaign(**changes)["id"], POOL)
+            if active:
+                self.activate(batch=batch["id"])
+            serials = self.serials(batch["id"])
+            pool += map(Voucher, serials, self.codes(serials))
+        return pool.pop()
+
+    def items(self, *without: str) -> dict[tuple[str, str], Json]:
+        """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes."""
+        (table,) = self.cloud.stack.tables
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        found = {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+        return {key: item for key, item in found.items() if not key[0].startswith(without)}
