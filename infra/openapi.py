@@ -95,8 +95,10 @@ HEADERS: Final[dict[str, Json]] = {
     "ETag": {"description": "RFC 9110 §8.8.3.", "schema": {"type": "string"}},
 }
 
-GATEWAY_STATUSES: Final = (413, 429, 500, 503)
+GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
 """What the gateway answers itself where a request does not reach a function or its answer does not come back."""
+RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy"}
+"""Keys that come with `Retry-After`."""
 
 PROBLEM_SCHEMA: Final[Json] = {
     "description": "RFC 9457. `key` is stable; `title` and `detail` are for people and may change.",
@@ -354,18 +356,24 @@ def _failure_name(status: int, keys: list[str]) -> str:
 
 
 def _failure(status: int, keys: list[str]) -> Json:
-    content: Json = {}
-    names = ["X-Request-Id", "Content-Language"] if keys else []
+    """A bad status: a problem with one of the keys, or what the gateway says without any."""
+    by_gateway = status in GATEWAY_STATUSES
+    headers, content = Json(), Json()
     if keys:
         of_this_status = {"properties": {"status": {"const": status}, "key": {"enum": keys}}}
         content[PROBLEM] = {"schema": {"allOf": [{"$ref": COMPONENT + "Problem"}, of_this_status]}}
-        names += {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
-    if status in GATEWAY_STATUSES:
+        names = ["X-Request-Id", "Content-Language"] + (
+            ["WWW-Authenticate"] if status == HTTPStatus.UNAUTHORIZED else []
+        )
+        headers = _headers(*names, required=not by_gateway)
+    if to_be_retried := RETRIED & set(keys):
+        headers |= _headers("Retry-After", required=not by_gateway and to_be_retried == set(keys))
+    if by_gateway:
         content[JSON] = {"schema": {"$ref": COMPONENT + "GatewayError"}}
     described = [f"`{key}`: {PROBLEMS[key].en} · {PROBLEMS[key].zh}" for key in keys]
     return {
         "description": "\n".join(described) or f"{HTTPStatus(status).phrase} (from the gateway)",
-        **({"headers": _headers(*names, required=status not in GATEWAY_STATUSES)} if names else {}),
+        "headers": headers,
         "content": content,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from typing import Any
 from urllib.parse import unquote_plus
@@ -46,7 +45,7 @@ def _credentials(request: TokenRequest, call: Call) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
     try:
         name, colon, secret = b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, not UTF-8
         name, colon, secret = "", "", ""
     if scheme.lower() != "basic" or not colon or request.client_secret is not None:
         raise Refusal("invalid_request", "Authenticate once: HTTP Basic, or client_id and client_secret in the body.")

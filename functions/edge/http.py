@@ -33,6 +33,8 @@ BODY_BYTES_MAX = 65_536
 LIMIT_MAX = 100
 LIMIT_DEFAULT = 50
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
+ID_LENGTH_MAX = 128
+"""Nothing has a longer id; as part of a key it would make DynamoDB refuse the read (2,048 bytes)."""
 ERRORS_SHOWN_MAX = 20
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -196,14 +198,16 @@ class App:
 
     def _perform(self, route: Route, caller: tokens.Caller, event: Event, context: Any) -> Reply[Any]:
         operation, model = self.operations[route.key]
-        http = event["requestContext"]["http"]
+        http, path = event["requestContext"]["http"], event.get("pathParameters") or {}
+        if any(len(value) > ID_LENGTH_MAX for value in path.values()):
+            raise Refusal("not_found")
         call = Call(
             route=route.key,
             by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
             scopes=caller.scopes,
             trusted=caller.trusted,
             idempotency_key=_idempotency_key(route, event),
-            path=event.get("pathParameters") or {},
+            path=path,
             query=event.get("queryStringParameters") or {},
             headers=_headers(event),
             now=clock.now(),

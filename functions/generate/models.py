@@ -26,6 +26,7 @@ from functions.edge.models import (
 
 REVEALED_MAX = 100
 DAYS_MAX = 3_650
+RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 EPOCH_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
 
@@ -57,9 +58,9 @@ class CampaignRequest(Request):
     kind: Kind
     face_value: Money
     redemption: Redemption = Field(description="Used once and whole, or bit by bit.")
-    valid_until: Annotated[str, StringConstraints(max_length=40)] | None = Field(
+    valid_until: Annotated[str, StringConstraints(pattern=RFC_3339)] | None = Field(
         default=None,
-        description="RFC 3339 with an offset.",
+        description="RFC 3339.",
         json_schema_extra={"format": "date-time"},
         examples=["2027-12-31T23:59:59Z"],
     )
@@ -90,9 +91,7 @@ class CampaignRequest(Request):
         try:
             when = datetime.fromisoformat(self.valid_until)
         except ValueError:
-            raise ValueError("valid_until is not RFC 3339, like 2027-12-31T23:59:59Z") from None
-        if when.tzinfo is None:
-            raise ValueError("valid_until needs an offset, like 2027-12-31T23:59:59+08:00")
+            raise ValueError("valid_until is no date and time") from None
         seconds = int(when.timestamp())
         if not 0 < seconds <= EPOCH_MAX:
             raise ValueError("valid_until lies before 1970 or after 2100")
