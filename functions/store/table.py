@@ -93,6 +93,8 @@ def get_many(wanted: Iterable[Key]) -> dict[Key, Item]:
     if len(left) > BATCH_GET_MAX:
         raise ValueError(f"{len(left)} keys in one read")
     found: dict[Key, Item] = {}
+    if not left:
+        return found
     for attempt in range(READ_ROUNDS_MAX):
         reply = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": left, "ConsistentRead": True}})
         responses: dict[str, Any] = reply["Responses"]
