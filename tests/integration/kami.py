@@ -69,6 +69,24 @@ def replayed(answer: Answer) -> bool:
     return value is not None
 
 
+def pages(kami: Kami, target: str) -> list[list[str]]:
+    """The serials or ids of a list, page by page, following its cursors as the operator."""
+    found: list[list[str]] = []
+    cursor = ""
+    while len(found) < 100:
+        page = granted(kami.operator.get(target + (f"&cursor={cursor}" if cursor else "")))
+        found.append([line.get("serial") or line["id"] for line in page["data"]])
+        if "next_cursor" not in page:
+            return found
+        cursor = page["next_cursor"]
+    raise AssertionError("the list does not end")
+
+
+def listed(kami: Kami, target: str) -> list[str]:
+    """The same, all pages in one."""
+    return list(itertools.chain.from_iterable(pages(kami, target)))
+
+
 def visible(answer: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
     """All that a stranger could tell two answers apart by: not the ids that differ with every request."""
     own = ("x-request-id", "apigw-requestid", "date")

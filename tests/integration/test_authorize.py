@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
+from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
 
@@ -22,6 +23,10 @@ def ask(kami: Kami, form: str, **headers: str) -> Answer:
     return kami.cloud.request("POST", "/v1/tokens", headers={"content-type": FORM, **headers}, body=form)
 
 
+def key_set(published: Any) -> jwk.KeySet:
+    return jwk.KeySet.import_key_set(published)
+
+
 def basic(name: str, secret: str) -> str:
     return "Basic " + b64encode(f"{name}:{secret}".encode()).decode()
 
@@ -38,7 +43,7 @@ def test_a_token_is_given_for_basic_credentials_and_for_the_same_in_the_body(kam
 
 def test_a_token_holds_before_an_independent_library_and_the_published_keys(kami: Kami) -> None:
     published = granted(kami.cloud.request("GET", "/.well-known/jwks.json"))
-    decoded = jwt.decode(kami.merchant.token, jwk.KeySet.import_key_set(published), algorithms=["ES256"])
+    decoded = jwt.decode(kami.merchant.token, key_set(published), algorithms=["ES256"])
     assert decoded.header["kid"] in {key["kid"] for key in published["keys"]}
     assert (decoded.claims["iss"], decoded.claims["aud"]) == ("kami-dev", "kami")
     assert (decoded.claims["sub"], decoded.claims["role"]) == (kami.merchant.client_id, "merchant")
@@ -124,6 +129,10 @@ def test_forms_that_are_none_are_refused(kami: Kami, form: str) -> None:
     assert answer.json()["key"] in ("invalid_request", "unsupported_grant_type")
 
 
+def test_parameters_that_oauth_does_not_know_are_ignored(kami: Kami) -> None:
+    granted(kami.merchant.sign_in(audience="kami", resource="x"))
+
+
 @pytest.mark.parametrize("grant", ["password", "authorization_code", "CLIENT_CREDENTIALS"])
 def test_other_grants_are_refused_in_the_words_of_oauth(kami: Kami, grant: str) -> None:
     document = refused(kami.merchant.sign_in(grant_type=grant), 400, "unsupported_grant_type")
@@ -174,6 +183,5 @@ def test_after_a_rotation_the_new_key_signs_and_tokens_of_the_old_one_still_hold
             for token in (before, after):
                 assert tokens.verify(f"Bearer {token}", clock.now).client == "c"
     assert [key["kid"] for key in published["keys"]] == [arn.rpartition("/")[2] for arn in (fresh, old_arn)]
-    key_set = jwk.KeySet.import_key_set(published)
-    kids = [jwt.decode(token, key_set, algorithms=["ES256"]).header["kid"] for token in (before, after)]
+    kids = [jwt.decode(token, key_set(published), algorithms=["ES256"]).header["kid"] for token in (before, after)]
     assert kids == [key["kid"] for key in reversed(published["keys"])]

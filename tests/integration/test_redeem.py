@@ -7,9 +7,9 @@ import pytest
 from functions.domain.voucher import DAY_S, REDEMPTIONS_PER_VOUCHER_MAX
 from functions.redeem import service as redeem
 from tests.integration.conftest import Clock
-from tests.integration.kami import Kami, granted, mobile, refused, replayed, unique
+from tests.integration.kami import Json, Kami, granted, mobile, refused, replayed, unique
 
-BALANCE = {"redemption": "balance", "kind": "gift"}
+BALANCE: Json = {"redemption": "balance", "kind": "gift"}
 
 
 def test_a_code_is_redeemed_in_full_for_an_account_whose_number_is_shown_in_part(kami: Kami) -> None:
@@ -73,7 +73,7 @@ def test_a_repeat_is_recognised_however_the_code_is_typed(kami: Kami) -> None:
 
 
 @pytest.mark.parametrize("change", [{"amount_minor": 5000}, {"store": "elsewhere"}, {"account": "+8613900000000"}])
-def test_the_same_key_with_another_body_is_refused_and_moves_nothing(kami: Kami, change: dict[str, str]) -> None:
+def test_the_same_key_with_another_body_is_refused_and_moves_nothing(kami: Kami, change: Json) -> None:
     voucher, key = kami.voucher(), unique()
     granted(kami.merchant.redeem(voucher.code, key, "+8613812345678"), 201)
     before = kami.items()
