@@ -167,14 +167,12 @@ class Operation:
             yield from ("idempotency_key_invalid", "idempotency_key_reused")
         if route.idempotency_key is Key.REQUIRED:
             yield "idempotency_key_required"
-        if route.query:
-            yield "invalid_request"
         if "cursor" in route.query:
             yield "invalid_cursor"
         if "{" in route.path:
             yield "not_found"
         if self.answer:
-            yield from ("internal_error", "try_again")
+            yield from ("invalid_request", "internal_error", "try_again")
 
 
 def operations() -> list[Operation]:

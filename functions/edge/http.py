@@ -6,8 +6,10 @@ content type and body, the function; what is refused on the way is answered as a
 
 from __future__ import annotations
 
+import json
 import secrets
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
@@ -101,12 +103,6 @@ class Call:
             refuse_fields([("query.limit", f"a whole number from 1 to {LIMIT_MAX}")])
         return limit
 
-    def refuse_unknown_query(self, *known: str) -> None:
-        """Raise Refusal `invalid_request` for a query parameter that the route does not have."""
-        unknown = [name for name in self.query if name not in known]
-        if unknown:
-            refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
-
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[B]):
@@ -199,8 +195,11 @@ class App:
     def _perform(self, route: Route, caller: tokens.Caller, event: Event, context: Any) -> Reply[Any]:
         operation, model = self.operations[route.key]
         http, path = event["requestContext"]["http"], event.get("pathParameters") or {}
+        query = event.get("queryStringParameters") or {}
         if any(len(value) > ID_LENGTH_MAX for value in path.values()):
             raise Refusal("not_found")
+        if unknown := [name for name in query if name not in route.query]:
+            refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
         call = Call(
             route=route.key,
             by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
@@ -208,7 +207,7 @@ class App:
             trusted=caller.trusted,
             idempotency_key=_idempotency_key(route, event),
             path=path,
-            query=event.get("queryStringParameters") or {},
+            query=query,
             headers=_headers(event),
             now=clock.now(),
             remaining_s=context.get_remaining_time_in_millis() / 1000,
@@ -255,7 +254,9 @@ def parse(model: type[BaseModel], event: Event) -> BaseModel:
     try:
         if expected == FORM:
             return model.model_validate(_form(body))
-        return model.model_validate_json(body)
+        parsed = model.model_validate_json(body)
+        json.loads(body, object_pairs_hook=_refuse_repeated)  # pydantic would take the last of them
+        return parsed
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
@@ -263,13 +264,19 @@ def parse(model: type[BaseModel], event: Event) -> BaseModel:
     refuse_fields((".".join(str(part)[:40] for part in e["loc"]), e["msg"]) for e in errors)
 
 
+def _refuse_repeated(members: list[tuple[str, Any]]) -> None:
+    """A member given twice means one thing to one reader and another to the next (RFC 8259 §4): it is refused."""
+    times = Counter(name for name, _ in members)
+    if repeated := [name for name, count in times.items() if count > 1]:
+        refuse_fields((name[:40], "given more than once") for name in repeated)
+
+
 def _form(body: bytes) -> dict[str, str]:
     try:
         fields = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), max_num_fields=16)
     except ValueError:
         raise Refusal("invalid_request", f"The body is not {FORM}.") from None
-    repeated = [name for name, values in fields.items() if len(values) > 1]
-    if repeated:
+    if repeated := [name for name, values in fields.items() if len(values) > 1]:
         refuse_fields((name[:40], "given more than once") for name in repeated)
     return {name: values[0] for name, values in fields.items()}
 
