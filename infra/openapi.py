@@ -80,19 +80,16 @@ PARAMETERS: Final[dict[str, Json]] = {
 }
 
 HEADERS: Final[dict[str, Json]] = {
-    "X-Request-Id": {
-        "description": "Names this request; quote it when you ask for help.",
-        "schema": {"type": "string"},
-    },
-    "Content-Language": {"description": "Of the title.", "schema": {"enum": ["en", "zh"]}},
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}},
-    "WWW-Authenticate": {"description": "RFC 9110 §11.6.1.", "schema": {"enum": ["Basic", "Bearer"]}},
-    "Location": {"description": "Where to read what was created.", "schema": {"type": "string"}},
-    "Idempotency-Replayed": {
-        "description": "Present where this key was answered before: nothing was done again.",
-        "schema": {"enum": ["true"]},
-    },
-    "ETag": {"description": "RFC 9110 §8.8.3.", "schema": {"type": "string"}},
+    name: {"description": description, "required": name != "Idempotency-Replayed", "schema": schema}
+    for name, description, schema in (
+        ("X-Request-Id", "Names this request; quote it to ask for help.", {"type": "string"}),
+        ("Content-Language", "Of the title.", {"enum": ["en", "zh"]}),
+        ("Retry-After", "Seconds to wait.", {"type": "integer", "minimum": 1}),
+        ("WWW-Authenticate", "RFC 9110 §11.6.1.", {"enum": ["Basic", "Bearer"]}),
+        ("Location", "Where to read what was created.", {"type": "string"}),
+        ("Idempotency-Replayed", "There where nothing was done again: the key is known.", {"enum": ["true"]}),
+        ("ETag", "RFC 9110 §8.8.3.", {"type": "string"}),
+    )
 }
 
 GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
@@ -211,7 +208,7 @@ def document() -> Json:
         "components": {
             "schemas": {**schemas, "Problem": PROBLEM_SCHEMA, "GatewayError": GATEWAY_SCHEMA},
             "responses": {_failure_name(*answer): _failure(*answer) for o in every for answer in _failures(o)},
-            "headers": {name: {**header, "required": True} for name, header in HEADERS.items()},
+            "headers": HEADERS,
             "securitySchemes": _security_schemes(),
         },
     }
@@ -377,7 +374,13 @@ def _failure(status: int, keys: list[str]) -> Json:
 
 
 def _headers(*names: str, required: bool = True) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} if required else HEADERS[name] for name in names}
+    """The shared headers; those that the same status also comes without are written out as optional."""
+    return {
+        name: {"$ref": f"#/components/headers/{name}"}
+        if HEADERS[name]["required"] == required
+        else {**HEADERS[name], "required": required}
+        for name in names
+    }
 
 
 def _content(media_type: str, model: type[BaseModel], schemas: Json) -> Json:
@@ -406,10 +409,19 @@ def files() -> dict[str, str]:
     return {"openapi.json": json.dumps(described, ensure_ascii=False, indent=1) + "\n", **pages(described)}
 
 
-if __name__ == "__main__":
+def main(*arguments: str) -> None:
+    """Write the files, or with `--check` exit with 1 where one is stale."""
     made = files()
-    if sys.argv[1:] == ["--check"]:
-        stale = [name for name, text in made.items() if (CONSOLE / name).read_text(encoding="utf-8") != text]
-        sys.exit("".join(f"functions/console/{name} is stale: run `make openapi`\n" for name in stale) or 0)
+    if arguments == ("--check",):
+        stale = [
+            n for n, text in made.items() if not (CONSOLE / n).exists() or (CONSOLE / n).read_text("utf-8") != text
+        ]
+        if stale:
+            sys.exit("\n".join(f"functions/console/{name} is stale: run `make openapi`" for name in stale))
+        return
     for name, text in made.items():
-        (CONSOLE / name).write_text(text, encoding="utf-8")
+        (CONSOLE / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

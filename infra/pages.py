@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from functions.domain.actor import ROLES
 from functions.domain.codes import FORMATS
 from functions.domain.errors import PROBLEMS
+from functions.domain.rules import REASONS
 from functions.domain.voucher import REFUSALS, STATUSES
 from functions.edge.http import BODY_BYTES_MAX, JSON
 from functions.edge.problems import PROBLEM
@@ -36,12 +37,12 @@ STATUSES_ZH: Final = {
     "void": "已作废",
     "reissued": "已换发",
 }
-REASONS: Final = {
-    "vetoed": ("it is void, suspended or reissued", "已作废、冻结或换发"),
-    "redeemed": ("all its value is used", "余额已用完"),
-    "recalled": ("its range is recalled or suspended", "所在号段已回收或冻结"),
-    "inactive": ("it is not activated", "未激活"),
-    "expired": ("its time is over", "已过期"),
+REASONS_ZH: Final = {
+    "vetoed": "卡密本身已作废、冻结或换发",
+    "redeemed": "余额已用完",
+    "recalled": "所在号段已回收或冻结",
+    "inactive": "卡密及其号段均未激活",
+    "expired": "已过有效期",
 }
 SUBJECTS: Final = {
     "account": ("an account, by one client", "同一客户端的同一账号"),
@@ -104,7 +105,9 @@ def pages(document: Json) -> dict[str, str]:
         "problems": sorted(PROBLEMS.items(), key=lambda row: row[1].status),
         "formats": FORMATS.values(),
         "limits": [(*SUBJECTS[kind], limit) for kind, limit in LIMITS.items()],
-        "refusals": [(*REASONS[reason], PROBLEMS[key].status, key) for reason, key in REFUSALS.items()],
+        "refusals": [
+            (REASONS[reason], REASONS_ZH[reason], PROBLEMS[key].status, key) for reason, key in REFUSALS.items()
+        ],
         "statuses": [(status.value, STATUSES_ZH[status], meaning) for status, meaning in STATUSES.items()],
         "body_bytes_max": BODY_BYTES_MAX,
     }
