@@ -15,7 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -120,7 +120,7 @@ class Cloud:
         """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
         return self._invoke(function, event, INVOKE_MAX_S)
 
-    @property
+    @cached_property
     def gateway(self) -> Gateway:
         """The HTTP API."""
         return Gateway(self.stack.routes, self._invoke)
@@ -204,6 +204,14 @@ class Cloud:
             return known[event["routeKey"]]
         queue = event["Records"][0]["eventSourceARN"]
         return next(source.function for source in self.stack.sources if source.queue_arn.endswith(queue))
+
+    def unneeded_grants(self) -> dict[str, list[str]]:
+        """By function, the grants that no call so far has needed: removing one would have denied nothing."""
+        found = {
+            name: policy.unneeded_grants(function.role, self.calls[name])
+            for name, function in self.stack.functions.items()
+        }
+        return {name: grants for name, grants in found.items() if grants}
 
     def environment(self, function: str) -> AbstractContextManager[None]:
         """A function's environment variables in this process, without its role: for set-up through its own code."""

@@ -342,14 +342,31 @@ def acting_as(guard: Guard) -> Iterator[None]:
 
 
 def single_grants(role: Role) -> Iterator[tuple[str, Role]]:
-    """Each allowed action by itself, as text, with the role that lacks only it."""
+    """Each thing that the role allows, as text, with the role that lacks only it: an action, and, where a statement
+    names several, a resource or a value of a condition.
+    """
     for index, statement in enumerate(role.statements):
-        if statement.effect != "Allow":
-            continue
-        for action in statement.actions:
-            less = replace(statement, actions=tuple(other for other in statement.actions if other != action))
-            without = (*role.statements[:index], less, *role.statements[index + 1 :])
-            yield f"{action} on {', '.join(statement.resources)}", Role(role.arn, without)
+        if statement.effect == "Allow":
+            for grant, less in _narrowed(statement):
+                yield grant, Role(role.arn, (*role.statements[:index], less, *role.statements[index + 1 :]))
+
+
+def _without(values: tuple[str, ...], value: str) -> tuple[str, ...]:
+    return tuple(other for other in values if other != value)
+
+
+def _narrowed(statement: Statement) -> Iterator[tuple[str, Statement]]:
+    actions, resources = ", ".join(statement.actions), statement.resources
+    for action in statement.actions:
+        less = _without(statement.actions, action)
+        yield f"{action} on {', '.join(resources)}", replace(statement, actions=less)
+    for resource in resources if len(resources) > 1 else ():
+        yield f"{actions} on {resource}", replace(statement, resources=_without(resources, resource))
+    for number, condition in enumerate(statement.conditions):
+        for value in condition.wanted if len(condition.wanted) > 1 else ():
+            narrower = replace(condition, wanted=_without(condition.wanted, value))
+            conditions = (*statement.conditions[:number], narrower, *statement.conditions[number + 1 :])
+            yield f"{actions} where {condition.key} is {value}", replace(statement, conditions=conditions)
 
 
 def unneeded_grants(role: Role, calls: Iterable[Request], but: tuple[str, ...] = ("logs:", "xray:")) -> list[str]:

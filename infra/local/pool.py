@@ -26,6 +26,8 @@ WAIT_FOR_INSTANCE_S: Final = 5.0
 INIT_TIMEOUT_S: Final = 30.0
 """Lambda allows 10 s, on a machine of its own."""
 STOP_TIMEOUT_S: Final = 3.0
+LOG_MAX_BYTES: Final = 32 * 1024 * 1024
+"""A longer log is begun anew by the next instance."""
 PASSED_ON: Final = ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -37,7 +39,9 @@ class Instance:
         self._pipe, child = multiprocessing.Pipe()
         logs = STATE / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        with (logs / f"{function.name}.log").open("ab") as log, child:
+        path = logs / f"{function.name}.log"
+        over = path.exists() and path.stat().st_size > LOG_MAX_BYTES
+        with path.open("wb" if over else "ab") as log, child:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "infra.local.runtime", str(child.fileno())],
                 env={**base, **environment(function, endpoints)},
