@@ -212,17 +212,24 @@ def query(partition: str, *, limit: int, after: str | None = None, newest_first:
 
 
 def add_below(key: Key, limit: int, ttl_epoch_s: int) -> bool:
-    """Count one more on a transient counter unless it stands at `limit`; says whether it was counted."""
+    """Count one more on a transient counter unless it stands at `limit`; says whether it was counted.
+
+    The counter keeps a mark of the call that raised it last, so that a call whose reply was lost, and which the SDK
+    sends again, counts once.
+    """
     dynamodb = client("dynamodb")
+    mark = f"{random.getrandbits(64):016x}"
     try:
         dynamodb.update_item(
             TableName=table_name(),
             Key=_wire(key._asdict()),
-            UpdateExpression="ADD #count :one SET ttl_epoch_s = :ttl",
-            ConditionExpression="attribute_not_exists(#count) OR #count < :limit",
-            ExpressionAttributeNames={"#count": "count"},
-            ExpressionAttributeValues=_wire({":one": 1, ":ttl": ttl_epoch_s, ":limit": limit}),
+            UpdateExpression="ADD #count :one SET #mark = :mark, ttl_epoch_s = :ttl",
+            ConditionExpression="attribute_not_exists(#count) OR (#count < :limit AND #mark <> :mark)",
+            ExpressionAttributeNames={"#count": "count", "#mark": "mark"},
+            ExpressionAttributeValues=_wire({":one": 1, ":mark": mark, ":ttl": ttl_epoch_s, ":limit": limit}),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
-    except dynamodb.exceptions.ConditionalCheckFailedException:
-        return False
+    except dynamodb.exceptions.ConditionalCheckFailedException as refused:
+        old: Any = refused.response.get("Item", {})
+        return _plain(old).get("mark") == mark
     return True
