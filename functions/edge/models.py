@@ -11,7 +11,8 @@ from functions.domain.selection import SERIALS_MAX, Selection
 from functions.domain.serials import LOT_NUMBER_MAX
 from functions.domain.voucher import EFFECTIVE
 
-NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]*$"
+"""Nor U+FFFD, which stands where the gateway or a client has lost what was there."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_CONTROLS)]
 """A short text for people, in any language, without control characters."""
