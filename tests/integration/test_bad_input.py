@@ -1,0 +1,547 @@
+"""Bad input at every endpoint: always a problem document that names what is wrong, never a 500, nothing written."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+
+from functions.edge.http import BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
+from functions.edge.routes import ROUTES, Key, Route
+from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
+from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, granted, refused, unique
+
+JSON: Final = "application/json"
+KEY_BYTES_MAX: Final = 2_048
+"""DynamoDB's limit for a partition key; moto does not keep it."""
+
+BODIES: Final[dict[str, Json]] = {
+    "POST /v1/campaigns": {**CAMPAIGN, "code_format": "digits20", "locale": "en", "reversal_days": 1},
+    "POST /v1/campaigns/{id}/batches": {"quantity": 2},
+    "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
+    "POST /v1/activations": {"selection": {"batch": "${batch}"}},
+    "POST /v1/verifications": {"code": "${code}", "device": "device"},
+    "POST /v1/redemptions": {
+        "code": "${code}",
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "amount_minor": 5000,
+        "store": "store",
+        "terminal": "terminal",
+        "device": "device",
+    },
+    "POST /v1/redemptions/{id}/reversals": {"reason": "test"},
+}
+"""A good body of each route that takes JSON."""
+OPTIONAL: Final = {
+    "code_format", "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
+}  # fmt: skip
+"""Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
+
+APP: Final = [route for route in ROUTES if route.function != "console"]
+IDS: Final = {
+    "POST /v1/campaigns/{id}/batches": "${campaign}",
+    "GET /v1/campaigns/{id}": "${campaign}",
+    "GET /v1/batches/{id}": "${batch}",
+    "GET /v1/batches/{id}/vouchers": "${batch}",
+    "GET /v1/activations/{id}": "${activation}",
+    "GET /v1/vouchers/{serial}": "${serial}",
+    "GET /v1/redemptions/{id}": "${redemption}",
+    "POST /v1/redemptions/{id}/reversals": "${redemption}",
+}
+"""What stands for the parameter of each path that has one."""
+
+
+def by_key(route: Route) -> str:
+    return route.key
+
+
+every_route = pytest.mark.parametrize("route", APP, ids=by_key)
+every_scoped_route = pytest.mark.parametrize("route", [route for route in APP if route.scope], ids=by_key)
+every_body = pytest.mark.parametrize("route", [route for route in APP if route.key in BODIES], ids=by_key)
+every_path_id = pytest.mark.parametrize("route", [route for route in APP if "{" in route.path], ids=by_key)
+untouched = pytest.mark.usefixtures("nothing_is_written")
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A number that JSON can write and Python cannot."""
+
+    text: str
+
+
+def dumped(body: Any) -> str:
+    """JSON, literals as they are."""
+    text = json.dumps(body, default=lambda literal: f"@{literal.text}@")
+    return re.sub(r'"@(.*?)@"', r"\1", text)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A cloud in which everything that a good request names is there."""
+
+    kami: Kami
+    names: dict[str, str]
+    lists: dict[str, str]
+    cursors: dict[str, str]
+    """By the list that each is good for."""
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def filled(self, text: str) -> str:
+        return re.sub(r"\$\{(\w+)\}", lambda match: self.names[match[1]], text)
+
+    def target(self, route: Route, id: str | None = None) -> str:
+        """The route's path, with what is there or with another id."""
+        return re.sub(r"\{\w+\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+
+    def body(self, route: Route) -> str | None:
+        """The route's good body."""
+        if route.operation == "create_token":
+            return "grant_type=client_credentials"
+        return self.filled(json.dumps(BODIES[route.key])) if route.key in BODIES else None
+
+    def headers(self, route: Route) -> dict[str, str]:
+        """The headers of a good request."""
+        headers = {"authorization": f"Bearer {self.kami.operator.token}"} if route.scope else {}
+        if route.key in BODIES:
+            headers["content-type"] = JSON
+        elif route.operation == "create_token":
+            headers["content-type"] = FORM
+        if route.idempotency_key is not Key.NONE:
+            headers["idempotency-key"] = unique()
+        return headers
+
+    def send(
+        self, route: Route, *, target: str | None = None, body: Any = ..., drop: tuple[str, ...] = (), **headers: str
+    ) -> Answer:
+        """A request that is good but for what is given."""
+        sent = {**self.headers(route), **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return self.kami.cloud.request(
+            route.method,
+            self.target(route) if target is None else target,
+            headers={name: value for name, value in sent.items() if name not in drop},
+            body=self.body(route) if body is ... else body,
+        )
+
+    def change(self, route: Route, path: str, value: Any) -> Answer:
+        """A request with one member of its body replaced, or dropped (`...`)."""
+        body = json.loads(self.body(route) or "")
+        *way, last = path.split(".")
+        inner = body
+        for name in way:
+            inner = inner[name]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+        return self.send(route, body=dumped(body))
+
+
+@pytest.fixture(scope="module")
+def shop(kami: Kami) -> Shop:
+    campaign = kami.campaign()["id"]
+    batch = kami.batch(campaign, 4)["id"]
+    activation = kami.activate(batch=batch)["id"]
+    serials = kami.serials(batch)
+    codes = kami.codes(serials)
+    redemption = granted(kami.operator.redeem(codes[3]), 201)["id"]
+    names = {
+        "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
+        "redemption": redemption,
+    }  # fmt: skip
+    kami.campaign()
+    lists = {"campaigns": "/v1/campaigns?limit=1", "vouchers": f"/v1/batches/{batch}/vouchers?limit=1"}
+
+    def cursor(caller: Caller, target: str) -> str:
+        return str(granted(caller.get(target))["next_cursor"])
+
+    stranger = kami.client("operator")
+    cursors = {
+        "campaigns": cursor(kami.operator, lists["campaigns"]),
+        "vouchers": cursor(kami.operator, lists["vouchers"]),
+        "another caller's campaigns": cursor(stranger, lists["campaigns"]),
+        "another caller's vouchers": cursor(stranger, lists["vouchers"]),
+        "vouchers of another batch": cursor(
+            kami.operator, f"/v1/batches/{kami.batch(campaign, 4)['id']}/vouchers?limit=1"
+        ),
+        "vouchers of a status": cursor(kami.operator, f"{lists['vouchers']}&status=active"),
+    }
+    return Shop(kami, names, lists, cursors)
+
+
+@pytest.fixture
+def nothing_is_written(shop: Shop) -> Iterator[None]:
+    """Compares the whole table with what it was; a test begins where the one before it ended."""
+    before = shop.seen.pop("table", None) or shop.kami.items()
+    yield
+    after = shop.kami.items()
+    assert after == before
+    shop.seen["table"] = after
+
+
+def named(answer: Answer) -> list[str]:
+    """The fields that a refusal of a body names."""
+    document = refused(answer, 400, "invalid_request")
+    assert 1 <= len(document["errors"]) <= 20
+    assert all(error["detail"] for error in document["errors"])
+    return [error["field"] for error in document["errors"]]
+
+
+# Members
+
+
+def members(body: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every member of a body with its path, those within others too."""
+    for name, value in body.items():
+        yield prefix + name, value
+        if isinstance(value, dict):
+            yield from members(value, f"{prefix}{name}.")
+
+
+def within(field: str, path: str) -> bool:
+    return field == path or field.startswith(f"{path}.")
+
+
+MEMBERS: Final = [(route, path, value) for route in APP for path, value in members(BODIES.get(route.key, {}))]
+each_member = pytest.mark.parametrize(
+    ("route", "path", "value"), MEMBERS, ids=[f"{route.key} {path}" for route, path, _ in MEMBERS]
+)
+WRONG_TYPES: Final[dict[type, list[Any]]] = {
+    str: [0, 1.5, True, [], {}, ["x"]],
+    int: ["5", 5.5, Literal("5.0"), True, [], {}, "five", ""],
+    list: ["x", {}, 5, True, [5], [None], [[]], [{}]],
+    dict: ["x", [], 5, True, [{}]],
+}
+
+
+@untouched
+@each_member
+def test_a_member_of_a_wrong_type_is_named(shop: Shop, route: Route, path: str, value: Any) -> None:
+    nothing = [] if path.rpartition(".")[2] in OPTIONAL else [None]
+    for wrong in [*WRONG_TYPES[type(value)], *nothing]:
+        fields = named(shop.change(route, path, wrong))
+        assert any(within(field, path) for field in fields), (wrong, fields)
+
+
+@untouched
+@each_member
+def test_a_required_member_that_is_missing_is_named(shop: Shop, route: Route, path: str, value: Any) -> None:
+    if path.rpartition(".")[2] not in OPTIONAL:
+        assert named(shop.change(route, path, ...)) == [path]
+
+
+@untouched
+@every_body
+def test_members_that_a_body_does_not_have_are_named(shop: Shop, route: Route) -> None:
+    assert named(shop.change(route, "surprise", 1)) == ["surprise"]
+    assert named(shop.change(route, "Reason", "x")) == ["Reason"]
+    for path, value in members(BODIES[route.key]):
+        if isinstance(value, dict):
+            assert f"{path}.surprise" in named(shop.change(route, f"{path}.surprise", None))
+
+
+@untouched
+@each_member
+def test_a_member_given_twice_is_named(shop: Shop, route: Route, path: str, value: Any) -> None:
+    name = path.rpartition(".")[2]
+    once = f'"{name}": '
+    answer = shop.send(route, body=(shop.body(route) or "").replace(once, f'"{name}": null, {once}', 1))
+    fields = named(answer)
+    assert any(field.endswith(name) for field in fields) or route.operation == "create_activation"
+
+
+# Values
+
+HUGE: Final = [2**63, 2**64, -(2**63) - 1, 10**400, Literal("1e400"), Literal("-1e400"), Literal("9" * 5_000)]
+FRACTIONS: Final = [0.5, 1.5, Literal("1e0"), Literal("5000.0"), Literal("NaN"), Literal("Infinity"), Literal("1e-400")]
+TEXTS: Final = ["", "a" * 201, "a\x00b", "line\nbreak", "tab\t", "\x7f", "\x85", "\u2028", "\u2029", "lost \ufffd"]
+REFERENCES: Final = ["", "r" * 65, "a b", "é", "店", "a\x00", "a\n", "💳"]
+PHONES: Final = [
+    "13812345678", "+8613812345", "+861381234567", "+86138123456789", "+8612812345678", "+86 138 1234 5678",
+    "+86-138-1234-5678", "008613812345678", "+08613812345678", "++8613812345678", "tel:+8613812345678",
+    "+86138１２３４5678",
+    "+8613812345678\n", " +8613812345678", "+٨٦١٣٨١٢٣٤٥٦٧٨", "＋8613812345678", "+861381234567a", "+", "+123456",
+    "+1234567890123456", "call me", "+8613812345678\x00", "\u202e8765432183168+", "1" * 64,
+]  # fmt: skip
+
+VALUES: Final[list[tuple[str, str, list[Any]]]] = [
+    ("POST /v1/campaigns", "face_value.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "face_value.currency", ["XXX", "cny", "RMB", "", "CN", "CNYY", "¥", "CN\x00", "ＣＮＹ"]),
+    ("POST /v1/campaigns", "kind", ["money", "", "Recharge", "recharge\n"]),
+    ("POST /v1/campaigns", "redemption", ["twice", "", "Single"]),
+    ("POST /v1/campaigns", "code_format", ["none", "", "unicom19", "x" * 1_000]),
+    ("POST /v1/campaigns", "locale", ["fr", "", "zh_CN"]),
+    ("POST /v1/campaigns", "name", TEXTS),
+    ("POST /v1/campaigns", "reversal_days", [-1, 3_651, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns/{id}/batches", "quantity", [0, -1, 100_000_001, *HUGE, *FRACTIONS]),
+    ("POST /v1/reveals", "serials", [[], ["010000000003"] * 101, ["0" * 41], ["${serial}", 5]]),
+    ("POST /v1/reveals", "reason", TEXTS),
+    ("POST /v1/verifications", "code", ["c" * 65, "💳" * 65]),
+    ("POST /v1/verifications", "device", REFERENCES),
+    ("POST /v1/redemptions", "code", ["c" * 65, "1" * 60_000]),
+    ("POST /v1/redemptions", "account.type", ["email", "", "Mobile"]),
+    ("POST /v1/redemptions", "amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/redemptions", "store", REFERENCES),
+    ("POST /v1/redemptions", "terminal", REFERENCES),
+    ("POST /v1/redemptions", "device", REFERENCES),
+    ("POST /v1/redemptions/{id}/reversals", "reason", TEXTS),
+]
+
+
+@untouched
+@pytest.mark.parametrize(("key", "path", "values"), VALUES, ids=[f"{key} {path}" for key, path, _ in VALUES])
+def test_a_value_out_of_bounds_is_named(shop: Shop, key: str, path: str, values: list[Any]) -> None:
+    (route,) = (route for route in APP if route.key == key)
+    for value in values:
+        answer = shop.change(route, path, value)
+        if isinstance(value, Literal) and answer.json()["key"] == "malformed_json":
+            refused(answer, 400, "malformed_json")  # more digits than the parser takes
+        else:
+            assert all(within(field, path) for field in named(answer)), value
+
+
+SELECTIONS: Final[list[Json]] = [
+    {}, {"serials": []}, {"serials": ["010000000003"] * 1_001}, {"serials": ["0" * 41]}, {"serials": [None]},
+    {"lot": -1}, {"lot": 10_000_000}, {"lot": 2**63}, {"lot": 1.5}, {"lot": "1"}, {"lot": True},
+    {"batch": "b" * 65}, {"batch": "${batch}", "lot": 1}, {"serials": ["${serial}"], "batch": "${batch}"},
+    {"first_serial": "${serial}"}, {"last_serial": "${serial}"}, {"first_serial": "0" * 41, "last_serial": "0"},
+    {"batch": "${batch}", "last_serial": "${serial}"}, {"batch": None}, {"only": "not_claimed"},
+]  # fmt: skip
+WHOLE: Final[list[tuple[str, Any]]] = [
+    *(("POST /v1/campaigns", {"valid_until": until}) for until in (
+        "2027-12-31", "2027-12-31T23:59:59", "tomorrow", "", "1969-12-31T23:59:59Z", "2100-01-01T00:00:01Z",
+        "2027-13-01T00:00:00Z", "2027-02-30T00:00:00Z", "99999-01-01T00:00:00Z", "2027-W01-1T00:00:00Z",
+        "20271231T235959Z", "2027-12-31T23:59:59+99:00", "2027-12-31T25:00:00Z", "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00", "٢٠٢٧-12-31T23:59:59Z", "2027-12-31T23:59:59Z\n", "1" * 5_000,
+    )),
+    ("POST /v1/campaigns", {"valid_until": None}),
+    ("POST /v1/campaigns", {"valid_days_after_activation": 7}),
+    *(("POST /v1/campaigns", {"valid_until": None, "valid_days_after_activation": days})
+      for days in (0, -1, 3_651, *HUGE, *FRACTIONS)),
+    *(("POST /v1/activations", {"selection": selection}) for selection in SELECTIONS),
+    *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
+    *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
+      for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
+    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions")
+      for address in ("198.51.100.7", "2001:db8::1", "x", "", "1" * 46, "198.51.100.7\n")),
+]  # fmt: skip
+
+
+@untouched
+@pytest.mark.parametrize(("key", "changes"), WHOLE, ids=[f"{key} {str(changes)[:60]}" for key, changes in WHOLE])
+def test_a_body_that_contradicts_itself_or_means_nothing_is_refused(shop: Shop, key: str, changes: Json) -> None:
+    (route,) = (route for route in APP if route.key == key)
+    body = dumped({**copy.deepcopy(BODIES[key]), **changes})
+    answer = shop.send(route, body=shop.filled(body))
+    if answer.json()["key"] != "malformed_json":
+        named(answer)
+
+
+# Bodies
+
+DEEP: Final = 20_000
+NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
+    ("empty", ""), ("blank", "  \n"), ("cut", '{"code"'), ("word", "nonsense"), ("single quotes", "{'a': 1}"),
+    ("comment", "{} // x"), ("comma", '{"a": 1,}'), ("two", "{}{}"), ("brace", "}"), ("number", "01"),
+    ("byte order mark", "\ufeff{}"), ("utf-16", "{}".encode("utf-16")), ("form", "a=1&b=2"), ("xml", "<a/>"),
+    ("lists", "[" * DEEP), ("objects", '{"a":' * (DEEP // 2)), ("closed lists", "[" * DEEP + "]" * DEEP),
+    ("lone surrogate", '{"reason": "\\ud800"}'), ("reversed surrogates", '{"reason": "\\udc00\\ud800"}'),
+    ("surrogate as a name", '{"\\ud800": 1}'), ("raw control", '{"reason": "a\nb"}'), ("NUL", '{"reason": "\x00"}'),
+    ("escape", '{"reason": "\\x41"}'), ("only NUL", "\x00"), ("true", "TRUE"),
+]  # fmt: skip
+NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]
+
+
+@untouched
+@every_body
+def test_a_body_that_is_no_json_is_refused(shop: Shop, route: Route) -> None:
+    for name, body in NOT_JSON:
+        answer = shop.send(route, body=body)
+        assert answer.json()["key"] == "malformed_json", name
+        refused(answer, 400, "malformed_json")
+    for body in NOT_AN_OBJECT:
+        named(shop.send(route, body=body))
+
+
+@untouched
+@every_body
+def test_nesting_within_a_member_is_refused(shop: Shop, route: Route) -> None:
+    for path, _ in members(BODIES[route.key]):
+        body = json.loads(shop.body(route) or "")
+        body[path.partition(".")[0]] = "@"
+        for inner in ("[" * DEEP + "]" * DEEP, '{"a":' * 5_000 + "1" + "}" * 5_000):
+            answer = shop.send(route, body=json.dumps(body).replace('"@"', inner))
+            assert (answer.status, answer.header("content-type")) == (400, PROBLEM)
+            assert answer.json()["key"] in ("malformed_json", "invalid_request")
+
+
+@untouched
+@every_body
+def test_bytes_that_are_no_text_are_refused_where_text_is_kept(shop: Shop, route: Route) -> None:
+    for path, value in members(BODIES[route.key]):
+        if path in ("name", "reason", "store", "terminal", "device"):
+            good = f'"{path}": {json.dumps(value)}'
+            body = (shop.body(route) or "").replace(good, f'"{path}": "@"').encode().replace(b"@", b"\xff\xc0\xaf")
+            assert named(shop.send(route, body=body)) == [path]
+
+
+@untouched
+@every_body
+def test_a_body_of_another_content_type_is_refused(shop: Shop, route: Route) -> None:
+    for content_type in (
+        "", "text/plain", "text/json", "application/xml", FORM, "multipart/form-data; boundary=x", "json",
+        "application/json5", "application/problem+json", "application/octet-stream", "x" * 1_000, "é",
+    ):  # fmt: skip
+        refused(shop.send(route, content_type=content_type), 415, "unsupported_media_type")
+    refused(shop.send(route, drop=("content-type",)), 415, "unsupported_media_type")
+
+
+@untouched
+def test_credentials_in_another_content_type_are_refused(shop: Shop) -> None:
+    (route,) = (route for route in APP if route.operation == "create_token")
+    for content_type in ("", JSON, "text/plain", "multipart/form-data; boundary=x"):
+        refused(shop.send(route, content_type=content_type), 415, "unsupported_media_type")
+
+
+@untouched
+@pytest.mark.parametrize(
+    "content_type", ["application/json;charset=utf-8", "Application/JSON", " application/json ;x=y"]
+)
+def test_json_by_another_spelling_is_json(shop: Shop, content_type: str) -> None:
+    (route,) = (route for route in APP if route.operation == "create_verification")
+    granted(shop.send(route, content_type=content_type))
+
+
+@untouched
+@pytest.mark.parametrize("route", [route for route in APP if route.method == "POST"], ids=by_key)
+def test_a_body_over_the_limit_is_refused_whatever_it_holds(shop: Shop, route: Route) -> None:
+    for body in ((shop.body(route) or "").ljust(BODY_BYTES_MAX + 1), "é" * (BODY_BYTES_MAX // 2 + 1), b"\x00" * 10**6):
+        refused(shop.send(route, body=body), 413, "body_too_large")
+
+
+@untouched
+def test_a_body_over_the_gateways_limit_does_not_reach_a_function(shop: Shop) -> None:
+    answer = shop.send(APP[0], body=b"x" * (PAYLOAD_MAX_BYTES + 1))
+    assert (answer.status, answer.json()) == (413, {"message": "Request Entity Too Large"})
+
+
+# Idempotency keys
+
+
+@untouched
+@pytest.mark.parametrize("route", [route for route in APP if route.idempotency_key is not Key.NONE], ids=by_key)
+def test_an_idempotency_key_that_is_none_is_refused(shop: Shop, route: Route) -> None:
+    for key in ("", "k" * (IDEMPOTENCY_KEY_LENGTH_MAX + 1), "clé", "键", "a\x00b", "a\x7fb", "a\tb", "💳", "k" * 4_000):
+        refused(shop.send(route, idempotency_key=key), 400, "idempotency_key_invalid")
+
+
+@untouched
+@pytest.mark.parametrize("route", [route for route in APP if route.idempotency_key is Key.REQUIRED], ids=by_key)
+def test_where_value_moves_an_idempotency_key_is_required(shop: Shop, route: Route) -> None:
+    refused(shop.send(route, drop=("idempotency-key",)), 400, "idempotency_key_required")
+
+
+# Lists
+
+
+@untouched
+@pytest.mark.parametrize("kind", ["campaigns", "vouchers"])
+def test_a_cursor_that_was_not_given_for_this_list_is_refused(shop: Shop, kind: str) -> None:
+    kami, target, good = shop.kami, shop.lists[kind], shop.cursors[kind]
+    granted(kami.operator.get(f"{target}&cursor={good}"))
+    made_up = [
+        "", "x", "0", "null", "%00", "%20", "AAAA", "A" * 22, "A" * 600, "!" * 22, "é", "%F0%9F%92%B3", "../..",
+        "MDAwMDAwMDAwMDAwMDAwMDE", good[:-1], good[:-2], good[1:], good + "A", good + good, good.swapcase(),
+        good[:-1] + ("A" if good[-1] != "A" else "Q"),
+        *(cursor for name, cursor in shop.cursors.items() if name != kind),
+    ]  # fmt: skip
+    for cursor in made_up:
+        answer = kami.operator.get(f"{target}&cursor={cursor}")
+        assert answer.status == 400, cursor
+        refused(answer, 400, "invalid_cursor")
+
+
+@untouched
+@pytest.mark.parametrize("kind", ["campaigns", "vouchers"])
+def test_a_page_size_that_is_none_is_refused(shop: Shop, kind: str) -> None:
+    kami, target = shop.kami, shop.lists[kind].partition("?")[0]
+    for limit in ("", "0", "-1", "101", "1000000", "1.0", "1e1", "0x1", "abc", "%EF%BC%91", "%D9%A1", "+5", "1%00"):
+        assert named(kami.operator.get(f"{target}?limit={limit}")) == ["query.limit"], limit
+    assert named(kami.operator.get(f"{target}?limit=1&limit=2")) == ["query.limit"]
+
+
+@untouched
+def test_a_status_that_is_none_is_refused(shop: Shop) -> None:
+    for status in ("", "nonsense", "Active", "active,redeemed", "%00"):
+        assert named(shop.kami.operator.get(f"{shop.lists['vouchers']}&status={status}")) == ["query.status"]
+
+
+@untouched
+@every_route
+def test_unknown_query_parameters_are_named(shop: Shop, route: Route) -> None:
+    target = shop.target(route)
+    for query, name in (
+        ("x=1", "x"), ("x", "x"), ("Limit=1", "Limit"), ("access_token=secret", "access_token"), ("%00=1", "\x00"),
+        ("=1", ""), ("a[]=1", "a[]"), ("y" * 5_000 + "=1", "y" * 40),
+    ):  # fmt: skip
+        answer = shop.send(route, target=f"{target}?{query}")
+        assert named(answer) == [f"query.{name}"]
+        assert b"secret" not in answer.body
+
+
+# Paths
+
+
+@untouched
+@every_path_id
+def test_an_id_that_is_none_is_not_found(shop: Shop, route: Route) -> None:
+    for id in (
+        "none", "x" * 129, "x" * 5_000, "%F0%9F%92%B3" * 128, "a%2Fb", "%2F", "..", "%2e%2e%2f", "%00", "a%00b",
+        "%0d%0aX-A:1", "%20", "%", "%zz", "%ff%fe", "%D9%A0" * 12, "CLIENT%23x", "'%20OR%201=1--", "*", "{id}",
+        "$default", "null", "0",
+        shop.filled(IDS[route.key]) + "%20", shop.filled(IDS[route.key]) + "%00", shop.filled(IDS[route.key])[:-1],
+        shop.filled(IDS[route.key]).swapcase() + "x",
+    ):  # fmt: skip
+        answer = shop.send(route, target=shop.target(route, id))
+        assert answer.status == 404, id
+        refused(answer, 404, "not_found")
+        assert answer.header("x-a") is None
+
+
+def test_no_key_that_dynamodb_would_refuse_was_asked_for(shop: Shop) -> None:
+    for route in APP:
+        if "{" in route.path:
+            shop.send(route, target=shop.target(route, "%F0%9F%92%B3" * 700))
+    leading = [
+        value
+        for requests in shop.kami.cloud.calls.values()
+        for request in requests
+        for name, values in request.context
+        if name == "dynamodb:LeadingKeys"
+        for value in values
+    ]
+    assert leading
+    assert max(len(value.encode()) for value in leading) <= KEY_BYTES_MAX
+
+
+def test_what_the_bounds_allow_is_taken(shop: Shop) -> None:
+    """The tables above refuse nothing that is good: every route answers its good request, at its bounds too."""
+    client = shop.kami.operator
+    basic = b64encode(f"{client.client_id}:{client.client_secret}".encode()).decode()
+    for route in APP:
+        answer = shop.send(route) if route.scope else shop.send(route, authorization=f"Basic {basic}")
+        assert answer.status in route.success, route.key
+    campaigns, batches, *_ = (route for route in APP if route.key in BODIES)
+    for path, value in (
+        ("face_value.amount_minor", 10**12), ("face_value.amount_minor", 1), ("name", "n" * 200),
+        ("reversal_days", 3_650), ("valid_until", "2099-12-31T23:59:59.999999999+23:59"), ("code_format", ...),
+    ):  # fmt: skip
+        granted(shop.change(campaigns, path, value), 201)
+    granted(shop.send(batches, idempotency_key="k" * IDEMPOTENCY_KEY_LENGTH_MAX), 201)
+    padded = (shop.body(batches) or "").ljust(BODY_BYTES_MAX)
+    granted(shop.send(batches, body=padded), 201)
