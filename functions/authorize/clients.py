@@ -32,15 +32,26 @@ def create(
     client_id, secret = f"{role}-{secrets.token_hex(8)}", _new_secret()
     own = client_id if role in ("partner", "merchant", "customer") else "operator"
     client = Client(client_id, name, role, tenant or own, (Secret(hashed(secret), None),), now, trusted)
-    return table.change(CLIENT, None, lambda _: client, "create_client", by or by_engineer("setup")), secret
+
+    def once(current: Client | None) -> Client | None:
+        return client if current is None else None
+
+    return table.change(CLIENT, None, once, "create_client", by or by_engineer("setup")), secret
 
 
 def rotate(client_id: str, now: int, old_valid_for_s: int, by: By) -> tuple[Client, str]:
-    """One more secret; those before it are accepted for `old_valid_for_s` more seconds."""
+    """One more secret; the one before it is accepted for `old_valid_for_s` more seconds, older ones no more.
+
+    Raises Refusal `not_found`, or `invalid_client` where it is revoked.
+    """
     secret = _new_secret()
 
-    def rotated(client: Client | None) -> Client:
+    def rotated(client: Client | None) -> Client | None:
         client = _existing(client, client_id)
+        if client.revoked_at is not None:
+            raise Refusal("invalid_client", f"{client_id} is revoked; create another one.")
+        if client.accepts(secret, now):
+            return None
         until = now + old_valid_for_s
         ending = [Secret(s.sha256, min(until, s.expires_at or until)) for s in client.secrets]
         live = [s for s in ending if s.expires_at is not None and s.expires_at > now]
