@@ -49,7 +49,10 @@ SUBJECTS: Final = {
     "device": ("a device, by one client", "同一客户端的同一设备"),
     "address": ("a customer's address", "同一客户 IP 地址"),
     "till": ("a client's address, where a request names none of these", "未指明以上各项时，客户端自身的 IP 地址"),
-    "lot": ("forged codes on one lot; beyond it, one wrong code is the limit there", "同一号段的伪造卡密"),
+    "lot": (
+        "a lot, by forged codes; then one wrong code there is the limit",
+        "同一号段的伪造卡密；此后该号段错一次即受限",
+    ),
 }
 
 
@@ -64,15 +67,26 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer; statuses that answer alike come together."""
+
+    statuses: str
+    about: str
+    example: Json | None
+    fields: list[Field]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """An operation as it is shown."""
 
     method: str
     path: str
     described: Json
+    about: str
     fields: list[Field]
     curl: str
-    answers: list[tuple[str, str, Json | None, list[Field]]]
+    answers: list[Answer]
     refusals: list[str]
 
     @property
@@ -124,32 +138,31 @@ def _operations(document: Json) -> Iterator[Operation]:
     schemas: Json = document["components"]["schemas"]
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            ((_, body),) = described.get("requestBody", {"content": {"": None}})["content"].items()
+            ((_, body),) = described.get("requestBody", {"content": {"": {}}})["content"].items()
+            schema = _resolved(body.get("schema", {}), schemas)
             yield Operation(
                 method=method.upper(),
                 path=path,
                 described=described,
-                fields=list(_fields(body["schema"], schemas)) if body else [],
+                about=schema.get("description", ""),
+                fields=list(_fields(schema, schemas)),
                 curl=_curl(method.upper(), path, described),
                 answers=list(_answers(described, schemas)),
                 refusals=list(_refusals(described, document["components"]["responses"])),
             )
 
 
-def _answers(described: Json, schemas: Json) -> Iterator[tuple[str, str, Json | None, list[Field]]]:
-    """Status, phrase, example and fields of each good answer; statuses that answer alike come together."""
-    alike: dict[str, list[tuple[str, Json]]] = {}
+def _answers(described: Json, schemas: Json) -> Iterator[Answer]:
+    alike: dict[str, list[str]] = {}
     for status, response in described["responses"].items():
         if status < "400":
-            alike.setdefault(json.dumps(response.get("content")), []).append((status, response))
-    for responses in alike.values():
-        content = responses[0][1].get("content", {}).get(JSON, {})
-        yield (
-            ", ".join(status for status, _ in responses),
-            ", ".join(response["description"] for _, response in responses),
-            content.get("example"),
-            list(_fields(content.get("schema", {}), schemas)),
-        )
+            content = response.get("content", {}).get(JSON, {})
+            alike.setdefault(json.dumps(content), []).append(f"{status} {response['description']}")
+    for dumped, statuses in alike.items():
+        content = json.loads(dumped)
+        schema = _resolved(content.get("schema", {}), schemas)
+        fields = list(_fields(schema, schemas))
+        yield Answer(", ".join(statuses), schema.get("description", ""), content.get("example"), fields)
 
 
 def _refusals(described: Json, shared: Json) -> Iterator[str]:
@@ -163,8 +176,7 @@ def _fields(schema: Json, schemas: Json, prefix: str = "") -> Iterator[Field]:
     schema = _resolved(schema, schemas)
     for name, member in schema.get("properties", {}).items():
         inner = _resolved(member, schemas)
-        description = member.get("description", "") if "properties" in inner else inner.get("description", "")
-        yield Field(prefix + name, _type(inner), name in schema.get("required", ()), description)
+        yield Field(prefix + name, _type(inner), name in schema.get("required", ()), inner.get("description", ""))
         items = _resolved(inner.get("items", {}), schemas)
         yield from _fields(items if items else inner, schemas, f"{prefix}{name}{'[]' if items else ''}.")
 

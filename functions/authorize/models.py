@@ -19,7 +19,9 @@ class TokenRequest(Request):
     is_form: ClassVar[bool] = True
 
     grant_type: str = Field(max_length=64, examples=["client_credentials"])
-    scope: str | None = Field(default=None, max_length=1_024)
+    scope: str | None = Field(
+        default=None, max_length=1_024, description="Divided by spaces; all of the client's where it is absent."
+    )
     client_id: str | None = Field(default=None, max_length=128)
     client_secret: str | None = Field(default=None, max_length=256)
 

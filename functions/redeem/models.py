@@ -25,8 +25,8 @@ from functions.edge.models import (
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")}
 """Country code → its mobile numbers, where they are told apart from others by their first digits."""
-REDEMPTION_EXAMPLE = "010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"
 BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
+REDEMPTION_EXAMPLE = "010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"
 
 
 class Account(Request):
