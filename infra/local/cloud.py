@@ -34,6 +34,7 @@ from infra.local.resources import Builder, Clients, Stack
 from infra.local.template import REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
+ENVIRONMENT_WAIT_S: Final = 120.0
 MOTO_PORT_ANY: Final = 0
 _one: Final = threading.Lock()
 _material: Final = Material()
@@ -198,12 +199,15 @@ class Cloud:
         return event
 
     def function_of(self, event: dict[str, Any]) -> str:
-        """Which function a payload is for: by its `routeKey`, or by the queue that its records come from."""
+        """Which function a payload is for: by its `routeKey`, or by the queue that its records come from.
+
+        A queue's ARN may be cut short before the part of its name that CloudFormation makes up.
+        """
         if "routeKey" in event:
             known = {route.key: route.function for route in self.stack.routes}
             return known[event["routeKey"]]
         queue = event["Records"][0]["eventSourceARN"]
-        return next(source.function for source in self.stack.sources if source.queue_arn.endswith(queue))
+        return next(source.function for source in self.stack.sources if source.queue_arn.startswith(queue))
 
     def unneeded_grants(self) -> dict[str, list[str]]:
         """By function, the grants that no call so far has needed: removing one would have denied nothing."""
@@ -258,7 +262,8 @@ class _EnvironmentSwitch:
     @contextmanager
     def __call__(self, function: str, variables: dict[str, str]) -> Iterator[None]:
         with self._free:
-            self._free.wait_for(lambda: self._function in (None, function))
+            if not self._free.wait_for(lambda: self._function in (None, function), ENVIRONMENT_WAIT_S):
+                raise RuntimeError(f"the environment of {self._function} is in force; {function} needs its own")
             if self._inside == 0:
                 self._function, self._patch = function, patch.dict(os.environ, variables)
                 self._patch.start()

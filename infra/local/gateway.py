@@ -229,9 +229,8 @@ class Gateway:
 
     def answer(self, request: Request) -> Answer:
         """The whole way of one request; every answer carries `apigw-requestid`."""
-        head = len(f"{request.method} {request.target} {request.protocol}") + sum(
-            len(name) + len(value) for name, value in request.headers
-        )
+        head = len(f"{request.method} {request.target} {request.protocol}")
+        head += sum(len(value) for _, value in request.headers)
         matched = self._router.match(request.method, request.target.partition("?")[0])
         if head > HEADERS_MAX_BYTES:
             answer, request_id = OWN_ANSWERS["headers"], None

@@ -7,10 +7,11 @@ queue moves them to its dead-letter queue after `maxReceiveCount` receives.
 from __future__ import annotations
 
 import base64
+import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -91,12 +92,18 @@ class Pump:
     def run(self, stop: threading.Event) -> None:
         """Polls until `stop`, with up to `MaximumConcurrency` batches at work at a time."""
         slots = threading.Semaphore(self.source.concurrency_max)
+
+        def settled(batch: Future[list[Message]]) -> None:
+            slots.release()
+            if error := batch.exception():  # a missing grant, say: nothing else would show it
+                print(f"The queue of {self.source.function}: {error}", file=sys.stderr)
+
         with ThreadPoolExecutor(self.source.concurrency_max, thread_name_prefix="pump") as threads:
             while not stop.is_set():
                 if not slots.acquire(timeout=POLL_S):
                     continue
                 if messages := self._receive(self.source.batch_window_s):
-                    threads.submit(self._process, messages).add_done_callback(lambda _: slots.release())
+                    threads.submit(self._process, messages).add_done_callback(settled)
                 else:
                     slots.release()
                     stop.wait(POLL_S)

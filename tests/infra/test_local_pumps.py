@@ -146,6 +146,24 @@ def test_without_a_grant_the_poller_is_denied(missing: str) -> None:
             cloud.drain()
 
 
+def test_a_batch_that_cannot_be_deleted_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    narrow = {"Statement": [allow(["sqs:ReceiveMessage", "sqs:GetQueueAttributes"], QUEUE_ARN)]}
+    with Cloud.in_process(small(Policy__PolicyDocument=narrow)) as cloud:
+        send(cloud, "a")
+        stop = threading.Event()
+        (pump,) = cloud.pumps()
+        thread = threading.Thread(target=pump.run, args=(stop,))
+        thread.start()
+        until = time.monotonic() + 30
+        said = ""
+        while not said and time.monotonic() < until:
+            time.sleep(0.05)
+            said = capsys.readouterr().err
+        stop.set()
+        thread.join()
+    assert "not authorized to perform: sqs:DeleteMessage" in said
+
+
 def test_the_pump_runs_until_it_is_stopped_with_at_most_so_many_batches_at_work(cloud: Cloud) -> None:
     at_work: list[int] = []
     most: list[int] = []

@@ -121,3 +121,11 @@ def test_a_resource_of_a_false_condition_is_not_made() -> None:
     with Cloud.in_process(Template(document)) as cloud:
         aliases = cloud.client("kms").list_aliases()["Aliases"]
         assert "alias/small" not in {alias["AliasName"] for alias in aliases}
+
+
+def test_a_payload_names_its_function() -> None:
+    with Cloud.in_process(small()) as cloud:
+        assert cloud.function_of({"routeKey": "POST /things/{id}"}) == "echo"
+        assert (
+            cloud.function_of({"Records": [{"eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:Que"}]}) == "worker"
+        )
