@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.authorize import clients
+from functions.domain.codes import CROCKFORD, FORMATS
+from functions.domain.serials import position_of
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from infra.local.cloud import Cloud
@@ -155,6 +157,24 @@ class Voucher:
 
     serial: str
     code: str
+
+
+def position(voucher: Voucher) -> int:
+    """Where it lies."""
+    found = position_of(voucher.serial)
+    assert found is not None
+    return found
+
+
+def code_of(place: int, tag: int) -> str:
+    """A code as it would look for a place and a tag."""
+    value = place * FORMATS["crockford16"].tag_space + tag
+    return "".join(CROCKFORD[value >> shift & 31] for shift in range(75, -1, -5))
+
+
+def mistyped(code: str) -> str:
+    """The same code but for its last symbol."""
+    return code[:-1] + ("0" if code[-1] != "0" else "1")
 
 
 @dataclass
