@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.dynamodb.models import dynamodb_backends
+
 from functions.authorize import clients
 from functions.domain.codes import CROCKFORD, FORMATS
 from functions.domain.serials import position_of
@@ -16,6 +18,7 @@ from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
+from infra.local.template import ACCOUNT, REGION
 
 Json = dict[str, Any]
 
@@ -236,8 +239,12 @@ class Kami:
         return pool.pop()
 
     def items(self, *without: str) -> dict[tuple[str, str], Json]:
-        """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes."""
-        (table,) = self.cloud.stack.tables
-        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-        found = {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+        """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes.
+
+        From moto's own store: its Scan is a hundred times slower.
+        """
+        (name,) = self.cloud.stack.tables
+        stored = dynamodb_backends[ACCOUNT][REGION].tables[name].all_items()
+        attributes = [item.to_json()["Attributes"] for item in stored]
+        found = {(item["pk"]["S"], item["sk"]["S"]): item for item in attributes}
         return {key: item for key, item in found.items() if not key[0].startswith(without)}
