@@ -10,9 +10,9 @@ from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Segment, Status
-from functions.domain.selection import Selection, by_lot, lot_count
+from functions.domain.selection import Selection, lot_count
 from functions.domain.voucher import DAY_S, binding
-from functions.store import jobs, keys, lots, ranges, table
+from functions.store import jobs, keys, ranges, table
 from functions.store.entities import COMMAND
 
 KIND = "activate"
@@ -21,15 +21,13 @@ KIND = "activate"
 def activate(id: str, selection: Selection, by: By, now: int, until: float) -> Command:
     """Activate within the call where the selection touches at most `LOTS_PER_CALL_MAX` lots, else as a job.
 
-    What the time does not allow goes on as a job as well. Raises Refusal as `ranges.resolve`, `unknown_serials`.
+    What the time does not allow goes on as a job as well. Raises Refusal as `ranges.resolve` and `ranges.known`.
     """
     spans = ranges.resolve(selection)
     count = lot_count(spans)
     command = Command(id, KIND, fingerprint(asdict(selection)), tuple(spans), count, by, now)
     as_job = count > LOTS_PER_CALL_MAX
-    if not as_job:
-        parts = list(by_lot(spans))
-        lots.refuse_unknown(lots.read_many(number for number, _ in parts), parts)
+    ranges.known(spans)
     command = ranges.begin(command)
     if command.status != "completed" and not as_job:
         command = ranges.run(command, _active(command), now, until, checkpoint=False)

@@ -103,7 +103,9 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
-        errors=("not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy"),
+        errors=(
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+        ),
     ),
     Route(
         "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,
