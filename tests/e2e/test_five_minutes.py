@@ -58,7 +58,7 @@ class Up:
 
     @property
     def port(self) -> int:
-        port = urlsplit(self.known["api_url"]).port
+        port = urlsplit(str(self.known["api_url"])).port
         assert port
         return port
 
