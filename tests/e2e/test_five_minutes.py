@@ -18,12 +18,8 @@ from threading import Timer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import pytest
-
 from infra.local.engines import client
 from infra.local.template import ROOT, synthesized
-
-pytestmark = pytest.mark.xdist_group("up")
 
 HEADING: Final = "## Five minutes"
 BLOCKS: Final = 6
