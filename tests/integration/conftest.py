@@ -16,6 +16,7 @@ from infra.local.cloud import Cloud
 from infra.local.template import synthesized
 from tests.integration.kami import Kami
 
+
 @pytest.fixture(scope="module")
 def kami() -> Iterator[Kami]:
     with Cloud.in_process(synthesized()) as cloud:
