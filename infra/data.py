@@ -47,7 +47,7 @@ class Data(Construct):
             partition_key=_string("gsi1pk"),
             sort_key=_string("gsi1sk"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            non_key_attributes=["status"],
+            non_key_attributes=["status", "generation", "valid_until"],
         )
         return table
 

@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
@@ -128,25 +129,30 @@ def counts(batch: Batch, now: int) -> dict[str, int] | None:
 
 def _counts_in(batch: Batch, now: int, lot: Lot) -> Counter[str]:
     first, last = batch.span.within(lot.number)
-    touched = {index: status for index, status in touched_in(lot).items() if first <= index <= last}
+    touched = {index: about for index, about in touched_in(lot).items() if first <= index <= last}
     result = Counter[str]()
     for segment in lot.segments:
         low, high = max(first, segment.first), min(last, segment.last)
         if low > high:
             continue
         own = [index for index in touched if low <= index <= high]
-        result[_status(lot, segment, low, segment.status, now)] += high - low + 1 - len(own)
+        result[_status(lot, segment, low, {}, now)] += high - low + 1 - len(own)
         result.update(_status(lot, segment, index, touched[index], now) for index in own)
     return +result
 
 
-def _status(lot: Lot, segment: Segment, index: int, status: Status, now: int) -> str:
-    at = standing(lot, index, replace(untouched(lot, segment, index), status=status), now)
+def _status(lot: Lot, segment: Segment, index: int, about: dict[str, Any], now: int) -> str:
+    at = standing(lot, index, replace(untouched(lot, segment, index), **about), now)
     assert at is not None
     return at.status
 
 
-def touched_in(lot: Lot) -> dict[int, Status]:
-    """Index → stored status of the vouchers of a lot that have items, as the index knows them."""
+def touched_in(lot: Lot) -> dict[int, dict[str, Any]]:
+    """Index → status, generation and validity of the vouchers of a lot that have items, as the index knows them."""
     entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
-    return {int(entry["gsi1sk"]): Status(entry["status"]) for entry in entries}
+    return {int(entry["gsi1sk"]): _about(entry) for entry in entries}
+
+
+def _about(entry: table.Item) -> dict[str, Any]:
+    valid_until = entry.get("valid_until")
+    return {"status": Status(entry["status"]), "generation": entry["generation"], "valid_until": valid_until}

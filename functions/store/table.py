@@ -186,7 +186,7 @@ def put_all(writes: list[Write], command: str, by: By) -> None:
 
 
 def query(partition: str, *, limit: int, after: str | None = None, newest_first: bool = False) -> list[Item]:
-    """Up to `limit` entries (keys and status) of one partition of the index, from `after` (excluded) on."""
+    """Up to `limit` entries (what the index holds) of one partition of the index, from `after` (excluded) on."""
     values = {":pk": partition}
     condition = "gsi1pk = :pk"
     if after is not None:

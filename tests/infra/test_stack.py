@@ -123,7 +123,8 @@ def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(tem
     assert table["SSESpecification"]["SSEType"] == "KMS"
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl_epoch_s", "Enabled": True}
     (index,) = table["GlobalSecondaryIndexes"]
-    assert index["Projection"] == {"NonKeyAttributes": ["status"], "ProjectionType": "INCLUDE"}
+    attributes = ["status", "generation", "valid_until"]
+    assert index["Projection"] == {"NonKeyAttributes": attributes, "ProjectionType": "INCLUDE"}
 
 
 def test_production_keeps_what_cannot_be_made_again(template: Template) -> None:
