@@ -136,9 +136,10 @@ class World:
             found |= {item["pk"]["S"]: table._plain(item) for item in page["Items"]}
         return found
 
-    def wipe(self) -> None:
-        """Empties the table."""
-        keys_left = [{"pk": {"S": pk}, "sk": {"S": pk.partition("#")[0]}} for pk in self.items()]
+    def wipe(self, keep: str | None = None) -> None:
+        """Empties the table, but for the kind of item that is to stay."""
+        kinds = ((pk, pk.partition("#")[0]) for pk in self.items())
+        keys_left = [{"pk": {"S": pk}, "sk": {"S": kind}} for pk, kind in kinds if kind != keep]
         for start in range(0, len(keys_left), 25):
             deletes = [{"DeleteRequest": {"Key": key}} for key in keys_left[start : start + 25]]
             reply = self.cloud.client("dynamodb").batch_write_item(RequestItems={table.table_name(): deletes})
