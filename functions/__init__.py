@@ -6,6 +6,6 @@ for cycles after every 700 of them, again and again, which is a tenth of a cold 
 
 import gc
 
-COLLECT_AFTER_OBJECTS = 100_000
+COLLECT_AFTER_OBJECTS = 500_000
 
 gc.set_threshold(COLLECT_AFTER_OBJECTS)
