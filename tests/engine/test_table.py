@@ -370,6 +370,7 @@ def test_a_counter_raised_by_many_at_once_counts_each_once() -> None:
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 st.register_type_strategy(str, texts)
 st.register_type_strategy(int, st.integers(0, 10**18))
+steady = settings(derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS: dict[str, Entity[Any]] = {e.name: e for e in vars(entities).values() if isinstance(e, Entity)}
 
 
@@ -382,7 +383,7 @@ def test_every_kind_of_item_is_known_here() -> None:
 def test_what_is_written_is_what_is_read(kind: str) -> None:
     entity = KINDS[kind]
 
-    @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(steady, max_examples=12)
     @given(st.from_type(entity.type))
     def holds(thing: Any) -> None:
         thing = replace(thing, version=1)
@@ -401,7 +402,7 @@ def test_what_is_written_is_what_is_read(kind: str) -> None:
 def test_what_is_left_out_of_an_item_is_only_what_reading_puts_back(kind: str) -> None:
     entity = KINDS[kind]
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], database=None)
+    @settings(steady, max_examples=60)
     @given(st.from_type(entity.type))
     def holds(thing: Any) -> None:
         item = entity.item(thing, "test", OPERATOR)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.domain.errors import PROBLEMS, Refusal
@@ -187,8 +187,12 @@ def refusal_of(at: Standing, amount_minor: int | None, single: bool) -> str | No
     return None
 
 
-@given(st.integers(1, 10**12), st.none() | st.integers(1, 10**12), st.booleans())
-def test_a_redemption_takes_what_was_asked_or_is_refused(balance: int, amount: int | None, single: bool) -> None:
+@given(st.integers(1, 10**12), st.none() | st.integers(-2, 2) | st.integers(-(10**12), 10**12), st.booleans())
+@example(5_000, 1, False)
+@example(5_000, 1, True)
+def test_a_redemption_takes_what_was_asked_or_is_refused(balance: int, beyond: int | None, single: bool) -> None:
+    """Often the amount is the balance, or one unit more or less."""
+    amount = None if beyond is None else max(1, balance + beyond)
     at = at_of(replace(item_of(Status.ACTIVE), balance_minor=balance))
     if amount is not None and amount > balance:
         assert refusal_of(at, amount, single) == "amount_exceeds_balance"
