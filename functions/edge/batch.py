@@ -16,8 +16,10 @@ RESERVE_S = 10.0
 CALL_BUDGET_S = 20.0
 """Within a call, work stops after this and goes on as a job; the gateway waits for 30 s."""
 
-Work = Callable[[str, int, float], bool]
-"""Go on with the work of this id, at this time, until this moment of the monotonic clock; says whether it is done."""
+Work = Callable[[str, int, float], int | None]
+"""Go on with the work of this id, at this time, until this moment of the monotonic clock.
+
+Says after how many seconds there is more to do, None when all is done."""
 
 
 def call_deadline(remaining_s: float) -> float:
@@ -32,10 +34,10 @@ def take(event: dict[str, Any], context: Any, work: Work) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             id = json.loads(record["body"])["id"]
-            done = work(id, clock.now(), until)
-            if not done:
-                jobs.send(id)
-            logger.info("job", id=id, done=done)
+            more_in_s = work(id, clock.now(), until)
+            if more_in_s is not None:
+                jobs.send(id, more_in_s)
+            logger.info("job", id=id, done=more_in_s is None)
         except Exception as error:  # one message must not take the others with it
             failed("job failed", error)
             failures.append({"itemIdentifier": record["messageId"]})

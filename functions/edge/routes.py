@@ -103,7 +103,9 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
-        errors=("not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy"),
+        errors=(
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
+        ),
     ),
     Route(
         "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,
@@ -131,6 +133,20 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
         "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
         errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    # recovery
+    Route(
+        "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
+        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
+        errors=("not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy"),
+    ),
+    Route(
+        "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,
+        "List recoveries, newest first", "回收列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
+        "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
     ),
     # about
     Route(

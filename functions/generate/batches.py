@@ -30,15 +30,17 @@ def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float
     batch = _allocated(id, campaign, quantity, by, now)
     if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
         batch = _filled(batch, until, checkpoint=False)
-    if batch.status != "completed":
-        jobs.send(batch.id)
     return batch
 
 
-def proceed(id: str, now: int, until: float) -> bool:
-    """Go on with a batch that is generated as a job; says whether it is done."""
+def proceed(id: str, now: int, until: float) -> int | None:
+    """Go on with a batch; says after how many seconds there is more to do, None when it is done."""
     batch = find(id)
-    return batch.status == "completed" or _filled(batch, until, checkpoint=True).status == "completed"
+    if batch.status == "completed":
+        return None
+    if len(batch.span.lots) <= LOTS_PER_CALL_MAX and (wait_s := batch.created_at + jobs.IN_CALL_S - now) > 0:
+        return wait_s
+    return None if _filled(batch, until, checkpoint=True).status == "completed" else 0
 
 
 def find(id: str) -> Batch:

@@ -28,6 +28,8 @@ from functions.generate.models import (
     VoucherLine,
     VoucherList,
 )
+from functions.store import lists
+from functions.store.entities import CAMPAIGN
 
 app = App("generate")
 
@@ -57,7 +59,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
 
 @app.route("GET /v1/campaigns")
 def list_campaigns(call: Call) -> Reply[CampaignList]:
-    found, next_cursor = campaigns.page(call.limit(), call.query.get("cursor"), call.by)
+    found, next_cursor = lists.page(CAMPAIGN, call.limit(), call.query.get("cursor"), call.by)
     return ok(CampaignList(data=[_campaign(campaign) for campaign in found], next_cursor=next_cursor))
 
 

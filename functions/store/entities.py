@@ -6,6 +6,7 @@ from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.command import Command, Reveal
 from functions.domain.lot import Lot
+from functions.domain.recovery import Recovered, Recovery, Report
 from functions.domain.voucher import Voucher
 from functions.store import keys
 from functions.store.table import Entity
@@ -33,3 +34,11 @@ VOUCHER: Entity[Voucher] = Entity(
     key=lambda v: keys.voucher(v.position),
     index=lambda v: keys.touched(v.position),
 )
+RECOVERY: Entity[Recovery] = Entity(
+    "recovery",
+    Recovery,
+    key=lambda r: keys.recovery(r.id),
+    index=lambda r: keys.in_list("recovery", r.id, r.created_at),
+)
+REPORT: Entity[Report] = Entity("report", Report, key=lambda r: keys.report(r.recovery, r.lot))
+RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys.recovered(r.recovery, r.position))

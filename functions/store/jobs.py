@@ -10,6 +10,15 @@ from functions.store.aws import client
 JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
 
 
-def send(id: str) -> None:
-    """Have a worker of this function take up the work; to be sent after the item was written, and again on a retry."""
-    client("sqs").send_message(QueueUrl=os.environ[JOBS_QUEUE_URL], MessageBody=json.dumps({"id": id}))
+DELAY_MAX_S = 900
+IN_CALL_S = 25
+"""So long a call may still be at its work itself; a worker waits before it takes over what is younger."""
+
+
+def send(id: str, delay_s: int = 0) -> None:
+    """Have a worker of this function go on with work after a while (at most 15 minutes, which is SQS's limit)."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[JOBS_QUEUE_URL],
+        MessageBody=json.dumps({"id": id}),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )

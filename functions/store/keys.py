@@ -8,6 +8,7 @@ from functions.domain.ids import derived
 
 CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
+RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -62,6 +63,21 @@ def voucher(position: int) -> Key:
 def reveal(id: str) -> Key:
     """The record of codes revealed."""
     return _own(REVEAL, id)
+
+
+def recovery(id: str) -> Key:
+    """A recovery."""
+    return _own(RECOVERY, id)
+
+
+def report(recovery_id: str, lot_number: int) -> Key:
+    """What a recovery came to in one lot."""
+    return Key(RECOVERY + recovery_id, f"LOT#{lot_number:07d}")
+
+
+def recovered(recovery_id: str, position: int) -> Key:
+    """A held voucher that a recovery ended."""
+    return _own(RECOVERED, f"{recovery_id}#{position:011d}")
 
 
 def guard(kind: str, subject: str, window: int) -> Key:

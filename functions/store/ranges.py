@@ -26,6 +26,9 @@ from functions.store.table import CONFLICTS_MAX, Conflict
 
 Change = Callable[[Lot, Segment], Segment | str]
 """What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
+Touch = Callable[[Voucher | None, Voucher], Voucher | str]
+"""The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
+part of its changed segment, the item as it shall be, or the reason why it is skipped."""
 TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 
@@ -67,14 +70,14 @@ def begin(command: Command) -> Command:
     return table.change(COMMAND, None, once, command.kind, command.by)
 
 
-def run(command: Command, change: Change, now: int, until: float, *, checkpoint: bool) -> Command:
+def run(command: Command, change: Change, touch: Touch, now: int, until: float, *, checkpoint: bool) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
 
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
     todo = list(by_lot(list(command.spans)))[command.lots_done :]
     finished: set[str] = set()
-    work = partial(_do_lot, command, change, finished)
+    work = partial(_do_lot, command, change, touch, finished)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
         mine = mine.after(done, now)
@@ -93,7 +96,9 @@ def _saved(command: Command) -> Command:
     return table.change(COMMAND, stored, further, command.kind, command.by)
 
 
-def _do_lot(command: Command, change: Change, finished: set[str], number: int, ranges: list[tuple[int, int]]) -> Done:
+def _do_lot(
+    command: Command, change: Change, touch: Touch, finished: set[str], number: int, ranges: list[tuple[int, int]]
+) -> Done:
     touched: dict[int, str | None] = {}
     for _ in range(CONFLICTS_MAX):
         with write_window():
@@ -108,7 +113,7 @@ def _do_lot(command: Command, change: Change, finished: set[str], number: int, r
                 return known
             segments, done = applied(command.id, lot, ranges, change)
             if len(segments) > SEGMENTS_PER_LOT_MAX:
-                if not _touch_some(command, lot, ranges, change, touched):
+                if not _touch_some(command, lot, ranges, change, touch, touched):
                     continue
                 segments, done = lot.segments, _counted(done, touched)
             commands = (*_with_room(lot.commands, finished), done)
@@ -146,9 +151,10 @@ def _touch_some(
     lot: Lot,
     ranges: list[tuple[int, int]],
     change: Change,
+    touch: Touch,
     touched: dict[int, str | None],
 ) -> bool:
-    """The same change on items of single vouchers; says whether all are done. One with an item already is skipped."""
+    """The same change on items of single vouchers; says whether all are done."""
     left = TOUCHED_PER_WINDOW_MAX
     for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
         segment = lot.segment(index)
@@ -157,15 +163,29 @@ def _touch_some(
             continue
         if left == 0:
             return False
-        wanted = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until, command=command.id)
-        stands = table.change(VOUCHER, None, partial(_unless_touched, wanted), command.kind, command.by)
-        touched[index] = None if stands.command == command.id else stands.status.value
+        fresh = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)
+        try:
+            table.change(VOUCHER, None, partial(_touched, command.id, touch, fresh), command.kind, command.by)
+            touched[index] = None
+        except _Skipped as skipped:
+            touched[index] = skipped.reason
         left -= 1
     return True
 
 
-def _unless_touched(wanted: Voucher, item: Voucher | None) -> Voucher | None:
-    return wanted if item is None else None
+class _Skipped(Exception):  # noqa: N818 - it is an outcome
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _touched(command: str, touch: Touch, fresh: Voucher, item: Voucher | None) -> Voucher | None:
+    if item is not None and item.command == command:
+        return None
+    outcome = touch(item, fresh)
+    if isinstance(outcome, str):
+        raise _Skipped(outcome)
+    return replace(outcome, command=command)
 
 
 def _counted(done: Done, touched: dict[int, str | None]) -> Done:
