@@ -49,6 +49,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         code_format=request.code_format,
         valid_days_after_activation=request.valid_days_after_activation,
         reversal_days=request.reversal_days,
+        locale=request.locale,
     )
     asked = fingerprint(request.model_dump())
     wanted = Campaign(id, request.name, rules, valid_until, request.locale, call.now, asked, call.by)
