@@ -94,7 +94,7 @@ HEADERS: Final[dict[str, Json]] = {
 
 GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
 """What the gateway answers itself where a request does not reach a function or its answer does not come back."""
-RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy"}
+RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy", "recovery_in_progress"}
 """Keys that come with `Retry-After`."""
 
 PROBLEM_SCHEMA: Final[Json] = {

@@ -11,9 +11,9 @@ from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Segment, Status
 from functions.domain.recovery import Action
-from functions.domain.selection import Selection, by_lot, lot_count
+from functions.domain.selection import Selection, Span, by_lot, lot_count
 from functions.domain.voucher import DAY_S, Voucher, binding
-from functions.store import jobs, keys, lots, ranges, table
+from functions.store import jobs, keys, ranges, table
 from functions.store.entities import COMMAND
 
 KIND = "activate"
@@ -23,30 +23,26 @@ def activate(id: str, selection: Selection, by: By, now: int, until: float) -> C
     """Activate within the call where the selection touches at most `LOTS_PER_CALL_MAX` lots, else as a job.
 
     The command's item, once written, brings a worker by way of the stream: what the call leaves undone is done there.
-    Raises Refusal as `ranges.resolve`, `unknown_serials`, `recovery_in_progress`.
+    Raises Refusal as `ranges.resolve` and `ranges.known`, `recovery_in_progress`.
     """
     spans = ranges.resolve(selection)
     count = lot_count(spans)
     command = Command(id, KIND, fingerprint(asdict(selection)), tuple(spans), count, by, now)
     as_job = count > LOTS_PER_CALL_MAX
-    if not as_job:
-        parts = list(by_lot(spans))
-        found = lots.read_many(number for number, _ in parts)
-        lots.refuse_unknown(found, parts)
-        _refuse_while_reclaimed(found, parts)
+    _refuse_while_reclaimed(ranges.known(spans), spans)
     command = ranges.begin(command)
     if command.status != "completed" and not as_job:
         command = ranges.run(command, _active(command), _touch, now, until, checkpoint=False)
     return command
 
 
-def _refuse_while_reclaimed(found: dict[int, Lot], parts: list[tuple[int, list[tuple[int, int]]]]) -> None:
+def _refuse_while_reclaimed(found: dict[int, Lot], spans: list[Span]) -> None:
     """Raise Refusal `recovery_in_progress` where a reclaim has not yet set its range free."""
-    for number, ranges_ in parts:
-        for segment in found[number].segments:
-            within = any(first <= segment.last and segment.first <= last for first, last in ranges_)
+    for number, within in by_lot(spans):
+        for segment in found[number].segments if number in found else ():
+            selected = any(first <= segment.last and segment.first <= last for first, last in within)
             veto = binding(segment.vetoes, segment.status, segment.generation)
-            if within and veto is not None and veto.action == Action.RECLAIM:
+            if selected and veto is not None and veto.action == Action.RECLAIM:
                 detail = f"Recovery {veto.recovery} is reclaiming these vouchers; repeat when it has completed."
                 raise Refusal("recovery_in_progress", detail, retry_after_s=5)
 

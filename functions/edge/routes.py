@@ -104,7 +104,8 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+            "recovery_in_progress",
         ),
     ),
     Route(
@@ -138,7 +139,9 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
-        errors=("not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy"),
+        errors=(
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+        ),
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,

@@ -57,14 +57,12 @@ def create(
     """Write the order, and lay the veto within the call where it is about at most `LOTS_PER_CALL_MAX` lots.
 
     The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
-    Raises Refusal as `ranges.resolve`, `unknown_serials`, `idempotency_key_reused`.
+    Raises Refusal as `ranges.resolve` and `ranges.known`, `idempotency_key_reused`.
     """
     spans = ranges.resolve(selection)
     count = lot_count(spans)
     asked = fingerprint({**asdict(selection), "action": action, "scope": scope, "reason": reason, "note": note})
-    if count <= LOTS_PER_CALL_MAX:
-        parts = list(by_lot(spans))
-        lots.refuse_unknown(lots.read_many(number for number, _ in parts), parts)
+    ranges.known(spans)
     wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now)
 
     def once(current: Recovery | None) -> Recovery | None:

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from functions.domain.campaign import BATCH_QUANTITY_MAX, LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX, Done, Lot, Segment, rewritten
-from functions.domain.selection import Selection, Span, by_lot, of_lot, of_range, of_serials
+from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_serials
+from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, untouched
 from functions.store import keys, table
 from functions.store.aws import write_window
 from functions.store.entities import BATCH, COMMAND, LOT, VOUCHER
-from functions.store.lots import in_chunks
+from functions.store.lots import in_chunks, read_many, refuse_unknown
 from functions.store.table import CONFLICTS_MAX, Conflict
 
 Change = Callable[[Lot, Segment], Segment | str]
@@ -29,6 +31,7 @@ Change = Callable[[Lot, Segment], Segment | str]
 Touch = Callable[[Voucher | None, Voucher], Voucher | str]
 """The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
 part of its changed segment, the item as it shall be, or the reason why it is skipped."""
+SELECTED_LOTS_MAX = BATCH_QUANTITY_MAX // LOT_SIZE
 TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 
@@ -52,6 +55,25 @@ def resolve(selection: Selection) -> list[Span]:
     assert selection.first_serial is not None
     assert selection.last_serial is not None
     return of_range(selection.first_serial, selection.last_serial)
+
+
+def known(spans: list[Span]) -> dict[int, Lot]:
+    """The lots that the spans touch, of more than `LOTS_PER_CALL_MAX` only the outermost two.
+
+    Raises Refusal `unknown_serials` where one of them lacks what is selected: a job finds out about those between, and
+    counts them as skipped; `quantity_exceeded` where they are more than any batch has.
+    """
+    count = lot_count(spans)
+    if count > SELECTED_LOTS_MAX:
+        raise Refusal("quantity_exceeded", f"At most {SELECTED_LOTS_MAX} lots of 10,000 vouchers at a time.")
+    if count <= LOTS_PER_CALL_MAX:
+        parts = list(by_lot(spans))
+    else:
+        ends = (spans[0].first, spans[-1].last)
+        parts = [(position // LOT_SIZE, [(position % LOT_SIZE, position % LOT_SIZE)]) for position in ends]
+    found = read_many(number for number, _ in parts)
+    refuse_unknown(found, parts)
+    return found
 
 
 def begin(command: Command) -> Command:

@@ -31,6 +31,7 @@ from infra.local.material import Material
 from infra.local.pool import Pool
 from infra.local.pumps import INVOKE_MAX_S, Pump
 from infra.local.resources import Builder, Clients, Stack
+from infra.local.samples import Samples
 from infra.local.template import REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
@@ -193,8 +194,9 @@ class Cloud:
         return self._tokens[role]
 
     def event(self, path: Path) -> dict[str, Any]:
-        """A payload from a file, with each `${token:<role>}` replaced by an access token."""
-        text = re.sub(r"\$\{token:(\w+)\}", lambda match: self.token(match[1]), path.read_text())
+        """A payload from a file, with what it names in `${…}` made and filled in; samples.py knows the names."""
+        samples = Samples(self)
+        text = re.sub(r"\$\{([\w:]+)\}", lambda match: samples(match[1]), path.read_text())
         event: dict[str, Any] = json.loads(text)
         return event
 

@@ -17,7 +17,7 @@ def _say(line: str) -> None:
 
 
 def invoke(path: Path) -> str:
-    """The function's result as JSON. `${token:<role>}` in the file stands for a token of that role's demo client.
+    """The function's result as JSON. What the file names in `${…}` is made first (samples.py).
 
     What handlers print goes to standard error, so that the result alone is on standard output.
     """

@@ -9,11 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.dynamodb.models import dynamodb_backends
+
 from functions.authorize import clients
+from functions.domain.codes import CROCKFORD, FORMATS
+from functions.domain.serials import position_of
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
+from infra.local.template import ACCOUNT, REGION
 
 Json = dict[str, Any]
 
@@ -157,6 +162,24 @@ class Voucher:
     code: str
 
 
+def position(voucher: Voucher) -> int:
+    """Where it lies."""
+    found = position_of(voucher.serial)
+    assert found is not None
+    return found
+
+
+def code_of(place: int, tag: int) -> str:
+    """A code as it would look for a place and a tag."""
+    value = place * FORMATS["crockford16"].tag_space + tag
+    return "".join(CROCKFORD[value >> shift & 31] for shift in range(75, -1, -5))
+
+
+def mistyped(code: str) -> str:
+    """The same code but for its last symbol."""
+    return code[:-1] + ("0" if code[-1] != "0" else "1")
+
+
 @dataclass
 class Kami:
     """A cloud with an operator and a merchant, and stock made through the API as it is needed."""
@@ -216,8 +239,12 @@ class Kami:
         return pool.pop()
 
     def items(self, *without: str) -> dict[tuple[str, str], Json]:
-        """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes."""
-        (table,) = self.cloud.stack.tables
-        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
-        found = {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
+        """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes.
+
+        From moto's own store: its Scan is a hundred times slower.
+        """
+        (name,) = self.cloud.stack.tables
+        stored = dynamodb_backends[ACCOUNT][REGION].tables[name].all_items()
+        attributes = [item.to_json()["Attributes"] for item in stored]
+        found = {(item["pk"]["S"], item["sk"]["S"]): item for item in attributes}
         return {key: item for key, item in found.items() if not key[0].startswith(without)}

@@ -1,0 +1,112 @@
+"""What the payloads in events/ name in `${…}`: made through the API when a payload asks for it.
+
+`${token:<role>}` is an access token of that role's demo client, `${basic:<role>}` its credentials for HTTP Basic. The
+other names are those of `MAKERS`; within one payload they belong together: `${code}` is the code of `${serial}`.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.domain.campaign import LOTS_PER_CALL_MAX
+from functions.domain.serials import LOT_SIZE
+
+if TYPE_CHECKING:
+    from infra.local.cloud import Cloud
+
+Json = dict[str, Any]
+SMALL: Final = 10
+LARGE: Final = (LOTS_PER_CALL_MAX + 1) * LOT_SIZE
+"""So many vouchers are generated and activated as a job."""
+
+
+class Samples:
+    """The things of one payload, each made when it is first named."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._made: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """The value of a name. Raises `KeyError` where there is no such name."""
+        kind, _, role = name.partition(":")
+        if kind == "token":
+            return self._cloud.token(role)
+        if kind == "basic":
+            return b64encode(":".join(self._cloud.demo_client(role)).encode()).decode()
+        if name not in self._made:
+            self._made[name] = MAKERS[name](self)
+        return self._made[name]
+
+    def post(self, path: str, body: Json, role: str = "operator") -> Json:
+        """What a request makes."""
+        headers = {"idempotency-key": "sample"} if role == "merchant" else {}
+        answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
+        if answer.status >= 400:
+            raise RuntimeError(f"POST {path}: {answer.status} {answer.body.decode()}")
+        made: Json = answer.json()
+        return made
+
+    def drain(self) -> None:
+        """Have all jobs done."""
+        self._cloud.drain()
+
+
+def _campaign(samples: Samples) -> str:
+    face_value = {"amount_minor": 5000, "currency": "CNY"}
+    body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "balance"}
+    return str(samples.post("/v1/campaigns", {**body, "valid_days_after_activation": 365})["id"])
+
+
+def _batch(quantity: int, samples: Samples) -> str:
+    return str(samples.post(f"/v1/campaigns/{samples('campaign')}/batches", {"quantity": quantity})["id"])
+
+
+def _serial(batch: str, samples: Samples) -> str:
+    answer = samples._cloud.request(
+        "GET", f"/v1/batches/{samples(batch)}/vouchers?limit=1", token=samples("token:operator")
+    )
+    return str(answer.json()["data"][0]["serial"])
+
+
+def _activation(batch: str, samples: Samples) -> str:
+    return str(samples.post("/v1/activations", {"selection": {"batch": samples(batch)}})["id"])
+
+
+def _code(serial: str, samples: Samples) -> str:
+    return str(samples.post("/v1/reveals", {"serials": [samples(serial)], "reason": "sample"})["data"][0]["code"])
+
+
+def _active_code(samples: Samples) -> str:
+    samples("activation")
+    return _code("serial", samples)
+
+
+def _redemption(samples: Samples) -> str:
+    order = {"code": samples("code"), "account": {"type": "mobile", "number": "+8613812345678"}}
+    return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
+
+
+def _generated(samples: Samples) -> str:
+    samples("large_batch")
+    samples.drain()
+    return _activation("large_batch", samples)
+
+
+MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
+    "campaign": _campaign,
+    "batch": partial(_batch, SMALL),
+    "serial": partial(_serial, "batch"),
+    "activation": partial(_activation, "batch"),
+    "code": _active_code,
+    "redemption": _redemption,
+    "inactive_batch": partial(_batch, SMALL),
+    "inactive_serial": partial(_serial, "inactive_batch"),
+    "inactive_code": partial(_code, "inactive_serial"),
+    "large_batch": partial(_batch, LARGE),
+    "large_activation": _generated,
+}
+"""Name → how it is made. What is large is under way: its jobs wait in the queues."""
