@@ -79,8 +79,9 @@ PARAMETERS: Final[dict[str, Json]] = {
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
+OPTIONAL: Final = ("Idempotency-Replayed", "Retry-After")
 HEADERS: Final[dict[str, Json]] = {
-    name: {"description": description, "required": name != "Idempotency-Replayed", "schema": schema}
+    name: {"description": description, "required": name not in OPTIONAL, "schema": schema}
     for name, description, schema in (
         ("X-Request-Id", "Names this request; quote it to ask for help.", {"type": "string"}),
         ("Content-Language", "Of the title.", {"enum": ["en", "zh"]}),
