@@ -71,7 +71,10 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The order and its progress; `lots_done`, `recovered` and `skipped` grow during the survey."""
+    """The order and its progress; `lots_done`, `recovered` and `skipped` grow during the survey.
+
+    `one_by_one`: single serials are voided on their own items, which exclude redemptions by condition.
+    """
 
     id: str
     fingerprint: str
@@ -83,6 +86,7 @@ class Recovery:
     lots: int
     by: By
     created_at: int
+    one_by_one: bool = False
     phase: Phase = Phase.VETO
     fence_until: int | None = None
     lots_done: int = 0

@@ -63,7 +63,8 @@ def create(
     count = lot_count(spans)
     asked = fingerprint({**asdict(selection), "action": action, "scope": scope, "reason": reason, "note": note})
     ranges.known(spans)
-    wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now)
+    one_by_one = selection.serials is not None and action is Action.VOID
+    wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now, one_by_one)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -140,6 +141,7 @@ def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -
             now,
             until,
             checkpoint=checkpoint,
+            one_by_one=recovery.one_by_one,
         )
     return _saved(recovery, replace(recovery, phase=Phase.FENCE)) if command.status == "completed" else recovery
 

@@ -92,14 +92,25 @@ def begin(command: Command) -> Command:
     return table.change(COMMAND, None, once, command.kind, command.by)
 
 
-def run(command: Command, change: Change, touch: Touch, now: int, until: float, *, checkpoint: bool) -> Command:
+def run(
+    command: Command,
+    change: Change,
+    touch: Touch,
+    now: int,
+    until: float,
+    *,
+    checkpoint: bool,
+    one_by_one: bool = False,
+) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
+
+    With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
 
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
     todo = list(by_lot(list(command.spans)))[command.lots_done :]
     finished: set[str] = set()
-    work = partial(_do_lot, command, change, touch, finished)
+    work = partial(_do_lot, command, change, touch, one_by_one, finished)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
         mine = mine.after(done, now)
@@ -119,7 +130,13 @@ def _saved(command: Command) -> Command:
 
 
 def _do_lot(
-    command: Command, change: Change, touch: Touch, finished: set[str], number: int, ranges: list[tuple[int, int]]
+    command: Command,
+    change: Change,
+    touch: Touch,
+    one_by_one: bool,
+    finished: set[str],
+    number: int,
+    ranges: list[tuple[int, int]],
 ) -> Done:
     touched: dict[int, str | None] = {}
     for _ in range(CONFLICTS_MAX):
@@ -134,7 +151,7 @@ def _do_lot(
             if known is not None:
                 return known
             segments, done = applied(command.id, lot, ranges, change)
-            if len(segments) > SEGMENTS_PER_LOT_MAX:
+            if one_by_one or len(segments) > SEGMENTS_PER_LOT_MAX:
                 if not _touch_some(command, lot, ranges, change, touch, touched):
                     continue
                 segments, done = lot.segments, _counted(done, touched)

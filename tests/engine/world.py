@@ -138,7 +138,8 @@ class World:
 
     def wipe(self) -> None:
         """Empties the table."""
-        keys_left = [{"pk": {"S": pk}, "sk": {"S": pk.partition("#")[0]}} for pk in self.items()]
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table.table_name())
+        keys_left = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
         for start in range(0, len(keys_left), 25):
             deletes = [{"DeleteRequest": {"Key": key}} for key in keys_left[start : start + 25]]
             reply = self.cloud.client("dynamodb").batch_write_item(RequestItems={table.table_name(): deletes})
