@@ -28,6 +28,8 @@ READ_TIMEOUT_S = 2.0
 ATTEMPTS_MAX = 3
 WRITE_WINDOW_S = 8.0
 CONNECTIONS_MAX = 32
+NEVER_REPEATED = ("pinpoint-sms-voice-v2",)
+"""Services whose calls AWS does not recognise when they come again: the SDK sends each once."""
 WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
 
 _latest_start: ContextVar[float | None] = ContextVar("latest_start", default=None)
@@ -61,6 +63,10 @@ def client(service: Literal["kms"]) -> KMSClient: ...
 def client(service: Literal["sqs"]) -> SQSClient: ...
 @overload
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+@overload
+def client(service: Literal["pinpoint-sms-voice-v2"]) -> Any: ...
+@overload
+def client(service: Literal["events"]) -> Any: ...
 def client(service: str) -> Any:
     """The process's one client of a service, made when it is first needed."""
     return _client(service)
@@ -76,7 +82,7 @@ def _client(service: str) -> Any:
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
-        retries=cast("Any", {"mode": "standard", "total_max_attempts": ATTEMPTS_MAX}),
+        retries=cast("Any", {"mode": "standard", "total_max_attempts": 1 if service in NEVER_REPEATED else ATTEMPTS_MAX}),
         max_pool_connections=CONNECTIONS_MAX,
     )
     made = _session().create_client(service, config=config)
