@@ -38,6 +38,7 @@ TAGS: Final = {
     "distribute": "Activation · 激活",
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
+    "notify": "Messages · 短信",
     "console": "About · 关于",
 }
 
@@ -49,6 +50,7 @@ SCOPES: Final = {
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
+    Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
 }
 
 PARAMETERS: Final[dict[str, Json]] = {
@@ -63,6 +65,12 @@ PARAMETERS: Final[dict[str, Json]] = {
     "status": {
         "description": "Only vouchers of this effective status.",
         "schema": {"type": "string", "enum": list(EFFECTIVE)},
+    },
+    "recipient": {
+        "description": "The phone number (E.164), its plus sign escaped as `%2B`.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
+        "example": "+8613812345678",
     },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
     "serial": {"description": "12 digits.", "schema": {"type": "string", "minLength": 1}, "example": "010000000003"},

@@ -151,6 +151,15 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
     ),
+    # messages
+    Route(
+        "GET", "/v1/messages", "notify", "list_messages", Scope.MESSAGES,
+        "List the SMS to a phone number, newest first", "某手机号的短信列表", query=("recipient", *_PAGED),
+    ),
+    Route(
+        "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
+        "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
     # about
     Route(
         "GET", "/v1/openapi.json", "console", "get_openapi", None,

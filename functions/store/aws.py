@@ -79,10 +79,11 @@ def _session() -> botocore.session.Session:
 
 @cache
 def _client(service: str) -> Any:
+    attempts_max = 1 if service in NEVER_REPEATED else ATTEMPTS_MAX
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
-        retries=cast("Any", {"mode": "standard", "total_max_attempts": 1 if service in NEVER_REPEATED else ATTEMPTS_MAX}),
+        retries=cast("Any", {"mode": "standard", "total_max_attempts": attempts_max}),
         max_pool_connections=CONNECTIONS_MAX,
     )
     made = _session().create_client(service, config=config)
