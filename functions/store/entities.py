@@ -5,7 +5,9 @@ from __future__ import annotations
 from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.command import Command, Reveal
+from functions.domain.events import Event
 from functions.domain.lot import Lot
+from functions.domain.message import Message
 from functions.domain.recovery import Recovered, Recovery, Report
 from functions.domain.voucher import Voucher
 from functions.store import keys
@@ -42,3 +44,17 @@ RECOVERY: Entity[Recovery] = Entity(
 )
 REPORT: Entity[Report] = Entity("report", Report, key=lambda r: keys.report(r.recovery, r.lot))
 RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys.recovered(r.recovery, r.position))
+
+
+def _history(event: Event) -> keys.Key:
+    assert event.subject is not None
+    return keys.history(*event.subject, event.at, event.version, event.id)
+
+
+HISTORY: Entity[Event] = Entity("history", Event, key=_history)
+MESSAGE: Entity[Message] = Entity(
+    "message",
+    Message,
+    key=lambda m: keys.message(m.id),
+    index=lambda m: keys.received(m.recipient, m.id, m.created_at),
+)
