@@ -122,6 +122,10 @@ ROUTES: tuple[Route, ...] = (
         "Look a voucher up by its serial", "按卡号查询",
     ),
     Route(
+        "GET", "/v1/vouchers/{serial}/history", "verify", "get_history", Scope.INSPECT,
+        "Get a voucher's history: who did what, when, from where", "查询卡密履历", query=_PAGED,
+    ),
+    Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
         errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
