@@ -17,13 +17,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
+from random import Random
 from time import time
 from typing import Any, Final
 from unittest.mock import patch
 from urllib.parse import urlencode
 
 import botocore.session
+from botocore.config import Config
 from moto import mock_aws
+from moto.sqs.models import sqs_backends
 
 from infra.local import moto_fixes, policy, runtime
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
@@ -32,7 +35,8 @@ from infra.local.pool import Pool
 from infra.local.pumps import INVOKE_MAX_S, Pump
 from infra.local.resources import Builder, Clients, Stack
 from infra.local.samples import Samples
-from infra.local.template import REGION, Template
+from infra.local.streams import StreamPump
+from infra.local.template import ACCOUNT, REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 120.0
@@ -56,6 +60,7 @@ def _client(service: str, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id="local",
         aws_secret_access_key="local",
+        config=Config(account_id_endpoint_mode="disabled", s3={"addressing_style": "path"}),
     )
 
 
@@ -113,7 +118,7 @@ class Cloud:
         ):  # no call may find credentials of this machine
 
             def client(service: str) -> Any:
-                return _client(service, dynamodb if service == "dynamodb" else None)
+                return _client(service, dynamodb if service in ("dynamodb", "dynamodbstreams") else None)
 
             stack = Builder(template, client, material).build()
             yield cls(stack, client, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
@@ -148,24 +153,65 @@ class Cloud:
         sent |= {"host": "localhost"} | ({"content-length": str(len(content))} if content else {})
         return self.gateway.answer(Request(method, target, list(sent.items()), content, address))
 
-    def pumps(self) -> list[Pump]:
+    def pumps(self) -> list[Pump | StreamPump]:
         """One for each event source of the template."""
+        return [*self.stream_pumps, *self.queue_pumps]
+
+    @cached_property
+    def queue_pumps(self) -> list[Pump]:
+        """One for each queue that feeds a function."""
         return [Pump(source, self.client("sqs"), self._acting(source.function), self._invoke)
                 for source in self.stack.sources]  # fmt: skip
 
-    def drain(self) -> None:
-        """Pumps the queues until they are empty; a message that fails is received again at once, up to its limit."""
-        pumps = self.pumps()
+    @cached_property
+    def stream_pumps(self) -> list[StreamPump]:
+        """One for each stream that feeds a function; they remember how far they have read."""
+        streams, s3 = self.client("dynamodbstreams"), self.client("s3")
+        return [
+            StreamPump(
+                source,
+                streams,
+                s3,
+                self._acting(source.function),
+                self._invoke,
+                self.stack.functions[source.function].arn,
+            )
+            for source in self.stack.streams
+        ]
+
+    def drain(self, *, twice: bool = False, shuffle: int | None = None, delayed: bool = True) -> None:
+        """Pumps stream and queues until all is quiet; a message that fails is received again at once, up to its limit.
+
+        `delayed`: messages sent with a delay come as soon as nothing else is left; else they stay where they are.
+        `twice` and `shuffle` (a seed): everything is delivered twice, in any order that AWS might choose.
+        """
+        random = Random(shuffle) if shuffle is not None else None
         for _ in range(DRAIN_ROUNDS_MAX):
-            outcomes = [(pump, pump.step()) for pump in pumps]
-            for pump, failed in outcomes:
+            moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
+            for pump in self.queue_pumps:
+                failed = pump.step(twice=twice, shuffle=random)
+                moved.append(failed is not None)
                 for message in failed or []:
                     self.client("sqs").change_message_visibility(
                         QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                     )
-            if all(failed is None for _, failed in outcomes):
+            if not any(moved) and not (delayed and self.hasten()):
                 return
         raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")
+
+    def hasten(self) -> int:
+        """Lets the delay of every delayed message be over; says how many there were."""
+        with moto_fixes.LOCK:
+            queues = sqs_backends[ACCOUNT][REGION].queues.values()
+            late = [message for queue in queues for message in queue._messages if message.delayed]
+            for message in late:
+                message.delayed_until = 0
+        return len(late)
+
+    def replay(self) -> None:
+        """Has the stream read from its beginning again by the next `drain`."""
+        for pump in self.stream_pumps:
+            pump.rewind()
 
     def demo_client(self, role: str) -> tuple[str, str]:
         """Id and secret of this cloud's API client for a role, made when first asked for."""
