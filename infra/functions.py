@@ -132,6 +132,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("BatchGetItem", on=(GUARD, LOT, VOUCHER)),
             _table("Query", on=(HISTORY,)),
             _table("UpdateItem", on=(GUARD,)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
         ),
@@ -166,7 +167,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("GetItem", on=(LOT, MESSAGE, VOUCHER)),
+            _table("BatchGetItem", on=(LOT, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(MESSAGE,)),
             _table("PutItem", on=(MESSAGE,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
