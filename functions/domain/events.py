@@ -82,10 +82,11 @@ class UnknownCommand(Exception):  # noqa: N818 - it may be right, and this code 
 
 def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event]:
     """What one write means; nothing for the entities that cause no events. Raises UnknownCommand."""
-    entity, last = new["entity"], dict(new["last"])
+    entity = new.get("entity")
     if entity not in ENTITIES:
         return []
-    command = last.pop("command")
+    last = new["last"]
+    command = last["command"]
     rule = EVENTS.get((entity, command)) or EVENTS.get((entity, ANY))
     if rule is None:
         raise UnknownCommand(f"{entity}, {command}")

@@ -43,7 +43,7 @@ def told(written: Written, incarnation: int) -> list[Told]:
     old, new = written.old, written.new
     if new is None:
         raise ValueError("an item was deleted, which no function may do")
-    moved = counts(old, new) if new["entity"] == "voucher" else {}
+    moved = counts(old, new) if new.get("entity") == "voucher" else {}
     found = events(old, new, written.at, incarnation)
     return [
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event
