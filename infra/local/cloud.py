@@ -15,6 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from random import Random
@@ -28,7 +29,8 @@ from botocore.config import Config
 from moto import mock_aws
 from moto.sqs.models import sqs_backends
 
-from infra.local import moto_fixes, policy, runtime
+from infra.local import carriers, moto_fixes, policy, runtime
+from infra.local.carriers import Carriers
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
 from infra.local.material import Material
 from infra.local.pool import Pool
@@ -67,8 +69,10 @@ def _client(service: str, endpoint: str | None) -> Any:
 class Cloud:
     """What was built from a template, and ways to use it."""
 
-    def __init__(self, stack: Stack, client: Clients, endpoints: dict[str, str]) -> None:
+    def __init__(self, stack: Stack, client: Clients, endpoints: dict[str, str], network: Carriers) -> None:
         self.stack, self.client, self.endpoints = stack, client, endpoints
+        self.carriers = network
+        """The simulated carriers that notify sends through, and the phones behind them."""
         self.calls: dict[str, set[policy.Request]] = defaultdict(set)
         """The permission checks that were passed, by function."""
         self._invoke: Invoke = self._in_this_process
@@ -120,8 +124,13 @@ class Cloud:
             def client(service: str) -> Any:
                 return _client(service, dynamodb if service in ("dynamodb", "dynamodbstreams") else None)
 
-            stack = Builder(template, client, material).build()
-            yield cls(stack, client, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
+            stack, network = Builder(template, client, material).build(), carriers.Carriers()
+            with carriers.serving(network) as url:
+                for name, variables in carriers.overlay(url).items():
+                    if name in stack.functions:
+                        told = {**stack.functions[name].environment, **variables}
+                        stack.functions[name] = replace(stack.functions[name], environment=told)
+                yield cls(stack, client, _endpoints(dynamodb), network)
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
         """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
@@ -286,6 +295,11 @@ class Cloud:
             except Exception as error:
                 raise FunctionError(f"{type(error).__name__}: {error}") from error
         return json.loads(result)
+
+
+def _endpoints(dynamodb: str | None) -> dict[str, str]:
+    names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS")
+    return dict.fromkeys(names, dynamodb) if dynamodb else {}
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def apply() -> None:
     )
     backend = models.DynamoDBBackend
     backend.transact_write_items = _transact_write_items(backend.transact_write_items)  # type: ignore[method-assign]
-    Rule.send_to_targets = bus.send_to_targets  # type: ignore[method-assign]
+    Rule.send_to_targets = bus.send_to_targets  # type: ignore[method-assign, assignment]
     streams = DynamoDBStreamsBackend
     streams.get_records = _get_records(streams.get_records)  # type: ignore[method-assign]
     setattr(kms, "generate_private_key", _private_key(generate_private_key))  # noqa: B010 (not exported by name)
