@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
-from functions.domain.events import TYPES
+from functions.domain.events import TYPES, Event
 from functions.domain.lot import SEGMENTS_PER_LOT_MAX
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.relay import service
@@ -246,6 +246,49 @@ def test_what_relay_writes_causes_nothing(kami: Kami, tape: Tape, on_bus: Bus) -
     assert relay(kami, written) == []
     assert on_bus.events == []
     assert own(kami) == before
+
+
+# Through the stream itself
+
+
+@pytest.mark.parametrize("action", ["void", "reclaim"])
+def test_a_card_s_life_to_its_end_through_the_stream_read_twice_in_any_order(
+    kami: Kami, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr("functions.recover.service.FENCE_S", 0)
+    monkeypatch.setattr("functions.recover.service.IN_CALL_S", 0)
+    published: list[Event] = []
+    publish = bus.publish
+
+    def noted(events: Iterable[Event]) -> None:
+        every = list(events)
+        publish(every)
+        published.extend(every)
+
+    monkeypatch.setattr(bus, "publish", noted)
+    batch, serials = life(kami)
+    kami.cloud.drain(twice=True, shuffle=1)
+    order = {"selection": {"batch": batch}, "action": action, "reason": "stolen", "only": "not_redeemed"}
+    recovery = granted(kami.operator.post("/v1/recoveries", order), 202)["id"]
+    kami.cloud.drain(twice=True, shuffle=2)
+    assert granted(kami.operator.get(f"/v1/recoveries/{recovery}"))["status"] == "completed"
+    if action == "reclaim":  # and the whole range is sold again
+        kami.activate(batch=batch)
+        (code,) = kami.codes([serials[30]])
+        granted(kami.merchant.redeem(code), 201)
+        kami.cloud.drain(twice=True, shuffle=3)
+    told = [line["event"] for line in lines(kami, serials[3])]
+    assert told[:4] == ["generated", "activated", "revealed", "recalled"]
+    assert told[4:] == (["reclaimed", "activated"] if action == "reclaim" else [])
+    redeemed = [line["event"] for line in lines(kami, serials[0])]
+    assert redeemed[:5] == ["generated", "activated", "revealed", "redeemed", "recalled"]
+    assert stored_counts(kami, lot_of(serials[0])) == recount(kami, lot_of(serials[0]))
+    counted = granted(kami.operator.get(f"/v1/batches/{batch}"))["counts"]
+    assert counted == Counter(kami.statuses(batch).values())
+    for event in published:
+        jsonschema_rs.validate(schema(event.type), event.detail(), validate_formats=True)
+    assert {event.type for event in published} >= {"lot.recalled", "recovery.requested", "recovery.completed"}
+    assert ("lot.reclaimed" in {event.type for event in published}) == (action == "reclaim")
 
 
 # History
