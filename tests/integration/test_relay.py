@@ -19,7 +19,7 @@ from functions.store import bus, history, table, wire
 from tests.integration.conftest import Log
 from tests.integration.kami import Json, Kami, granted, listed, refused
 from tests.integration.stream import Tape, record, recorded, relay
-from tests.unit.test_domain_events import schema
+from tests.unit.test_domain_events import FOLDER, schema
 
 RELAYS_OWN = ("HISTORY#", "COUNTS#")
 
@@ -245,6 +245,16 @@ def test_what_relay_writes_causes_nothing(kami: Kami, tape: Tape, on_bus: Bus) -
     ]
     assert relay(kami, written) == []
     assert on_bus.events == []
+    assert own(kami) == before
+
+
+def test_the_payload_in_events_is_followed_once(kami: Kami, on_bus: Bus) -> None:
+    payload = json.loads((FOLDER / "relay" / "stream.json").read_text())
+    assert relay(kami, payload["Records"]) == []
+    assert [event["type"] for event in on_bus.events] == ["lot.generated", "lot.activated", "voucher.redeemed"]
+    before = own(kami)
+    assert stored_counts(kami, 100_000) == {"partly_redeemed": 1}
+    assert relay(kami, payload["Records"]) == []
     assert own(kami) == before
 
 
