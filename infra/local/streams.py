@@ -28,6 +28,7 @@ from infra.local.gateway import FunctionError, IntegrationTimeoutError, Throttle
 from infra.local.patterns import matcher
 from infra.local.pumps import INVOKE_MAX_S, POLL_S, ActingAs, failed_ids
 from infra.local.resources import StreamSource
+from infra.local.template import REGION
 
 READ_MAX: Final = 1000
 """GetRecords gives at most so many."""
@@ -59,15 +60,30 @@ class Record:
         return float(self.body["dynamodb"]["ApproximateCreationDateTime"])
 
 
-def plain(value: Any) -> Any:
-    """What botocore read, as it stands in Lambda's JSON: epoch seconds, and binary as Base64."""
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list | set | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    return int(value.timestamp()) if isinstance(value, datetime) else value
+def to_json(attribute: Json) -> Json:
+    """An attribute's value as it stands in Lambda's JSON: binary as Base64."""
+    if not attribute:
+        return {"M": {}}  # DynamoDB Local loses the type of an empty map
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "M":
+            return {kind: {name: to_json(part) for name, part in value.items()}}
+        case "L":
+            return {kind: [to_json(part) for part in value]}
+        case "B":
+            return {kind: base64.b64encode(value).decode()}
+        case "BS":
+            return {kind: [base64.b64encode(part).decode() for part in value]}
+    return {kind: value}
+
+
+def _change(found: Json) -> Json:
+    """The `dynamodb` member of a record."""
+    images = {
+        name: {key: to_json(value) for key, value in image.items()} if isinstance(image, dict) else image
+        for name, image in found.items()
+    }
+    return images | {"ApproximateCreationDateTime": int(found["ApproximateCreationDateTime"].timestamp())}
 
 
 def to_record(source: StreamSource, shard: str, found: Json) -> Record:
@@ -77,8 +93,8 @@ def to_record(source: StreamSource, shard: str, found: Json) -> Record:
         "eventName": found["eventName"],
         "eventVersion": found.get("eventVersion", "1.1"),
         "eventSource": "aws:dynamodb",
-        "awsRegion": found["awsRegion"],
-        "dynamodb": plain(found["dynamodb"]),
+        "awsRegion": REGION,
+        "dynamodb": _change(found["dynamodb"]),
         "eventSourceARN": source.stream_arn,
     }
     return Record(shard, json.dumps(body["dynamodb"]["Keys"], sort_keys=True), body)
