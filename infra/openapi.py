@@ -19,6 +19,7 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from functions.domain.account import E164
 from functions.domain.errors import PROBLEMS
 from functions.domain.voucher import EFFECTIVE
 from functions.edge.http import FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
@@ -38,6 +39,8 @@ TAGS: Final = {
     "distribute": "Activation · 激活",
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
+    "recover": "Recovery · 回收",
+    "notify": "Messages · 短信",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }
@@ -50,6 +53,8 @@ SCOPES: Final = {
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
+    Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
+    Scope.MESSAGES: "See what customers were told, and its delivery · 查询短信",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
 }
 
@@ -70,6 +75,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": "The phone number (E.164), its plus sign escaped as `%2B`.",
         "required": True,
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
+        "example": "+8613812345678",
+    },
+    "recipient": {
+        "description": "The phone number, E.164.",
+        "schema": {"type": "string", "pattern": f"^{E164.pattern}$"},
         "example": "+8613812345678",
     },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from functions.edge.models import Answer, Progress, Request, SelectionRequest, Serial, Text, Time
 
 Action = Literal["reclaim", "void"]
@@ -25,14 +27,14 @@ class SkippedSerial(Answer):
     """A serial that was left as it is."""
 
     serial: Serial
-    reason: str
+    reason: str = Field(examples=["redeemed"])
 
 
 class SkippedSerials(Answer):
     """What was left as it is, counted by reason and serial by serial."""
 
-    count: int
-    by_reason: dict[str, int]
+    count: int = Field(examples=[1])
+    by_reason: dict[str, int] = Field(examples=[{"redeemed": 1}])
     data: list[SkippedSerial]
     next_cursor: str | None = None
 
@@ -43,15 +45,15 @@ class RecoverySummary(Answer):
     `selected` = `recovered` + `skipped`, of the lots done so far.
     """
 
-    id: str
-    status: Literal["in_progress", "completed"]
-    phase: Literal["veto", "fence", "survey", "release", "done"]
+    id: str = Field(examples=["rec_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    status: Literal["in_progress", "completed"] = Field(examples=["in_progress"])
+    phase: Literal["veto", "fence", "survey", "release", "done"] = Field(examples=["fence"])
     action: Action
     reason: Reason
     only: Only | None = None
     note: Text | None = None
-    selected: int
-    recovered: int
+    selected: int = Field(examples=[0])
+    recovered: int = Field(examples=[0])
     progress: Progress
     created_at: Time
     completed_at: Time | None = None
