@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events
 from functions.domain.lot import Segment, Status, rewritten
 from functions.domain.serials import serial_of
+from functions.notify.models import ORDER, EventType, Told
 
 FOLDER = Path(__file__).parents[2] / "events"
 AT = 1_800_000_000
@@ -177,6 +178,19 @@ def test_the_example_of_each_type_is_valid(type: str) -> None:
     assert (example["source"], example["detail-type"]) == ("kami", type)
     jsonschema_rs.meta.validate(schema(type))
     jsonschema_rs.validate(schema(type), example["detail"], validate_formats=True)
+
+
+@pytest.mark.parametrize("type", get_args(EventType))
+def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
+    example = (FOLDER / "bus" / f"{type}.json").read_text()
+    order = ORDER.validate_python(json.loads(example)["detail"])
+    assert isinstance(order, Told)
+    assert (order.type, order.version) == (type, TYPES[type])
+
+
+@pytest.mark.parametrize("type", ["batch.requested", "activation.requested", "recovery.requested"])
+def test_what_becomes_a_job_names_its_work(type: str) -> None:
+    assert schema(type)["properties"]["data"]["required"] == ["id"]
 
 
 def test_an_id_names_the_write_and_counts_what_it_caused() -> None:
