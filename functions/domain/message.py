@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one provider; `turn` marks the worker's run that opened it.
+    """One try at one provider; `turn` marks the worker's run that holds it: that opened it, or closed it.
 
     `traceable`: the provider can be asked about the reference, or takes it only once.
     """
@@ -134,11 +134,11 @@ class Message:
         attempt = Attempt(provider, reference, now, turn, traceable)
         return replace(self._to(Status.SENDING), attempts=(*self.attempts, attempt))
 
-    def ended(self, outcome: Outcome, due_at: int) -> Message:
+    def ended(self, turn: str, outcome: Outcome, due_at: int) -> Message:
         """The message with its open attempt closed; where another one may help, it is queued until `due_at`."""
         *before, last = self.attempts
         result = {None: Status.SENT, IN_DOUBT: Status.UNKNOWN}.get(outcome.reason, Status.FAILED)
-        closed = replace(last, outcome=result, reason=outcome.reason, provider_id=outcome.provider_id)
+        closed = replace(last, turn=turn, outcome=result, reason=outcome.reason, provider_id=outcome.provider_id)
         after = replace(self, attempts=(*before, closed))
         status = after._follows(closed)
         return replace(after._to(status), due_at=due_at if status is Status.QUEUED else self.due_at)

@@ -2,8 +2,9 @@
 
 A message's attempts are numbered. Attempt n is opened only by order n (the event itself is order 1), in one
 conditional write before the provider is asked; order n is done with only when the message has come to its end or
-order n + 1 is on the queue. So an order that comes again finds either its attempt closed, and makes sure of the
-next one, or still open: then it waits until whoever opened it must have ended, and takes the outcome for unknown.
+order n + 1 is on the queue. So an order that comes again finds its attempt still open, or closed while the next one
+is nowhere yet: then it comes back when whoever has it in hand must have ended, and only then does that one's work,
+taking an outcome that was not written down for unknown.
 """
 
 from __future__ import annotations
@@ -92,10 +93,10 @@ def proceed(message: Message, number: int, now: int) -> Message:
     turn, began = secrets.token_hex(8), time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now))
     attempt = message.attempts[-1]
-    if attempt.turn == turn:
+    if attempt.turn == turn and attempt.outcome == "sending":
         outcome = _asked(message, attempt, began)
         message = _change(message, lambda current: _closed(current, turn, outcome, now))
-    _see_to_what_follows(message, number, now)
+    _see_to_what_follows(message, number, turn, now)
     return message
 
 
@@ -112,8 +113,8 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
         return None
     if number == made:
         attempt = message.attempts[-1]
-        alone = attempt.turn != turn and now >= attempt.at + ATTEMPT_S
-        return _closed(message, attempt.turn, Outcome(IN_DOUBT), now) if alone else None
+        left = attempt.outcome == "sending" and attempt.turn != turn and now >= attempt.at + ATTEMPT_S
+        return _ended(message, turn, Outcome(IN_DOUBT), now) if left else None
     if number > made + 1:
         raise LookupError("the attempt before was never made")
     provider = message.provider(providers.names())
@@ -121,12 +122,14 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
 
 
 def _closed(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:
-    """The message with the attempt of this turn closed; None where it is closed already."""
+    """The message with the open attempt of this turn closed; None where another has closed it."""
     attempt = message.attempts[-1]
-    if attempt.turn != turn or attempt.outcome != "sending":
-        return None
+    return _ended(message, turn, outcome, now) if (attempt.turn, attempt.outcome) == (turn, "sending") else None
+
+
+def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message:
     wait = wait_s(len(message.attempts), float(os.environ[SMS_RETRY_BASE_S]), random.random())
-    return message.ended(outcome, now + round(wait))
+    return message.ended(turn, outcome, now + round(wait))
 
 
 def _asked(message: Message, attempt: Attempt, began: float) -> Outcome:
@@ -141,14 +144,21 @@ def _asked(message: Message, attempt: Attempt, began: float) -> Outcome:
     return known or provider.send(attempt.reference, message.recipient, message.text)
 
 
-def _see_to_what_follows(message: Message, number: int, now: int) -> None:
-    """Put the next order on the queue, or this one again while its attempt is another worker's."""
+def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> None:
+    """Put the next order on the queue; or this one again, to see later whether the worker that has it in hand did so.
+
+    If every repeat put the next order on the queue, and each came twice, there would be 2ⁿ of them.
+    """
     if message.is_over or number < len(message.attempts):
         return
     last = message.attempts[-1]
-    is_open = last.outcome == "sending"
-    due_at, next_ = (last.at + ATTEMPT_S, number) if is_open else (message.due_at, number + 1)
-    jobs.send_message(message.id, next_, delay_s=max(due_at - now, 0))
+    if last.outcome == "sending":
+        due_at = last.at + ATTEMPT_S
+    elif last.turn == turn or now >= message.due_at + ATTEMPT_S:
+        number, due_at = number + 1, message.due_at
+    else:
+        due_at = message.due_at + ATTEMPT_S
+    jobs.send_message(message.id, number, delay_s=max(due_at - now, 0))
 
 
 def find(id: str) -> Message:

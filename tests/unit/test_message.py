@@ -32,7 +32,7 @@ def after(*reasons: str | None, traceable: bool = True) -> Message:
     message = NEW
     for turn, reason in enumerate(reasons):
         provider = message.provider(PROVIDERS)
-        message = message.begun(provider, str(turn), turn, traceable=traceable).ended(Outcome(reason), turn + 1)
+        message = message.begun(provider, str(turn), turn, traceable=traceable).ended("t", Outcome(reason), turn + 1)
     return message
 
 
@@ -49,7 +49,7 @@ def test_a_message_that_is_over_takes_no_attempt_and_no_outcome(reason: str | No
     with pytest.raises(ValueError, match="cannot become"):
         message.begun("north", "turn", 9, traceable=True)
     with pytest.raises(ValueError, match="cannot become"):
-        message.ended(Outcome(), 9)
+        message.ended("t", Outcome(), 9)
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 100), st.floats(0, 1, exclude_max=True))
@@ -99,7 +99,7 @@ def test_a_permanent_reason_stops_at_once(reason: str) -> None:
 def test_a_passing_reason_is_tried_again_until_the_last_attempt(reason: str) -> None:
     message = after(*[reason] * (ATTEMPTS_MAX - 1))
     assert (message.status, message.due_at) == (Status.QUEUED, ATTEMPTS_MAX - 1)
-    over = message.begun("north", "last", 99, traceable=True).ended(Outcome(reason), 100)
+    over = message.begun("north", "last", 99, traceable=True).ended("t", Outcome(reason), 100)
     assert over.status is (Status.UNKNOWN if reason == IN_DOUBT else Status.FAILED)
 
 
@@ -118,7 +118,7 @@ def test_a_message_comes_to_an_end_and_asks_no_second_provider_after_doubt(reaso
     for reason in reasons:
         if message.is_over:
             break
-        message = message.begun(message.provider(PROVIDERS), "turn", 1, traceable=True).ended(Outcome(reason), 2)
+        message = message.begun(message.provider(PROVIDERS), "turn", 1, traceable=True).ended("t", Outcome(reason), 2)
     assert message.is_over or (message.status is Status.QUEUED and len(message.attempts) < ATTEMPTS_MAX)
     if message.doubt:
         since = message.attempts[message.attempts.index(message.doubt) :]
