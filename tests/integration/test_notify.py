@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import random
 import re
-import socket
 import time
 from base64 import urlsafe_b64decode
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +20,7 @@ from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX
 from functions.notify import providers, service
 from functions.notify.providers import SimulatedCarrier
 from functions.store import jobs, table
+from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
 from infra.local.template import ACCOUNT, REGION
 from tests.integration.conftest import Clock, Log
@@ -34,80 +32,33 @@ ROUNDS_MAX = 200
 
 
 @dataclass
-class Carriers:
-    """Two simulated carriers, as `infra/local` has them, with the faults that they can be told to have."""
-
-    faults: dict[str, str] = field(default_factory=dict)
-    taken: dict[tuple[str, str], str] = field(default_factory=dict)
-    phones: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    asked: list[str] = field(default_factory=list)
-
-    def answer(self, name: str, reference: str, sms: Json | None) -> tuple[int, Json, str]:
-        """Status, body and fault. `sms` None asks what became of a reference."""
-        fault = self.faults.get(name, "none")
-        self.asked.append(name)
-        if fault == "down":
-            return 503, {"error": "down"}, fault
-        if sms is None:
-            id = self.taken.get((name, reference))
-            return (200, {"id": id}, "none") if id else (404, {"error": "unknown"}, "none")
-        if fault == "refuse":
-            return 403, {"error": "blocked"}, fault
-        if fault == "slow":
-            time.sleep(2 * READ_TIMEOUT_S)
-        if (name, reference) not in self.taken:
-            self.taken[name, reference] = unique("sms")
-            self.phones[sms["to"]].append(sms["text"])
-        return 200, {"id": self.taken[name, reference]}, fault
-
-
-def handler_of(carriers: Carriers) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            sms = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self._reply(*carriers.answer(self.path.split("/")[1], sms["reference"], sms))
-
-        def do_GET(self) -> None:
-            _, name, _, reference = self.path.split("/")
-            self._reply(*carriers.answer(name, reference, None))
-
-        def _reply(self, status: int, body: Json, fault: str) -> None:
-            if fault == "lose_reply":
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            raw = json.dumps(body).encode()
-            for _ in range(2 if fault == "answer_twice" else 1):
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    return Handler
-
-
-class Server(ThreadingHTTPServer):
-    def handle_error(self, *_: Any) -> None:
-        """A client that did not wait for its answer is no error here."""
-
-
-@dataclass
 class Notify:
     """The function with its queue, its carriers and a clock that jumps to when the next order is due."""
 
     kami: Kami
-    carriers: Carriers
     clock: Clock
     bodies: list[str] = field(default_factory=list)
 
     @property
     def cloud(self) -> Cloud:
         return self.kami.cloud
+
+    @property
+    def carriers(self) -> Carriers:
+        return self.cloud.carriers
+
+    def faults(self, **faults: str) -> None:
+        """Breaks the carriers named, and mends the others."""
+        for name in NAMES:
+            self.carriers.set(name, faults.get(name, "none"))
+
+    def phone(self, number: str) -> list[str]:
+        """The texts that a phone received."""
+        return [sms["text"] for sms in self.carriers.phone(number)]
+
+    def asked(self, name: str) -> int:
+        """How often a carrier was asked to send."""
+        return self.carriers.carrier(name).asked.total()
 
     @property
     def queue(self) -> Any:
@@ -130,7 +81,7 @@ class Notify:
 
     def settle(self, times: int = 1) -> list[int]:
         """Delivers what is on the queue when it is due, each so many times, until nothing is left; the delays."""
-        delays = []
+        delays: list[int] = []
         for _ in range(ROUNDS_MAX):
             if not (waiting := self.orders()):
                 return delays
@@ -174,19 +125,11 @@ def outcomes(message: Json) -> list[tuple[str, str, str | None]]:
 
 @pytest.fixture
 def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notify]:
-    carriers = Carriers()
     monkeypatch.setattr(providers, "CALL_TIMEOUT", urllib3.Timeout(connect=1, read=READ_TIMEOUT_S))
     providers._pool.cache_clear()
-    with Server(("127.0.0.1", 0), handler_of(carriers)) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        kami.cloud.stack.functions["notify"].environment.update(
-            SMS_PROVIDERS="simulated:north,simulated:south",
-            SMS_RETRY_BASE_S="2",
-            SMS_ORIGINATION_IDENTITY="",
-            SIMULATED_CARRIER_URL=f"http://127.0.0.1:{server.server_port}",
-        )
-        yield Notify(kami, carriers, clock)
-        server.shutdown()
+    kami.cloud.carriers.reset()
+    monkeypatch.setitem(kami.cloud.stack.functions["notify"].environment, "SMS_RETRY_BASE_S", "2")
+    yield Notify(kami, clock)
     providers._pool.cache_clear()
 
 
@@ -196,7 +139,7 @@ def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_redemption_is_told_to_the_number_it_was_for(notify: Notify) -> None:
     redemption, number, event = notify.redeem(amount_minor=2000)
     assert notify.deliver(event) == []
-    (text,) = notify.carriers.phones[number]
+    (text,) = notify.phone(number)
     assert text == (
         f"【Kami】卡号 {redemption['serial']} 已为 {number[:6]}****{number[-4:]} 核销 20.00元，卡内余额 30.00元。"
         "如非本人操作，请联系客服。"
@@ -213,9 +156,7 @@ def test_a_text_is_in_the_campaigns_language(notify: Notify) -> None:
     voucher = notify.kami.voucher(locale="en", redemption="balance")
     _, number, event = notify.redeem(voucher)
     notify.deliver(event)
-    assert notify.carriers.phones[number][0].startswith(
-        f"【Kami】Card {voucher.serial} paid CNY 50.00 to {number[:6]}*"
-    )
+    assert notify.phone(number)[0].startswith(f"【Kami】Card {voucher.serial} paid CNY 50.00 to {number[:6]}*")
 
 
 def test_every_event_delivered_twice_and_in_the_wrong_order_is_one_sms(notify: Notify) -> None:
@@ -229,11 +170,11 @@ def test_every_event_delivered_twice_and_in_the_wrong_order_is_one_sms(notify: N
     assert notify.deliver(*events, *events) == []
     assert notify.deliver(*reversed(events)) == []
     assert notify.settle() == []
-    assert len(notify.carriers.phones[number]) == len(set(notify.carriers.phones[number])) == 4
+    assert len(notify.phone(number)) == len(set(notify.phone(number))) == 4
     texts = {message["event"]: message["text"] for message in notify.messages(number)}
     assert "已撤销，20.00元 已退回卡内，卡内余额 50.00元" in texts[REVERSED]
     assert "已被收回" in texts[RECOVERED]
-    assert second["balance_minor"] == 4000 and "卡内余额 40.00元" in notify.carriers.phones[number][1]
+    assert second["balance_minor"] == 4000 and "卡内余额 40.00元" in notify.phone(number)[1]
 
 
 def test_nobody_is_told_where_no_mobile_number_is_known(notify: Notify) -> None:
@@ -253,7 +194,8 @@ def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
     notify: Notify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, number, event = notify.redeem()
-    send, inside = SimulatedCarrier.send, []
+    inside: list[list[int]] = []
+    send = SimulatedCarrier.send
 
     def sending(self: SimulatedCarrier, *args: str) -> Any:
         if not inside:
@@ -265,14 +207,24 @@ def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
     assert inside == [[]]
     assert notify.settle(times=2) == [ATTEMPT_S]
     assert outcomes(notify.message(number)) == [("north", "sent", None)]
-    assert len(notify.carriers.phones[number]) == 1
+    assert len(notify.phone(number)) == 1
+
+
+def test_an_sms_follows_from_a_redemption_by_itself(notify: Notify) -> None:
+    voucher, number = notify.kami.voucher(), mobile()
+    redemption = granted(notify.kami.merchant.redeem(voucher.code, account=number), 201)
+    notify.cloud.drain()
+    granted(notify.kami.merchant.reverse(redemption["id"]), 201)
+    notify.cloud.drain()
+    assert sorted(message["event"] for message in notify.messages(number)) == [REDEEMED, REVERSED]
+    assert len(notify.phone(number)) == 2
 
 
 # faults of providers
 
 
 def test_a_provider_that_is_down_is_stood_in_for_by_the_other(notify: Notify) -> None:
-    notify.carriers.faults["north"] = "down"
+    notify.faults(north="down")
     _, number, event = notify.redeem()
     notify.deliver(event)
     assert notify.message(number)["status"] == "queued"
@@ -281,14 +233,14 @@ def test_a_provider_that_is_down_is_stood_in_for_by_the_other(notify: Notify) ->
     assert (message["status"], outcomes(message)) == (
         "sent", [("north", "failed", "provider_down"), ("south", "sent", None)],
     )  # fmt: skip
-    assert len(notify.carriers.phones[number]) == 1
+    assert len(notify.phone(number)) == 1
 
 
 def test_both_down_it_waits_ever_longer_and_arrives_once_when_one_is_back(
     notify: Notify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random, "random", lambda: 1.0)
-    notify.carriers.faults = {"north": "down", "south": "down"}
+    notify.faults(north="down", south="down")
     _, number, event = notify.redeem()
     notify.deliver(event)
     delays = []
@@ -298,82 +250,83 @@ def test_both_down_it_waits_ever_longer_and_arrives_once_when_one_is_back(
         notify.clock.advance(delay)
         notify.deliver(body)
     assert delays == [4, 8, 16, 32, 64, 128]
-    notify.carriers.faults = {}
+    notify.faults()
     notify.settle(times=2)
     message = notify.message(number)
     assert [provider for provider, *_ in outcomes(message)] == ["north", "south"] * 4
-    assert (message["status"], len(notify.carriers.phones[number])) == ("sent", 1)
+    assert (message["status"], len(notify.phone(number))) == ("sent", 1)
 
 
 def test_after_the_last_attempt_it_has_failed_and_nothing_is_left_to_do(notify: Notify) -> None:
-    notify.carriers.faults = {"north": "down", "south": "down"}
+    notify.faults(north="down", south="down")
     _, number, event = notify.redeem()
     notify.deliver(event)
     assert len(notify.settle(times=2)) < 3 * ATTEMPTS_MAX  # repeats do not multiply
     message = notify.message(number)
     assert (message["status"], len(message["attempts"])) == ("failed", ATTEMPTS_MAX)
-    notify.carriers.faults = {}
+    notify.faults()
     assert notify.deliver(event) == []
-    assert notify.carriers.phones[number] == []
+    assert notify.phone(number) == []
 
 
 def test_a_permanent_reason_stops_at_once(notify: Notify) -> None:
-    notify.carriers.faults["north"] = "refuse"
+    notify.faults(north="refuse")
     _, number, event = notify.redeem()
     notify.deliver(event, event)
     assert notify.orders() == []
     message = notify.message(number)
     assert (message["status"], outcomes(message)) == ("failed", [("north", "failed", "blocked")])
-    assert notify.carriers.asked == ["north"]
+    assert (notify.asked("north"), notify.asked("south")) == (1, 0)
 
 
 @pytest.mark.parametrize("fault", ["lose_reply", "slow"])
 def test_a_reply_that_is_lost_is_looked_up_and_not_sent_again(notify: Notify, fault: str) -> None:
-    notify.carriers.faults["north"] = fault
+    notify.faults(north=fault)
     _, number, event = notify.redeem()
     notify.deliver(event, event)
     assert outcomes(notify.message(number)) == [("north", "unknown", "no_reply")]
-    time.sleep(3 * READ_TIMEOUT_S)  # the slow one is done by then
+    if fault == "slow":
+        notify.faults()
     notify.settle(times=2)
     message = notify.message(number)
     assert (message["status"], outcomes(message)) == (
         "sent", [("north", "unknown", "no_reply"), ("north", "sent", None)],
     )  # fmt: skip
-    assert len(notify.carriers.phones[number]) == 1
-    assert "south" not in notify.carriers.asked
+    assert len(notify.phone(number)) == 1
+    assert notify.asked("south") == 0
 
 
 def test_a_lost_reply_and_then_a_provider_that_is_down_is_not_entrusted_to_another(notify: Notify) -> None:
-    notify.carriers.faults["north"] = "lose_reply"
+    notify.faults(north="lose_reply")
     _, number, event = notify.redeem()
     notify.deliver(event)
-    notify.carriers.faults["north"] = "down"
+    notify.faults(north="down")
     for body, delay in notify.orders():
         notify.clock.advance(delay)
         notify.deliver(body)
-    notify.carriers.faults.clear()
+    notify.faults()
     notify.settle(times=2)
     assert notify.message(number)["status"] == "sent"
-    assert len(notify.carriers.phones[number]) == 1
-    assert set(notify.carriers.asked) == {"north"}
+    assert len(notify.phone(number)) == 1
+    assert notify.asked("south") == 0
 
 
 def test_doubt_that_outlasts_all_attempts_is_called_unknown(notify: Notify) -> None:
-    notify.carriers.faults["north"] = "lose_reply"
+    notify.faults(north="lose_reply")
     _, number, event = notify.redeem()
     notify.deliver(event)
-    notify.carriers.faults["north"] = "down"
+    notify.faults(north="down")
     notify.settle()
     message = notify.message(number)
     assert (message["status"], len(message["attempts"])) == ("unknown", ATTEMPTS_MAX)
 
 
 def test_two_answers_to_one_message_are_not_taken_for_the_answer_to_the_next(notify: Notify) -> None:
-    notify.carriers.faults = {"north": "answer_twice"}
+    notify.faults(north="answer_twice")
     sent = [notify.redeem() for _ in range(3)]
     assert notify.deliver(*(event for _, _, event in sent)) == []
     for _, number, _ in sent:
-        assert len(notify.carriers.phones[number]) == 1
+        assert len(notify.phone(number)) == 1
         assert outcomes(notify.message(number)) == [("north", "sent", None)]
     ids = [item["attempts"]["L"][0]["M"]["provider_id"]["S"] for (pk, _), item in notify.kami.items().items()
            if pk.startswith("MESSAGE#") and item["serial"]["S"] in {r["serial"] for r, *_ in sent}]  # fmt: skip
@@ -427,7 +380,7 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
     crashes = 0
     for place in range(1, 100):
         _, number, event = notify.redeem()
-        notify.carriers.faults = dict(PLANS[plan])
+        notify.faults(**PLANS[plan])
         with monkeypatch.context() as planted:
             crash_at(place, planted)
             crashed = run_until_crash(notify, event)
@@ -435,10 +388,10 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
         if crashed is not None:
             crashes += 1
             if plan == "down":
-                notify.carriers.faults = {}  # else what was in its hands at the crash would stay unknown
+                notify.faults()  # else what was in its hands at the crash would stay unknown
             assert notify.deliver(crashed) == []
         notify.settle(times=2)
-        assert len(notify.carriers.phones[number]) == 1, f"place {place}"
+        assert len(notify.phone(number)) == 1, f"place {place}"
         assert notify.message(number)["status"] == "sent"
         if crashed is None:
             break
@@ -464,9 +417,9 @@ def test_a_worker_that_stood_still_does_not_send_any_more(notify: Notify, monkey
     _, number, event = notify.redeem()
     late = iter([0.0, float(ATTEMPT_S)])
     with monkeypatch.context() as patched:
-        patched.setattr(service.time, "monotonic", lambda: next(late))
+        patched.setattr(service, "time", SimpleNamespace(monotonic=late.__next__))
         assert notify.deliver(event) == [0]
-    assert notify.carriers.asked == []
+    assert notify.asked("north") == 0
     notify.clock.advance(ATTEMPT_S)
     assert notify.deliver(event) == []
     notify.settle()
@@ -478,11 +431,11 @@ def test_what_a_provider_cannot_trace_is_unknown_after_a_crash_and_never_sent_ag
 ) -> None:
     monkeypatch.setattr(SimulatedCarrier, "traceable", False)
     _, number, event = notify.redeem()
-    notify.carriers.faults["north"] = "lose_reply"
+    notify.faults(north="lose_reply")
     notify.deliver(event)
     assert (notify.message(number)["status"], notify.orders()) == ("unknown", [])
     assert notify.deliver(event) == []
-    assert len(notify.carriers.phones[number]) == 1
+    assert len(notify.phone(number)) == 1
 
 
 # bad input
@@ -506,7 +459,7 @@ def test_what_a_provider_cannot_trace_is_unknown_after_a_crash_and_never_sent_ag
 def test_an_event_that_makes_no_sense_comes_back_alone(notify: Notify, change: Json) -> None:
     _, number, good = notify.redeem()
     assert notify.deliver(good | {"id": unique()} | change, good) == [0]
-    assert len(notify.carriers.phones[number]) == 1
+    assert len(notify.phone(number)) == 1
 
 
 @pytest.mark.parametrize(
@@ -519,12 +472,12 @@ def test_an_event_that_makes_no_sense_comes_back_alone(notify: Notify, change: J
 def test_a_body_that_makes_no_sense_comes_back_alone(notify: Notify, body: str) -> None:
     _, number, good = notify.redeem()
     assert notify.deliver(body, good, body) == [0, 2]
-    assert len(notify.carriers.phones[number]) == 1
+    assert len(notify.phone(number)) == 1
 
 
 def test_an_attempt_that_runs_ahead_of_its_message_comes_back(notify: Notify) -> None:
     _, number, event = notify.redeem()
-    notify.carriers.faults = {"north": "down"}
+    notify.faults(north="down")
     notify.deliver(event)
     id = notify.message(number)["id"]
     assert notify.deliver({"message": id, "attempt": 3}) == [0]
@@ -581,7 +534,7 @@ def test_messages_take_their_scope_and_an_unknown_one_is_not_found(notify: Notif
 
 
 def test_no_phone_number_is_in_a_log_line_or_a_queue_message(notify: Notify, log: Log) -> None:
-    notify.carriers.faults = {"north": "lose_reply", "south": "down"}
+    notify.faults(north="lose_reply", south="down")
     _, number, event = notify.redeem()
     notify.deliver(event, told(REVERSED, event["data"]["serial"], "none"), "no json")
     notify.messages(number)
