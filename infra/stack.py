@@ -61,5 +61,9 @@ class Kami(Stack):
         CfnOutput(self, "ApiUrl", value=api.http.api_endpoint)
         CfnOutput(self, "TableName", value=data.table.table_name)
         CfnOutput(self, "BusName", value=events.bus.event_bus_name)
+        CfnOutput(self, "RelayName", value=functions["relay"].function.function_name)
         CfnOutput(self, "FailuresBucket", value=data.failures.bucket_name)
+        CfnOutput(self, "UndeliveredArn", value=events.undelivered.queue_arn)
+        for name, work in queues.items():
+            CfnOutput(self, f"{name.capitalize()}DeadLettersArn", value=work.dead_letters.queue_arn)
         CfnOutput(self, "AlarmTopicArn", value=alarms.topic.topic_arn)

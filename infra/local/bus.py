@@ -96,10 +96,7 @@ def _matcher(pattern: str) -> Matcher:
 
 
 def _send(queue_arn: str, body: str, attributes: dict[str, str] | None = None) -> None:
-    named = {
-        name: {"data_type": "String", "string_value": value, "binary_value": None}
-        for name, value in (attributes or {}).items()
-    }
+    named = {name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()}
     name = queue_arn.rpartition(":")[2]
     sqs_backends[ACCOUNT][REGION].send_message(queue_name=name, message_body=body, message_attributes=named)
 

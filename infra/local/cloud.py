@@ -43,6 +43,8 @@ from infra.local.template import ACCOUNT, REGION, Template
 DRAIN_ROUNDS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 120.0
 MOTO_PORT_ANY: Final = 0
+INVOCATIONS: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+"""Lambda's path for a synchronous invocation."""
 _one: Final = threading.Lock()
 _material: Final = Material()
 """One for all clouds of a process: what a handler cached in one test (a public key, a data key) holds in the next."""
@@ -161,6 +163,21 @@ class Cloud:
         content = body.encode() if isinstance(body, str) else body or b""
         sent |= {"host": "localhost"} | ({"content-length": str(len(content))} if content else {})
         return self.gateway.answer(Request(method, target, list(sent.items()), content, address))
+
+    def own(self, method: str, path: str, body: bytes) -> Answer | None:
+        """What the local gateway serves besides the API: carriers and phones, and Lambda's way to invoke a function."""
+        if path.startswith(carriers.PREFIX):
+            reply = self.carriers.answer(method, path, body)
+            return _json(reply.status, reply.body)
+        if method == "POST" and (called := INVOCATIONS.fullmatch(path)):
+            by_arn = {function.arn.rpartition(":")[2]: name for name, function in self.stack.functions.items()}
+            try:
+                return _json(200, self.invoke(by_arn[called[1]], json.loads(body)))
+            except KeyError:
+                return _json(404, {"Message": f"Function not found: {called[1]}"})
+            except FunctionError as error:
+                return _json(200, {"errorMessage": str(error)}, ("x-amz-function-error", "Unhandled"))
+        return None
 
     def pumps(self) -> list[Pump | StreamPump]:
         """One for each event source of the template."""
@@ -295,6 +312,11 @@ class Cloud:
             except Exception as error:
                 raise FunctionError(f"{type(error).__name__}: {error}") from error
         return json.loads(result)
+
+
+def _json(status: int, body: Any, *headers: tuple[str, str]) -> Answer:
+    content = json.dumps(body, ensure_ascii=False).encode()
+    return Answer(status, [("content-type", "application/json; charset=utf-8"), *headers], content)
 
 
 def _endpoints(dynamodb: str | None) -> dict[str, str]:

@@ -92,6 +92,7 @@ class Stack:
     buses: list[str] = field(default_factory=list)
     buckets: dict[str, str] = field(default_factory=dict)
     """Name by ARN."""
+    outputs: dict[str, str] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
     tables: list[str] = field(default_factory=list)
     queues: dict[str, str] = field(default_factory=dict)
@@ -296,6 +297,10 @@ class Builder:
         self._routes()
         if refused := self._sends - self._may_send:
             raise TemplateError(f"no queue policy lets these rules send to these queues: {sorted(refused)}")
+        self.stack.outputs = {
+            name: str(self.template.resolve(output["Value"], self._attribute))
+            for name, output in self.template.document.get("Outputs", {}).items()
+        }
         self.stack.names = Names(self._partition_keys, self._aliases, frozenset(self._delegating))
         return self.stack
 

@@ -10,25 +10,25 @@ from typing import Any, Final
 import anyio.to_thread
 import uvicorn
 
-from infra.local.carriers import PREFIX, Carriers
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer, Gateway, Request
 
 HEALTH: Final = "/health"
-"""It answers 200 as soon as everything is ready. It and the paths of carriers.py are the only ones not the template's.
-"""
+"""It answers 200 as soon as everything is ready. It and what `Own` answers are the only paths not the template's."""
 CONCURRENT_MAX: Final = 64
 BACKLOG: Final = 256
 STOP_TIMEOUT_S: Final = 5
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Own = Callable[[str, str, bytes], Answer | None]
+"""Answers (method, path, body) where the path is the local cloud's own."""
 
 
 class Application:
     """ASGI: collects a request, lets the gateway answer it in a thread, sends the answer."""
 
-    def __init__(self, gateway: Gateway, network: Carriers) -> None:
-        self._gateway, self._network = gateway, network
+    def __init__(self, gateway: Gateway, own: Own) -> None:
+        self._gateway, self._own = gateway, own
         self._threads: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -37,20 +37,17 @@ class Application:
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
         if scope["path"] == HEALTH:
             answer = Answer(200, [("content-type", "application/json")], json.dumps({"status": "ok"}).encode())
-        elif scope["path"].startswith(PREFIX):
-            answer = self._of_network(scope["method"], scope["raw_path"].decode("latin-1"), await _body(receive))
         else:
             request = _request(scope, await _body(receive))
-            answer = await anyio.to_thread.run_sync(self._gateway.answer, request, limiter=self._threads)
+            answer = await anyio.to_thread.run_sync(self._answer, request, limiter=self._threads)
         headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
         headers.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
-    def _of_network(self, method: str, path: str, body: bytes) -> Answer:
-        reply = self._network.answer(method, path, body)
-        content = json.dumps(reply.body, ensure_ascii=False).encode()
-        return Answer(reply.status, [("content-type", "application/json; charset=utf-8")], content)
+    def _answer(self, request: Request) -> Answer:
+        own = self._own(request.method, request.target.partition("?")[0], request.body)
+        return own or self._gateway.answer(request)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -88,10 +85,10 @@ def bind(port: int) -> socket.socket:
     return listener
 
 
-def server(gateway: Gateway, network: Carriers) -> uvicorn.Server:
+def server(gateway: Gateway, own: Own) -> uvicorn.Server:
     """Serves until SIGINT or SIGTERM, or until its `should_exit` is set."""
     config = uvicorn.Config(
-        Application(gateway, network),
+        Application(gateway, own),
         lifespan="off",
         log_level="warning",
         server_header=False,

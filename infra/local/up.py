@@ -131,6 +131,7 @@ def run(port: int, engine: str, console: Console) -> None:
                 "api_url": f"http://127.0.0.1:{listener.getsockname()[1]}",
                 "aws_endpoint_url": cloud.endpoints["AWS_ENDPOINT_URL"],
                 "clients": clients,
+                "outputs": cloud.stack.outputs,
             }
             if endpoint := cloud.endpoints.get("AWS_ENDPOINT_URL_DYNAMODB"):
                 whereabouts["dynamodb_endpoint_url"] = endpoint
@@ -144,7 +145,7 @@ def run(port: int, engine: str, console: Console) -> None:
 
 
 def _serve(cloud: Cloud, listener: socket.socket) -> None:
-    serving = server.server(cloud.gateway, cloud.carriers)
+    serving = server.server(cloud.gateway, cloud.own)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
