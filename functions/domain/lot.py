@@ -5,7 +5,7 @@ Positions are lot number × 10,000 + index; inside a lot everything speaks of in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -153,18 +153,23 @@ def merged(segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
 
 
 def rewritten(
-    segments: tuple[Segment, ...], first: int, last: int, change: Callable[[Segment], Segment]
+    segments: tuple[Segment, ...], ranges: Sequence[tuple[int, int]], change: Callable[[Segment], Segment]
 ) -> tuple[Segment, ...]:
-    """The segments with `change` applied to exactly the indexes `first..last`."""
+    """The segments with `change` applied to exactly the indexes of `ranges`, which are sorted and disjoint."""
     result: list[Segment] = []
+    at = 0
     for segment in segments:
-        low, high = max(segment.first, first), min(segment.last, last)
-        if low > high:
-            result.append(segment)
-            continue
-        if segment.first < low:
-            result.append(replace(segment, last=low - 1))
-        result.append(change(replace(segment, first=low, last=high)))
-        if high < segment.last:
-            result.append(replace(segment, first=high + 1))
+        start = segment.first
+        while at < len(ranges) and ranges[at][0] <= segment.last:
+            low, high = max(ranges[at][0], start), min(ranges[at][1], segment.last)
+            if low <= high:
+                if start < low:
+                    result.append(replace(segment, first=start, last=low - 1))
+                result.append(change(replace(segment, first=low, last=high)))
+                start = high + 1
+            if ranges[at][1] > segment.last:
+                break
+            at += 1
+        if start <= segment.last:
+            result.append(replace(segment, first=start))
     return merged(tuple(result))

@@ -65,7 +65,10 @@ EFFECTIVE: tuple[str, ...] = tuple(dict.fromkeys([*(s.value for s in Status), *V
 
 @dataclass(frozen=True, slots=True)
 class Reversal:
-    """The taking back of one redemption; there is at most one. `balance_minor` is the voucher's just after it."""
+    """The taking back of one redemption; there is at most one.
+
+    `balance_minor` and `status` (the effective one) are the voucher's just after it.
+    """
 
     id: str
     at: int
@@ -74,6 +77,7 @@ class Reversal:
     fingerprint: str
     request: str
     balance_minor: int = 0
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,9 +50,9 @@ def create_reversal(request: ReversalRequest, call: Call) -> Reply[ReversalAnswe
         id=done.reversal.id,
         redemption=done.redemption.id,
         amount_minor=done.redemption.amount_minor,
-        currency=done.standing.voucher.currency,
+        currency=done.voucher.currency,
         balance_minor=done.reversal.balance_minor,
-        voucher_status=done.standing.status,
+        voucher_status=done.reversal.status,
         created_at=rfc3339(done.reversal.at),
     )
     return created(answer, replayed=done.replayed)

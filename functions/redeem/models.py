@@ -93,7 +93,7 @@ class RedemptionAnswer(Answer):
 
 
 class ReversalAnswer(Answer):
-    """A reversal; `voucher_status` says whether the voucher can be used again."""
+    """A reversal. `balance_minor` and `voucher_status` are as they were just after it."""
 
     id: str = Field(examples=["6tn5xw2y4kc4wz6n7pjh2d4r"])
     redemption: str = Field(examples=[REDEMPTION_EXAMPLE])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
@@ -13,7 +13,6 @@ from functions.domain.voucher import (
     REDEMPTIONS_PER_VOUCHER_MAX,
     Redemption,
     Reversal,
-    Standing,
     Voucher,
     redeem,
     standing,
@@ -55,11 +54,11 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class Reversed:
-    """A reversal, what it takes back, where the voucher stands now, and whether it was made before this request."""
+    """A reversal, the redemption that it takes back, their voucher, and whether it was made before this request."""
 
     reversal: Reversal
     redemption: Redemption
-    standing: Standing
+    voucher: Voucher
     replayed: bool
 
 
@@ -177,12 +176,12 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
             if redemption.generation != item.generation:
                 raise Refusal("reversal_not_possible")
             reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
-            return with_reversal(item, redemption, reversal)
+            after = standing(lot, position % LOT_SIZE, with_reversal(item, redemption, reversal), now)
+            assert after is not None
+            return with_reversal(item, redemption, replace(reversal, status=after.status))
 
         voucher = table.change(VOUCHER, VOUCHER.load(items[voucher_key]), reversed_, "reverse", by)
     redemption = voucher.redemptions[id]
     reversal = redemption.reversal
-    at = standing(lot, position % LOT_SIZE, voucher, now)
     assert reversal is not None
-    assert at is not None
-    return Reversed(reversal, redemption, at, replayed=reversal.request != by.request)
+    return Reversed(reversal, redemption, voucher, replayed=reversal.request != by.request)

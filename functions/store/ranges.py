@@ -139,7 +139,8 @@ def _do_lot(
     ranges: list[tuple[int, int]],
 ) -> Done:
     touched: dict[int, str | None] = {}
-    for _ in range(CONFLICTS_MAX):
+    conflicts = 0
+    while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
         with write_window():
             lot = table.read(LOT, keys.lot(number))
             if lot is None:
@@ -160,6 +161,7 @@ def _do_lot(
             try:
                 table.put(LOT.item(marked, command.kind, command.by), lot.version)
             except Conflict:
+                conflicts += 1
                 continue
             return done
     raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
@@ -178,9 +180,7 @@ def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Chang
         changed += len(segment)
         return outcome
 
-    segments = lot.segments
-    for first, last in ranges:
-        segments = rewritten(segments, first, last, counted)
+    segments = rewritten(lot.segments, ranges, counted)
     missing = sum(last - first + 1 for first, last in ranges) - changed - sum(skipped.values())
     return segments, Done(command, changed, skipped | ({"unknown": missing} if missing else {}))
 

@@ -1,4 +1,4 @@
-"""One cloud a module, in one worker: the handlers run in this process, on moto, with their roles in force."""
+"""One cloud a module: the handlers run in this process, on moto, with their roles in force."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ from functions.edge.log import logger
 from infra.local.cloud import Cloud
 from infra.local.template import synthesized
 from tests.integration.kami import Kami
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def test_a_repeated_reversal_is_the_same_reversal_and_says_so(kami: Kami) -> Non
     second = kami.merchant.reverse(redemption["id"], key)
     assert (first.status, replayed(first)) == (201, False)
     assert (second.status, replayed(second)) == (201, True)
-    assert second.json() == {**first.json(), "voucher_status": "redeemed"}
+    assert second.body == first.body
 
 
 def test_the_same_key_with_another_reason_is_refused(kami: Kami) -> None:

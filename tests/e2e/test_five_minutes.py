@@ -1,0 +1,191 @@
+"""The README's five minutes, as pasted into a shell while `make up` runs; then Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from infra.local.engines import client
+from infra.local.template import ROOT, synthesized
+
+HEADING: Final = "## Five minutes"
+BLOCKS: Final = 6
+END_OF_BLOCK: Final = "=== end of block ==="
+UP_AFTER_S: Final = 120
+PASTED_AFTER_S: Final = 120
+DOWN_AFTER_S: Final = 30
+ITEMS_OF_A_MILLION_MAX: Final = 110
+
+
+def blocks() -> list[str]:
+    """What the README has a newcomer paste, block by block."""
+    _, _, section = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"{HEADING}\n")
+    section = re.split(r"^## ", section, flags=re.MULTILINE)[0]
+    return re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+
+
+def processes() -> list[tuple[int, int, str]]:
+    """Id, parent and command of all that runs here, but for what only waits to be noticed as dead."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
+    rows = (line.split(None, 3) for line in listed.stdout.splitlines())
+    return [(int(pid), int(ppid), args) for pid, ppid, stat, args in rows if "Z" not in stat]
+
+
+@dataclass(frozen=True)
+class Up:
+    """A running `make up` and the folder from which the shell sees it."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    known: dict[str, Any]
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(str(self.known["api_url"])).port
+        assert port
+        return port
+
+    def descendants(self) -> dict[int, str]:
+        """Every process below it, with its command."""
+        listed = subprocess.run(
+            ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        )
+        rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
+        found = {self.process.pid: "make up"}
+        for _ in rows:
+            found |= {int(pid): args for pid, ppid, stat, args in rows if int(ppid) in found and "Z" not in stat}
+        del found[self.process.pid]
+        return found
+
+    def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C: the signal goes to all processes of the terminal. The exit code, and the last words."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        words, _ = self.process.communicate(timeout=DOWN_AFTER_S)
+        return self.process.returncode, words
+
+    def items(self) -> int:
+        """How many items the table holds."""
+        dynamodb = client(self.known["aws_endpoint_url"])
+        (name,) = dynamodb.list_tables()["TableNames"]
+        pages = dynamodb.get_paginator("scan").paginate(TableName=name, ProjectionExpression="pk")
+        return sum(int(page["Count"]) for page in pages)
+
+
+@contextmanager
+def up(folder: Path) -> Iterator[Up]:
+    """What `make up` runs, on a free port, telling its whereabouts to a folder of its own."""
+    synthesized()  # else the first run on a machine would spend its time here
+    whereabouts = folder / ".kami" / "local.json"
+    whereabouts.parent.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "infra.local.up"],
+        cwd=ROOT,
+        env={**os.environ, "KAMI_PORT": "0", "KAMI_WHEREABOUTS": str(whereabouts)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    too_long = Timer(UP_AFTER_S, process.kill)
+    too_long.start()
+    try:
+        assert process.stdout
+        said = ""
+        while "grant_type=client_credentials" not in said:  # the last line that it prints
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        yield Up(process, folder, json.loads(whereabouts.read_text()))
+    finally:
+        too_long.cancel()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def pasted(folder: Path) -> list[str]:
+    """What the shell prints for each block; the README's files in /tmp lie in the test's own folder."""
+    bash = shutil.which("bash")
+    assert bash
+    script = "".join(f"{block}echo; echo '{END_OF_BLOCK}'\n" for block in blocks()).replace("/tmp/", f"{folder}/")
+    done = subprocess.run(
+        [bash, "-s"], input=script, cwd=folder, capture_output=True, text=True, timeout=PASTED_AFTER_S, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout.split(END_OF_BLOCK)[:-1]
+
+
+def documents(printed: str) -> list[Any]:
+    """The JSON documents that were printed, each on a line of its own."""
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def replies(printed: str) -> list[tuple[int, dict[str, str], Any]]:
+    """Status, headers and body of each reply that was printed with `curl -i`."""
+    found = []
+    for reply in re.split(r"^(?=HTTP/)", printed, flags=re.MULTILINE)[1:]:
+        head, _, body = reply.replace("\r\n", "\n").partition("\n\n")
+        status, *lines = head.splitlines()
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        found.append((int(status.split()[1]), headers, json.loads(body.strip())))
+    return found
+
+
+def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    assert len(blocks()) == BLOCKS
+    with up(tmp_path) as running:
+        before = running.items()
+        helpers, campaign, batch, stock, till, gift = pasted(tmp_path)
+        items = running.items() - before
+        assert helpers.strip() == ""
+
+        (made,) = documents(campaign)
+        assert made["face_value"] == {"amount_minor": 5000, "currency": "CNY"}
+
+        (million,) = documents(batch)
+        assert (million["status"], million["counts"]) == ("completed", {"generated": 1_000_000})
+        assert items - 20 <= ITEMS_OF_A_MILLION_MAX  # the other steps write fewer than twenty
+
+        activation, revealed, counted = documents(stock)[-3:]
+        assert (activation["activated"], activation["status"]) == (100, "completed")
+        assert len({line["code"] for line in revealed["data"]}) == 3
+        assert counted["counts"] == {"active": 100, "generated": 999_900}
+
+        verification = documents(till)[0]
+        assert (verification["redeemable"], verification["balance_minor"]) == (True, 5000)
+        first, again, other = replies(till)
+        assert (first[0], again[0], other[0]) == (201, 201, 409)
+        assert "idempotency-replayed" not in first[1]
+        assert again[1]["idempotency-replayed"] == "true"
+        assert again[2] == first[2]
+        assert other[2]["key"] == "already_redeemed"
+
+        *_, redeemed, left, reversal, refusal, restored = documents(gift)
+        assert (redeemed["amount_minor"], redeemed["balance_minor"], left["balance_minor"]) == (2000, 3000, 3000)
+        assert (reversal["amount_minor"], reversal["balance_minor"]) == (2000, 5000)
+        assert refusal["key"] == "already_reversed"
+        assert (restored["balance_minor"], restored["redeemable"]) == (5000, True)
+
+        below = running.descendants()
+        assert below
+        code, words = running.interrupt()
+        assert (code, "Traceback" in words) == (0, False), words
+        alive = {pid for pid, _, _ in processes()}
+        assert {pid: args for pid, args in below.items() if pid in alive} == {}
+        assert not (tmp_path / ".kami" / "local.json").exists()
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            free.bind(("127.0.0.1", running.port))

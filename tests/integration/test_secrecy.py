@@ -1,0 +1,325 @@
+"""Secrets are planted, everything is done with them, and then they are looked for wherever they must not be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.authorize import clients
+from functions.domain.codes import parse
+from functions.edge import clock
+from functions.edge.log import logger
+from functions.store import table, vault
+from functions.store.entities import LOT
+from infra.local.gateway import Answer
+from tests.integration.conftest import Log
+from tests.integration.kami import FORM, Kami, granted, mistyped, refused, unique
+
+PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
+BROADBAND: Final = "gz.home-00420042@isp"
+SHOWN: Final = ("POST /v1/reveals", "POST /v1/tokens")
+"""Routes whose answers are there to show a secret."""
+
+
+def in_base64(raw: bytes) -> Iterator[str]:
+    """How bytes look within anything that is written in base64, wherever in it they begin."""
+    for shift in range(3):
+        padded = bytes(shift) + raw
+        for encode in (b64encode, urlsafe_b64encode):
+            text = encode(padded).decode().rstrip("=")
+            yield text[(0, 2, 3)[shift] : len(text) - (len(padded) % 3 > 0)]
+
+
+def forms(secret: str | bytes) -> set[str]:
+    """A secret as it may have been written down."""
+    if isinstance(secret, bytes):
+        return {secret.hex(), secret.hex().upper(), repr(secret)[2:-1], *in_base64(secret)}
+    plain = secret.replace("-", "").replace(" ", "")
+    spelled = {secret, secret.lower(), plain, plain.lower()}
+    candidate = parse(secret)
+    tag = {str(candidate.tag)} if candidate else set()
+    encoded = {form for text in spelled for form in (*in_base64(text.encode()), text.encode().hex())}
+    return spelled | tag | encoded
+
+
+@dataclass
+class Run:
+    """What a run left behind."""
+
+    log: str = ""
+    items: str = ""
+    messages: list[str] = field(default_factory=list)
+    answers: list[tuple[str, Answer]] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    client_secrets: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    cursor_secret: str = ""
+
+    @property
+    def secrets(self) -> list[str | bytes]:
+        basic = [b64encode(f":{secret}".encode()).decode()[2:] for secret in self.client_secrets]
+        signatures = [token.rpartition(".")[2] for token in self.tokens]
+        return [*self.codes, *self.keys, *self.client_secrets, *basic, *self.tokens, *signatures, self.cursor_secret]
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[io.StringIO]:
+    """All that is printed and logged, by whom ever; only the debugging lines of libraries are left out."""
+    text = io.StringIO()
+    root, everything = logging.getLogger(), logging.StreamHandler(text)
+    everything.setLevel(logging.INFO)
+    own: Any = logger.registered_handler
+    before, own.stream = own.stream, text
+    root.addHandler(everything)
+    try:
+        with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+            yield text
+    finally:
+        root.removeHandler(everything)
+        own.stream = before
+
+
+def written(value: Any) -> Any:
+    """An item for the search: bytes as they are, and as text where they are text."""
+    if isinstance(value, dict):
+        return {name: written(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [written(inner) for inner in value]
+    if isinstance(value, bytes):
+        return [value.hex(), b64encode(value).decode(), value.decode("latin-1")]
+    return value
+
+
+def everything(kami: Kami, run: Run) -> None:
+    """Each function's work, good and bad, with secrets where they belong and where they do not."""
+    single = kami.voucher()
+    gift, another_gift = (kami.voucher(redemption="balance") for _ in range(2))
+    digits = kami.voucher(code_format="digits20")
+    inactive = kami.voucher(active=False)
+    run.codes += [voucher.code for voucher in (single, another_gift, digits, inactive)]
+    run.codes += [mistyped(single.code), "77ZZ-GUES-SED0-C0DE", "99998888777766665555"]
+    for code in run.codes:
+        for device in ("device-1", unique("device")):
+            kami.merchant.verify(code, device=device)
+            kami.operator.verify(code.lower(), device=device)
+    for number, code in enumerate(run.codes):
+        kami.merchant.redeem(code, f"order-{number}", PHONES[number % 3], amount_minor=1000, device="device-2")
+        kami.merchant.redeem(code, code, PHONES[number % 3], device="device-2")  # a code for a key
+    run.codes.append(gift.code)
+    once = granted(kami.merchant.redeem(gift.code, amount_minor=500, account=PHONES[0], store="shop-1"), 201)
+    body = {"code": gift.code, "account": {"type": "broadband", "number": BROADBAND}, "amount_minor": 100}
+    granted(kami.merchant.post("/v1/redemptions", body, unique()), 201)
+    granted(kami.merchant.get(f"/v1/redemptions/{once['id']}"))
+    granted(kami.merchant.reverse(once["id"]), 201)
+    for _ in range(7):
+        kami.merchant.redeem(mistyped(gift.code), account=PHONES[1])
+    refused(kami.merchant.redeem(gift.code, account=PHONES[1]), 429, "too_many_attempts")
+    granted(kami.operator.get(f"/v1/vouchers/{gift.serial}"))
+    misplace(kami, gift.code)
+    jobs(kami, run)
+
+
+def misplace(kami: Kami, code: str) -> None:
+    """Secrets in the path, the query, the headers, the names of members, and in text that does not parse."""
+    client, phone = kami.merchant, PHONES[2]
+    kami.operator.get(f"/v1/vouchers/{code}")
+    client.get(f"/v1/redemptions/{code}")
+    client.get(f"/{code}/{phone}")
+    client.get(f"/v1/redemptions/x?access_token={client.token}&code={code}&phone={phone}")
+    for headers in ({"user-agent": code}, {"referer": phone}, {"accept-language": code}, {"cookie": client.token}):
+        client.get("/v1/redemptions/x", **headers)
+        client.get("/nope", **headers)
+    for text in (f'{{"{code}": 1}}', f'{{"code": "{code}', code, phone, f'["{code}"]', client.token):
+        client.post("/v1/redemptions", text, unique())
+        client.post("/v1/verifications", text)
+    client.redeem(code, account=f"{phone} ")
+    client.redeem(code, account=code)
+    client.redeem(code * 4, account=phone)
+    kami.operator.post("/v1/reveals", {"serials": [code], "reason": "x"})
+    kami.operator.post("/v1/activations", {"selection": {"serials": [code, phone]}})
+    secret = client.client_secret
+    for form in (f"client_secret={secret}", f"grant_type={secret[:60]}", f"grant_type=client_credentials&{secret}"):
+        kami.cloud.request("POST", f"/v1/tokens?client_secret={secret}", headers={"content-type": FORM}, body=form)
+        kami.cloud.request("POST", "/v1/tokens", headers={"content-type": FORM}, body=form)
+    for authorization in (f"Bearer {secret}", f"Basic {secret}", f"Bearer {client.token[:-1]}", client.token):
+        kami.cloud.request("GET", "/v1/campaigns", headers={"authorization": authorization})
+
+
+def jobs(kami: Kami, run: Run) -> None:
+    """Work of the queues; their messages are read before they are taken."""
+    path = f"/v1/campaigns/{kami.campaign()['id']}/batches"
+    batch = granted(kami.operator.post(path, {"quantity": 30_000}), 202)
+    read_messages(kami, run)
+    kami.cloud.drain()
+    granted(kami.operator.post("/v1/activations", {"selection": {"batch": batch["id"]}}), 202)
+    read_messages(kami, run)
+    kami.cloud.drain()
+    run.codes += kami.codes([batch["first_serial"], batch["last_serial"]])
+
+
+def read_messages(kami: Kami, run: Run) -> None:
+    for url in kami.cloud.stack.queues.values():
+        reply = kami.cloud.client("sqs").receive_message(
+            QueueUrl=url, VisibilityTimeout=0, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        )
+        run.messages += [json.dumps(message) for message in reply.get("Messages", [])]
+
+
+@pytest.fixture(scope="module")
+def run(kami: Kami) -> Run:
+    run = Run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("functions.generate.batches.LOTS_PER_CALL_MAX", 2)
+        patch.setattr("functions.distribute.service.LOTS_PER_CALL_MAX", 2)
+        request = kami.cloud.request
+
+        def recorded(method: str, target: str, **rest: Any) -> Answer:
+            answer = request(method, target, **rest)
+            run.answers.append((f"{method} {target}", answer))
+            return answer
+
+        patch.setattr(kami.cloud, "request", recorded)
+        with captured() as text:
+            with kami.cloud.environment("authorize"):
+                _, rotated = clients.rotate(kami.merchant.client_id, clock.now(), 3_600, clients.by_engineer("test"))
+            everything(kami, run)
+            run.log = text.getvalue()
+    run.client_secrets = [kami.merchant.client_secret, kami.operator.client_secret, rotated]
+    run.tokens = [kami.merchant.token, kami.operator.token]
+    items = [table._plain(item) for item in kami.items().values()]
+    with kami.cloud.environment("redeem"):
+        parts = [part for item in items if item.get("entity") == "lot" for part in LOT.load(item).parts]
+        run.keys = [vault.unwrap(part.wrapped_key, part.batch) for part in parts]
+    (secret,) = kami.cloud.client("secretsmanager").list_secrets()["SecretList"]
+    run.cursor_secret = kami.cloud.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"]
+    run.items = json.dumps(written(items), ensure_ascii=False, default=str)
+    return run
+
+
+def found(secrets: list[Any], *texts: str) -> list[str]:
+    """The secrets that are in a text in any form, regardless of case."""
+    lower = [text.lower() for text in texts]
+    return [
+        f"{secret!r} as {form}"
+        for secret in secrets
+        for form in forms(secret)
+        if any(form.lower() in text for text in lower)
+    ]
+
+
+def test_the_run_was_seen(run: Run, kami: Kami) -> None:
+    """Everything that the other tests search is there and full, and the search does find what is in it."""
+    assert len(run.codes) == 10
+    assert len(run.keys) >= 5
+    assert len(run.messages) == 2
+    assert len(run.answers) > 100
+    assert all("POST /v1/redemptions" in text for text in (run.log, json.dumps([target for target, _ in run.answers])))
+    assert run.log.count('"service"') > 100
+    assert kami.merchant.client_id in run.log
+    assert kami.merchant.client_id in run.items
+    assert PHONES[0] in run.items
+    for secret in run.secrets:
+        hidden = secret if isinstance(secret, bytes) else secret.encode()
+        for text in (hidden.hex(), *(b64encode(b"x" * n + hidden + b"y" * n).decode() for n in range(3))):
+            assert found([secret], f"--{text}--")
+
+
+def test_no_log_line_holds_a_secret(run: Run) -> None:
+    assert found(run.secrets, run.log) == []
+
+
+def test_no_log_line_holds_a_whole_account_number(run: Run) -> None:
+    numbers = [*PHONES, *(phone[1:] for phone in PHONES), PHONES[0][3:], PHONES[1][3:], PHONES[2][2:], BROADBAND]
+    assert found(numbers, run.log) == []
+
+
+def test_no_item_holds_a_secret(run: Run) -> None:
+    assert found(run.secrets, run.items) == []
+
+
+def test_no_message_holds_a_secret_or_an_account_number(run: Run) -> None:
+    assert found([*run.secrets, *PHONES, BROADBAND], *run.messages) == []
+
+
+def test_no_answer_holds_a_secret_but_those_that_are_asked_for_it(run: Run) -> None:
+    others = [(target, answer) for target, answer in run.answers if not (target in SHOWN and answer.status == 200)]
+    secrets = [*run.keys, *run.client_secrets, *run.tokens, run.cursor_secret]
+    for target, answer in others:
+        text = answer.body.decode() + str(answer.headers)
+        assert found(secrets, text) == [], target
+        if answer.status < 400:
+            assert found([*run.codes, *PHONES, BROADBAND], text) == [], target
+
+
+# What nobody foresaw
+
+
+@pytest.mark.parametrize("error", [
+    lambda secret: ValueError(f"cannot use {secret}"),
+    lambda secret: KeyError(secret),
+    lambda secret: RecursionError(secret),
+    lambda secret: ExceptionGroup(secret, [ValueError(secret)]),
+    lambda secret: ClientError({"Error": {"Code": "ValidationException", "Message": secret}}, "PutItem"),
+])  # fmt: skip
+def test_the_message_of_a_bug_reaches_neither_the_log_nor_the_answer(
+    kami: Kami, log: Log, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    voucher, phone = kami.voucher(), PHONES[0]
+
+    def broken(*_: Any) -> None:
+        try:
+            raise LookupError(phone)
+        except LookupError as cause:
+            raise error(f"{voucher.code} {phone}") from cause
+
+    monkeypatch.setattr("functions.redeem.service.with_redemption", broken)
+    before = kami.items()
+    answer = kami.merchant.redeem(voucher.code, account=phone)
+    refused(answer, 500, "internal_error")
+    assert found([voucher.code, phone], log.text, answer.body.decode() + str(answer.headers)) == []
+    (line,) = [line for line in log.lines if line["level"] == "ERROR"]
+    assert line["caused_by"] == "LookupError"
+    assert any("with_redemption" in place or "broken" in place for place in line["where"])
+    assert kami.items() == before
+
+
+def test_an_item_that_does_not_load_is_not_quoted(kami: Kami, log: Log) -> None:
+    voucher, phone = kami.voucher(redemption="balance"), "+8618612345678"
+    granted(kami.merchant.redeem(voucher.code, amount_minor=1, account=phone), 201)
+    (key,) = [key for key, item in kami.items().items() if phone in str(item) and voucher.serial in str(item)]
+    (name,) = kami.cloud.stack.tables
+    kami.cloud.client("dynamodb").update_item(
+        TableName=name,
+        Key={"pk": {"S": key[0]}, "sk": {"S": key[1]}},
+        UpdateExpression="SET #status = :status",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":status": {"S": phone}},
+    )
+    refused(kami.merchant.redeem(voucher.code, account=phone), 500, "internal_error")
+    refused(kami.operator.get(f"/v1/vouchers/{voucher.serial}"), 500, "internal_error")
+    assert len([line for line in log.lines if line["level"] == "ERROR"]) == 2
+    assert found([phone, voucher.code], log.text) == []
+
+
+def test_the_message_of_a_bug_in_a_job_does_not_reach_the_log(
+    kami: Kami, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> bool:
+        raise ValueError(PHONES[0])
+
+    monkeypatch.setattr("functions.generate.batches.find", broken)
+    records = [{"messageId": "1", "body": '{"id": "bat_1"}', "eventSourceARN": "arn"}]
+    result = kami.cloud.invoke("generate", {"Records": records})
+    assert result == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert [line["error_type"] for line in log.lines] == ["ValueError"]
+    assert found(PHONES[:1], log.text) == []

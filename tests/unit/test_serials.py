@@ -1,0 +1,62 @@
+"""Serials: what a person mistypes is found."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.domain.serials import LOT_NUMBER_MAX, LOT_SIZE, SERIAL_DIGITS, position_of, serial_of
+
+POSITION_MAX = LOT_NUMBER_MAX * LOT_SIZE + LOT_SIZE - 1
+positions = st.integers(0, POSITION_MAX)
+
+
+@given(positions)
+def test_a_serial_names_its_position(position: int) -> None:
+    serial = serial_of(position)
+    assert len(serial) == SERIAL_DIGITS
+    assert position_of(serial) == position
+
+
+def test_the_first_and_the_last_serial_fit() -> None:
+    assert (serial_of(0)[:-1], serial_of(POSITION_MAX)[:-1]) == ("0" * 11, "9" * 11)
+
+
+@pytest.mark.parametrize(
+    ("position", "serial"),
+    [(0, "000000000000"), (1_000_000_000, "010000000003"), (572, "000000005724"), (POSITION_MAX, "999999999999")],
+)
+def test_serials_that_were_printed_stay_what_they_are(position: int, serial: str) -> None:
+    """572 with check digit 4 is the example of the Damm algorithm's own description."""
+    assert serial_of(position) == serial
+
+
+@given(positions)
+def test_any_one_wrong_digit_is_found(position: int) -> None:
+    serial = serial_of(position)
+    for place, digit in product(range(SERIAL_DIGITS), "0123456789"):
+        if serial[place] != digit:
+            assert position_of(serial[:place] + digit + serial[place + 1 :]) is None
+
+
+@given(positions)
+def test_any_two_neighbours_swapped_are_found(position: int) -> None:
+    serial = serial_of(position)
+    for place in range(SERIAL_DIGITS - 1):
+        one, other = serial[place], serial[place + 1]
+        if one != other:
+            assert position_of(serial[:place] + other + one + serial[place + 2 :]) is None
+
+
+@given(st.text(max_size=14) | st.text("0123456789", max_size=14))
+def test_what_is_no_serial_names_nothing(text: str) -> None:
+    position = position_of(text)
+    assert position is None or serial_of(position) == text
+
+
+@pytest.mark.parametrize("text", ["", "01000000000", "0100000000030", "01000000000٣", "+10000000003", "01000000000 "])
+def test_other_lengths_and_digits_of_other_scripts_are_no_serials(text: str) -> None:
+    assert position_of(text) is None
