@@ -247,7 +247,7 @@ def test_the_changed_ranges_are_exactly_the_indexes_that_differ(writes: list[tup
     before: tuple[Segment, ...] = (Segment(0, 99),)
     for one, other, status in writes:
         first, last = sorted((one, other))
-        after = rewritten(before, first, last, lambda s, to=status: Segment(s.first, s.last, to))  # type: ignore[misc]
+        after = rewritten(before, [(first, last)], lambda s, to=status: Segment(s.first, s.last, to))  # type: ignore[misc]
         ranges = changed(plain(before), plain(after))
         differing = {i for i, (a, b) in enumerate(zip(status_of(before), status_of(after), strict=True)) if a != b}
         assert [i for first, last in ranges for i in range(first, last + 1)] == sorted(differing)
