@@ -249,11 +249,13 @@ def test_what_relay_writes_causes_nothing(kami: Kami, tape: Tape, on_bus: Bus) -
 
 
 def test_the_payload_in_events_is_followed_once(kami: Kami, on_bus: Bus) -> None:
-    payload = json.loads((FOLDER / "relay" / "stream.json").read_text())
+    text = (FOLDER / "relay" / "stream.json").read_text()
+    payload = json.loads(text.replace("0100000", "9100000").replace('"100000"', '"9100000"').replace(
+        '"1000000000"', '"91000000000"'))  # fmt: skip  # a lot that no other test has
     assert relay(kami, payload["Records"]) == []
     assert [event["type"] for event in on_bus.events] == ["lot.generated", "lot.activated", "voucher.redeemed"]
     before = own(kami)
-    assert stored_counts(kami, 100_000) == {"partly_redeemed": 1}
+    assert stored_counts(kami, 9_100_000) == {"partly_redeemed": 1}
     assert relay(kami, payload["Records"]) == []
     assert own(kami) == before
 
