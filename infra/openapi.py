@@ -77,11 +77,6 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
         "example": "+8613812345678",
     },
-    "recipient": {
-        "description": "The phone number, E.164.",
-        "schema": {"type": "string", "pattern": f"^{E164.pattern}$"},
-        "example": "+8613812345678",
-    },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
     "serial": {"description": "12 digits.", "schema": {"type": "string", "minLength": 1}, "example": "010000000003"},
     "Idempotency-Key": {

@@ -9,16 +9,23 @@ from functions.store.entities import CAMPAIGN
 
 
 def create(campaign: Campaign) -> Campaign:
-    """Write the campaign, or give back what an earlier request made. Raises Refusal `idempotency_key_reused`."""
+    """Write the campaign, or give back what an earlier request made, even if its validity is over by now.
+
+    Raises Refusal `invalid_request` where a new one would be over already, `idempotency_key_reused`.
+    """
+    over = campaign.valid_until is not None and campaign.valid_until <= campaign.created_at
 
     def once(current: Campaign | None) -> Campaign | None:
         if current is None:
+            if over:
+                raise Refusal("invalid_request", errors=[{"field": "valid_until", "detail": "lies in the past"}])
             return campaign
         if current.fingerprint != campaign.fingerprint:
             raise Refusal("idempotency_key_reused", "Use a new key for a new campaign.")
         return None
 
-    return table.change(CAMPAIGN, None, once, "create_campaign", campaign.by)
+    known = table.read(CAMPAIGN, keys.campaign(campaign.id)) if over else None
+    return table.change(CAMPAIGN, known, once, "create_campaign", campaign.by)
 
 
 def find(id: str) -> Campaign:

@@ -36,9 +36,6 @@ app = App("generate")
 
 @app.route("POST /v1/campaigns")
 def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswer]:
-    valid_until = request.valid_until_s()
-    if valid_until is not None and valid_until <= call.now:
-        refuse_fields([("valid_until", "lies in the past")])
     id = call.derived_id("cmp")
     rules = Rules(
         campaign=id,
@@ -52,7 +49,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         locale=request.locale,
     )
     asked = fingerprint(request.model_dump())
-    wanted = Campaign(id, request.name, rules, valid_until, request.locale, call.now, asked, call.by)
+    wanted = Campaign(id, request.name, rules, request.valid_until_s(), request.locale, call.now, asked, call.by)
     campaign = campaigns.create(wanted)
     replayed = campaign.by.request != call.by.request
     return created(_campaign(campaign), replayed=replayed, location=f"/v1/campaigns/{id}")

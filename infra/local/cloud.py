@@ -341,7 +341,7 @@ class _EnvironmentSwitch:
         self._inside = 0
         self._function: str | None = None
         self._free = threading.Condition()
-        self._patch: Any = None
+        self._outside: dict[str, str | None] = {}
 
     @contextmanager
     def __call__(self, function: str, variables: dict[str, str]) -> Iterator[None]:
@@ -349,8 +349,9 @@ class _EnvironmentSwitch:
             if not self._free.wait_for(lambda: self._function in (None, function), ENVIRONMENT_WAIT_S):
                 raise RuntimeError(f"the environment of {self._function} is in force; {function} needs its own")
             if self._inside == 0:
-                self._function, self._patch = function, patch.dict(os.environ, variables)
-                self._patch.start()
+                self._function = function
+                self._outside = {name: os.environ.get(name) for name in variables}
+                _put(variables)
             self._inside += 1
         try:
             yield
@@ -358,9 +359,18 @@ class _EnvironmentSwitch:
             with self._free:
                 self._inside -= 1
                 if self._inside == 0:
-                    self._patch.stop()
+                    _put(self._outside)
                     self._function = None
                     self._free.notify_all()
+
+
+def _put(variables: Mapping[str, str | None]) -> None:
+    """Sets what has a value, removes what has none; `patch.dict` would take three times as long, on every request."""
+    for name, value in variables.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 @cache

@@ -90,7 +90,11 @@ def _redemption(samples: Samples) -> str:
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
 
 
-def _generated(samples: Samples) -> str:
+def _large_batch(samples: Samples) -> str:
+    return _batch(LARGE, samples)
+
+
+def _large_activation(samples: Samples) -> str:
     samples("large_batch")
     samples.drain()
     return _activation("large_batch", samples)
@@ -106,7 +110,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),
-    "large_batch": partial(_batch, LARGE),
-    "large_activation": _generated,
+    "large_batch": _large_batch,
+    "large_activation": _large_activation,
 }
 """Name → how it is made. What is large is under way: its jobs wait in the queues."""

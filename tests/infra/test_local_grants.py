@@ -11,11 +11,11 @@ from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX
 from functions.store import keys
 from functions.store.wire import write
 from infra.local.cloud import Cloud
+from infra.local.samples import LARGE
 from infra.local.template import synthesized
 from tests.integration.kami import Kami, granted, mobile, refused, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
-MILLION = 1_000_000
 NOT_LOCAL = "sms-voice:SendTextMessage on arn:aws:sms-voice:us-east-1:123456789012:*"
 """SMS go to simulated carriers here; tests/integration/test_providers.py has this call."""
 
@@ -39,7 +39,7 @@ def use_everything(kami: Kami) -> None:
     campaign = kami.campaign()
     granted(kami.operator.get(f"/v1/campaigns/{campaign['id']}"))
     granted(kami.operator.get("/v1/campaigns?limit=1"))
-    large = kami.operator.post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 3 * MILLION}).json()
+    large = kami.operator.post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": LARGE}).json()
     kami.cloud.drain()
     granted(kami.operator.get(f"/v1/batches/{large['id']}"))
     kami.serials(large["id"])
@@ -56,6 +56,7 @@ def split_a_lot(kami: Kami, campaign: str) -> None:
     for serial in serials[: COMMANDS_PER_LOT_MAX + 1]:
         kami.activate(serials=[serial])
     kami.activate(serials=serials[-2 * SEGMENTS_PER_LOT_MAX :: 2])
+    kami.cloud.drain()
     counts = granted(kami.operator.get(f"/v1/batches/{batch}"))["counts"]
     assert counts["active"] == COMMANDS_PER_LOT_MAX + 1 + SEGMENTS_PER_LOT_MAX
 

@@ -1,9 +1,14 @@
-"""One cloud a module: the handlers run in this process, on moto, with their roles in force."""
+"""One cloud a module: the handlers run in this process, on moto, with their roles in force.
+
+Whatever a test is about, no log line and no item that it leaves behind may look as if it held a code or a token, and
+no log line as if it held a phone number. (test_secrecy.py looks for planted ones in every disguise.)
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +21,28 @@ from infra.local.cloud import Cloud
 from infra.local.template import synthesized
 from tests.integration.kami import Kami
 
+LIKE_A_SECRET = re.compile(r"\b[0-9A-Z]{4}(?:-[0-9A-Z]{4}){3}|\beyJ[A-Za-z0-9_-]{20}")
+LIKE_A_PHONE_NUMBER = re.compile(r"\+[1-9][0-9]{9}")
+
 
 @pytest.fixture(scope="module")
-def kami() -> Iterator[Kami]:
+def kami(every_line: io.StringIO) -> Iterator[Kami]:
     with Cloud.in_process(synthesized()) as cloud:
-        yield Kami(cloud)
+        kami = Kami(cloud)
+        yield kami
+        items = json.dumps(list(kami.items().values()), default=lambda raw: f"{len(raw)} bytes")
+        assert LIKE_A_SECRET.findall(items) == []
+
+
+@pytest.fixture(scope="module")
+def every_line() -> Iterator[io.StringIO]:
+    """All that the functions log in a module."""
+    text = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logger.registered_handler, "stream", text)
+        yield text
+    assert LIKE_A_SECRET.findall(text.getvalue()) == []
+    assert LIKE_A_PHONE_NUMBER.findall(text.getvalue()) == []
 
 
 @dataclass
@@ -43,13 +65,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @dataclass
 class Log:
-    """What the functions log, as it would reach CloudWatch."""
+    """What the functions have logged since a test began, as it would reach CloudWatch."""
 
-    stream: io.StringIO = field(default_factory=io.StringIO)
+    stream: io.StringIO
+    start: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start = self.stream.tell()
 
     @property
     def text(self) -> str:
-        return self.stream.getvalue()
+        return self.stream.getvalue()[self.start :]
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -57,7 +83,5 @@ class Log:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    captured = Log()
-    monkeypatch.setattr(logger.registered_handler, "stream", captured.stream)
-    return captured
+def log(every_line: io.StringIO) -> Log:
+    return Log(every_line)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from functions.domain.serials import LOT_SIZE
 from functions.edge.routes import ROUTES
 from infra.local.gateway import Request, Router, to_answer, to_event
 from infra.local.pumps import to_event as to_batch
@@ -117,7 +118,10 @@ def test_the_local_gateway_sends_the_same_payload(kami: Kami, path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_a_job_is_done_and_done_again_without_effect(kami: Kami, name: str) -> None:
+def test_a_job_is_done_and_done_again_without_effect(kami: Kami, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for module in ("functions.generate.batches", "functions.distribute.service"):
+        monkeypatch.setattr(f"{module}.LOTS_PER_CALL_MAX", 2)
+    monkeypatch.setattr("infra.local.samples.LARGE", 3 * LOT_SIZE)
     event = kami.cloud.event(EVENTS / f"{name}.json")
     function = kami.cloud.function_of(event)
     assert name == f"{function}/job"
@@ -126,7 +130,7 @@ def test_a_job_is_done_and_done_again_without_effect(kami: Kami, name: str) -> N
     assert granted(kami.operator.get(f"/v1/{kind}/{id}"))["status"] == "in_progress"
     assert kami.cloud.invoke(function, event) == {"batchItemFailures": []}
     done = granted(kami.operator.get(f"/v1/{kind}/{id}"))
-    assert (done["status"], done["progress"]) == ("completed", {"lots_done": 201, "lots": 201})
+    assert (done["status"], done["progress"]) == ("completed", {"lots_done": 3, "lots": 3})
     before = kami.items()
     assert kami.cloud.invoke(function, event) == {"batchItemFailures": []}
     assert kami.items() == before
