@@ -19,7 +19,6 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from functions.domain.account import E164
 from functions.domain.errors import PROBLEMS
 from functions.domain.voucher import EFFECTIVE
 from functions.edge.http import FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
@@ -40,7 +39,6 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
-    "notify": "Messages · 短信",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }
