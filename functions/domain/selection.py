@@ -11,7 +11,9 @@ from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 
 SERIALS_MAX = 1_000
-"""So many serials one by one; a range has no limit of its own."""
+"""So many serials one by one."""
+RANGE_MAX = 100_000_000
+"""So many serials in a range, as many as in the largest batch: a slip of the finger shall not walk the number space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,19 @@ def of_serials(serials: Iterable[str]) -> list[Span]:
 
 
 def of_range(first_serial: str, last_serial: str) -> list[Span]:
-    """Both ends included. Raises Refusal `unknown_serials` or, where it runs backwards, `empty_selection`."""
+    """Both ends included.
+
+    Raises Refusal `unknown_serials`, `empty_selection` where it runs backwards, `invalid_request` above `RANGE_MAX`.
+    """
     first, last = position_of(first_serial), position_of(last_serial)
     if first is None or last is None:
         refuse_unknown([s for s, p in ((first_serial, first), (last_serial, last)) if p is None])
         raise AssertionError("unreachable")
     if first > last:
         raise Refusal("empty_selection", "first_serial comes after last_serial.")
+    if last - first >= RANGE_MAX:
+        detail = f"a range holds at most {RANGE_MAX} serials"
+        raise Refusal("invalid_request", errors=[{"field": "selection", "detail": detail}])
     return [Span(first, last)]
 
 

@@ -104,7 +104,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
             "recovery_in_progress",
         ),
     ),
@@ -144,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
         ),
     ),
     Route(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from functions.domain.campaign import BATCH_QUANTITY_MAX, LOTS_PER_CALL_MAX
+from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX, Done, Lot, Segment, rewritten
@@ -31,7 +31,6 @@ Change = Callable[[Lot, Segment], Segment | str]
 Touch = Callable[[Voucher | None, Voucher], Voucher | str]
 """The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
 part of its changed segment, the item as it shall be, or the reason why it is skipped."""
-SELECTED_LOTS_MAX = BATCH_QUANTITY_MAX // LOT_SIZE
 TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 
@@ -61,11 +60,9 @@ def known(spans: list[Span]) -> dict[int, Lot]:
     """The lots that the spans touch, of more than `LOTS_PER_CALL_MAX` only the outermost two.
 
     Raises Refusal `unknown_serials` where one of them lacks what is selected: a job finds out about those between, and
-    counts them as skipped; `quantity_exceeded` where they are more than any batch has.
+    counts them as skipped.
     """
     count = lot_count(spans)
-    if count > SELECTED_LOTS_MAX:
-        raise Refusal("quantity_exceeded", f"At most {SELECTED_LOTS_MAX} lots of 10,000 vouchers at a time.")
     if count <= LOTS_PER_CALL_MAX:
         parts = list(by_lot(spans))
     else:

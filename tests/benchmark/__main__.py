@@ -25,6 +25,7 @@ README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- benchmark -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
 
 console = Console(file=sys.stdout)
+nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - loggers keep it for as long as this process lives
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def _chosen(only: str | None) -> tuple[str, ...]:
 
 def _measured(name: str) -> list[Result]:
     """The figures of one measurement; what handlers log meanwhile goes nowhere."""
-    with console.status(f"Measuring {name}"), Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+    with console.status(f"Measuring {name}"), redirect_stdout(nowhere):
         results = list(importlib.import_module(f"tests.benchmark.{name}").measure())
     console.print(f"{name}: {len(results)} figures", highlight=False)
     return results

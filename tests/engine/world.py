@@ -136,10 +136,11 @@ class World:
             found |= {item["pk"]["S"]: table._plain(item) for item in page["Items"]}
         return found
 
-    def wipe(self) -> None:
-        """Empties the table."""
+    def wipe(self, keep: str | None = None) -> None:
+        """Empties the table, but for the kind of item that is to stay."""
         pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table.table_name())
-        keys_left = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
+        found = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
+        keys_left = [key for key in found if key["pk"]["S"].partition("#")[0] != keep]
         for start in range(0, len(keys_left), 25):
             deletes = [{"DeleteRequest": {"Key": key}} for key in keys_left[start : start + 25]]
             reply = self.cloud.client("dynamodb").batch_write_item(RequestItems={table.table_name(): deletes})

@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 from base64 import b64encode
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
+from functions.domain.actor import By
 from functions.domain.codes import CROCKFORD, FORMATS
+from functions.domain.lot import Lot, Scope, Segment, Veto
 from functions.domain.serials import position_of
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
+from functions.store import keys, table
+from functions.store.entities import LOT
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
 from infra.local.template import ACCOUNT, REGION
@@ -31,6 +35,7 @@ CAMPAIGN: Json = {
 }
 FORM = "application/x-www-form-urlencoded"
 PROBLEM = "application/problem+json"
+NOBODY = By("setup", "engineer", "operator", "command-line", "request")
 POOL = 100
 """So many vouchers are made at a time: as many as one reveal shows."""
 
@@ -180,6 +185,11 @@ def mistyped(code: str) -> str:
     return code[:-1] + ("0" if code[-1] != "0" else "1")
 
 
+def vetoed(action: str) -> Callable[[Segment], Segment]:
+    """A recovery's word on everything in a segment."""
+    return lambda segment: replace(segment, vetoes=(Veto("rec_1", action, Scope.ALL, segment.generation),))
+
+
 @dataclass
 class Kami:
     """A cloud with an operator and a merchant, and stock made through the API as it is needed."""
@@ -237,6 +247,17 @@ class Kami:
             serials = self.serials(batch["id"])
             pool += map(Voucher, serials, self.codes(serials))
         return pool.pop()
+
+    def rewrite(self, serial: str, change: Callable[[Segment], Segment]) -> None:
+        """What a recovery will do one day: a change to all segments of the lot that a serial lies in."""
+
+        def rewritten(lot: Lot | None) -> Lot:
+            assert lot is not None
+            return replace(lot, segments=tuple(change(segment) for segment in lot.segments))
+
+        with self.cloud.environment("redeem"):
+            lot = table.read(LOT, keys.lot(int(serial[:7])))
+            table.change(LOT, lot, rewritten, "recover", NOBODY)
 
     def items(self, *without: str) -> dict[tuple[str, str], Json]:
         """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.domain.lot import SEGMENTS_PER_LOT_MAX
+from functions.domain.selection import RANGE_MAX
 from functions.domain.serials import position_of, serial_of
 from functions.domain.voucher import DAY_S
 from tests.integration.conftest import Clock
@@ -147,6 +148,14 @@ def test_a_selection_of_what_is_not_there_is_refused(kami: Kami, selection: Json
 def test_a_range_that_runs_backwards_is_empty(kami: Kami, batch: Json) -> None:
     selection = {"first_serial": batch["last_serial"], "last_serial": batch["first_serial"]}
     refused(kami.operator.post("/v1/activations", {"selection": selection}), 422, "empty_selection")
+
+
+def test_a_range_longer_than_any_batch_is_refused(kami: Kami, batch: Json) -> None:
+    selection = {"first_serial": batch["first_serial"], "last_serial": beyond(batch["first_serial"], RANGE_MAX)}
+    before = kami.items()
+    document = refused(kami.operator.post("/v1/activations", {"selection": selection}), 400, "invalid_request")
+    assert [error["field"] for error in document["errors"]] == ["selection"]
+    assert kami.items() == before
 
 
 def test_an_unknown_activation_is_not_found(kami: Kami) -> None:

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from functions.domain.actor import By
-from functions.domain.lot import Lot, Scope, Segment, Status, Veto
+from functions.domain.lot import Segment, Status
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import untouched
 from functions.store import keys, table
@@ -16,9 +15,21 @@ from functions.store.entities import LOT, VOUCHER
 from functions.store.guards import LIMITS
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Kami, Voucher, code_of, granted, mistyped, mobile, position, refused, unique, visible
+from tests.integration.kami import (
+    NOBODY,
+    Kami,
+    Voucher,
+    code_of,
+    granted,
+    mistyped,
+    mobile,
+    position,
+    refused,
+    unique,
+    vetoed,
+    visible,
+)
 
-NOBODY = By("setup", "engineer", "operator", "command-line", "request")
 WRONG = "0000-0000-0000-0000"
 
 
@@ -50,21 +61,10 @@ def with_segment(change: Callable[[Segment], Segment]) -> Callable[[Kami], str]:
         batch = kami.batch(kami.campaign()["id"], 1)
         kami.activate(batch=batch["id"])
         (code,) = kami.codes([batch["first_serial"]])
-        number = int(batch["first_serial"][:7])
-
-        def planted(lot: Lot | None) -> Lot:
-            assert lot is not None
-            return replace(lot, segments=tuple(change(segment) for segment in lot.segments))
-
-        with kami.cloud.environment("redeem"):
-            table.change(LOT, table.read(LOT, keys.lot(number)), planted, "plant", NOBODY)
+        kami.rewrite(batch["first_serial"], change)
         return code
 
     return plant
-
-
-def vetoed(action: str) -> Callable[[Segment], Segment]:
-    return lambda segment: replace(segment, vetoes=(Veto("rec_1", action, Scope.ALL, segment.generation),))
 
 
 def not_in_this_lot(kami: Kami) -> str:

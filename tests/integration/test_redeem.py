@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from functions.domain.voucher import DAY_S, REDEMPTIONS_PER_VOUCHER_MAX
 from functions.redeem import service as redeem
 from tests.integration.conftest import Clock
-from tests.integration.kami import Json, Kami, granted, mobile, refused, replayed, unique
+from tests.integration.kami import Json, Kami, Voucher, granted, mobile, refused, replayed, unique, vetoed
 
 BALANCE: Json = {"redemption": "balance", "kind": "gift"}
 
@@ -245,6 +248,59 @@ def test_the_reversal_window_ends_on_the_second(kami: Kami, clock: Clock) -> Non
 def test_a_campaign_may_forbid_reversals(kami: Kami) -> None:
     redemption = granted(kami.merchant.redeem(kami.voucher(reversal_days=0).code), 201)
     refused(kami.merchant.reverse(redemption["id"]), 409, "reversal_window_over")
+
+
+# A range that is recalled
+
+
+def single(kami: Kami, **changes: Any) -> Voucher:
+    """An active voucher in a lot of its own."""
+    batch = kami.batch(kami.campaign(**changes)["id"], 1)
+    kami.activate(batch=batch["id"])
+    return Voucher(batch["first_serial"], *kami.codes([batch["first_serial"]]))
+
+
+@pytest.mark.parametrize(("action", "status"), [
+    ("void", "void"), ("suspend", "suspended"), ("reclaim", "reclaimed"),
+])  # fmt: skip
+def test_value_comes_back_to_a_recalled_voucher_which_stays_unusable(kami: Kami, action: str, status: str) -> None:
+    voucher = single(kami)
+    redemption = granted(kami.merchant.redeem(voucher.code), 201)
+    kami.rewrite(voucher.serial, vetoed(action))
+    reversal = granted(kami.merchant.reverse(redemption["id"]), 201)
+    assert (reversal["balance_minor"], reversal["voucher_status"]) == (5000, status)
+    refused(kami.merchant.redeem(voucher.code), 404, "voucher_not_redeemable")
+
+
+def test_a_used_voucher_is_already_redeemed_even_if_recalled_later(kami: Kami) -> None:
+    voucher, key, account = single(kami), unique(), mobile()
+    first = kami.merchant.redeem(voucher.code, key, account)
+    kami.rewrite(voucher.serial, vetoed("reclaim"))
+    refused(kami.merchant.redeem(voucher.code), 409, "already_redeemed")
+    assert kami.merchant.redeem(voucher.code, key, account).body == first.body
+
+
+def test_what_is_left_of_a_recalled_voucher_cannot_be_used(kami: Kami) -> None:
+    voucher = single(kami, **BALANCE)
+    granted(kami.merchant.redeem(voucher.code, amount_minor=1), 201)
+    kami.rewrite(voucher.serial, vetoed("suspend"))
+    refused(kami.merchant.redeem(voucher.code, amount_minor=1), 404, "voucher_not_redeemable")
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, vetoes=()))
+    granted(kami.merchant.redeem(voucher.code, amount_minor=1), 201)
+
+
+def test_a_reclaimed_index_starts_anew_and_its_old_redemption_is_not_reversed_into_it(kami: Kami) -> None:
+    voucher, key, account = single(kami), unique(), mobile()
+    first = kami.merchant.redeem(voucher.code, key, account)
+    kami.rewrite(voucher.serial, vetoed("reclaim"))
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, generation=segment.generation + 1))
+    (code,) = kami.codes([voucher.serial])
+    assert code != voucher.code
+    granted(kami.merchant.redeem(code), 201)
+    refused(kami.merchant.redeem(voucher.code), 404, "voucher_not_redeemable")
+    refused(kami.merchant.reverse(granted(first, 201)["id"]), 409, "reversal_not_possible")
+    repeat = kami.merchant.redeem(voucher.code, key, account)
+    assert (replayed(repeat), repeat.body) == (True, first.body)
 
 
 # Tenants
