@@ -153,10 +153,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(COMMAND, LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, RECOVERED, RECOVERY, VOUCHER)),
-            _table("Query", on=(RECOVERY,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,

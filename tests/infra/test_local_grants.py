@@ -18,7 +18,7 @@ from tests.integration.kami import Kami, granted, mobile, refused, unique
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
 NOT_HERE = (
-    "sms-voice:SendTextMessage on ",  # SMS go to simulated carriers here; tests/unit/test_providers.py has this call
+    "sms-voice:SendTextMessage on ",  # SMS go to simulated carriers here; tests/integration/test_providers.py has this call
     *(QUEUE + jobs for jobs in ("GenerateJobs", "DistributeJobs", "RecoverJobs")),  # after 50 s of work: test_jobs.py
 )
 
@@ -83,7 +83,14 @@ def use_the_rest(kami: Kami) -> None:
     serials = kami.serials(batch)
     code = kami.codes(serials[:1])[0]
     granted(kami.merchant.redeem(code), 201)
-    for selection in ({"batch": batch}, {"serials": serials[1:2]}, {"serials": [used.serial]}):
+    held = kami.voucher(redemption="balance")
+    granted(kami.merchant.redeem(held.code, amount_minor=100), 201)
+    for selection in (
+        {"serials": [held.serial]},
+        {"batch": batch},
+        {"serials": serials[1:2]},
+        {"serials": [used.serial]},
+    ):
         order = {"selection": selection, "action": "void", "reason": "stolen"}
         kami.operator.post("/v1/recoveries", order, unique())
         kami.cloud.drain()
