@@ -18,7 +18,7 @@ from tests.integration.kami import Kami, granted, mobile, refused, unique
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
 NOT_HERE = (
-    "sms-voice:SendTextMessage on ",  # SMS go to simulated carriers here; tests/integration/test_providers.py has this call
+    "sms-voice:SendTextMessage on ",  # to simulated carriers here; integration/test_providers.py has this call
     *(QUEUE + jobs for jobs in ("GenerateJobs", "DistributeJobs", "RecoverJobs")),  # after 50 s of work: test_jobs.py
 )
 
