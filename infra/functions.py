@@ -244,6 +244,7 @@ class Function(Construct):
             tracing=lambda_.Tracing.ACTIVE,
             environment={
                 "POWERTOOLS_SERVICE_NAME": name,
+                "PYDANTIC_DISABLE_PLUGINS": "__all__",  # looking for them walks all installed packages at each start
                 "LOG_LEVEL": "INFO",
                 **_environment(self.spec.grants, means),
             },
