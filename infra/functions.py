@@ -118,7 +118,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(COMMAND, LOT)),
+            _table("BatchGetItem", on=(LOT,)),
             _table("GetItem", on=(BATCH, COMMAND, LOT)),
             _table("PutItem", on=(COMMAND, LOT, VOUCHER)),
             _VERIFY_TOKENS,

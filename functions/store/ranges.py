@@ -235,9 +235,9 @@ def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ..
     """The commands that a lot goes on remembering. Raises Refusal `lot_busy` where none may be forgotten."""
     if len(commands) < COMMANDS_PER_LOT_MAX:
         return commands
-    unsure = [keys.command(d.command) for d in commands if d.command not in finished]
-    stored = (COMMAND.load(item) for item in table.get_many(unsure).values()) if unsure else ()
-    finished.update(c.id for c in stored if c.status == "completed")
+    unsure = [d.command for d in commands if d.command not in finished]
+    stored = (table.read(COMMAND, keys.command(id)) for id in unsure)
+    finished.update(c.id for c in stored if c is not None and c.status == "completed")
     kept = tuple(d for d in commands if d.command not in finished)
     if len(kept) == COMMANDS_PER_LOT_MAX:
         raise Refusal("lot_busy", "Repeat or wait for the commands that have not finished.", retry_after_s=5)
