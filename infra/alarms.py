@@ -12,13 +12,15 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.api import Api
 from infra.data import Data
+from infra.events import Events
 from infra.functions import Function
 from infra.settings import Settings
-from infra.workers import Jobs
+from infra.workers import Stream, Work
 
 PERIOD: Final = Duration.minutes(5)
 
@@ -51,7 +53,9 @@ class Alarms(Construct):
         scope: Construct,
         *,
         functions: Mapping[str, Function],
-        jobs: Mapping[str, Jobs],
+        queues: Mapping[str, Work],
+        stream: Stream,
+        events: Events,
         api: Api,
         data: Data,
         settings: Settings,
@@ -62,14 +66,31 @@ class Alarms(Construct):
         limits = settings.alarms
         for name, function in functions.items():
             self._of_function(name, function, settings)
-        for name, queues in jobs.items():
-            self._of_queues(name, queues, settings)
+        for name, work in queues.items():
+            self._of_queues(name, work, settings)
+        self._of_stream(functions["relay"], stream, settings)
+        self._alarm("EventsUndelivered", _waiting(events.undelivered), 1)
         self._alarm("ApiServerFaults", api.http.metric_server_error(period=PERIOD), limits.server_faults)
         guessing = {signal.name: self._counted(signal, functions, settings) for signal in GUESSING}
         self._alarm("WrongCodes", guessing["WrongCodes"], limits.wrong_codes)
         self._alarm("LotBreakerOpen", guessing["LotBreakerOpen"], 1)
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
-        self._dashboard(functions, jobs, api, data, settings, list(guessing.values()))
+        rows: list[list[cloudwatch.IWidget]] = [
+            _requests(api),
+            _functions(functions),
+            [
+                _graph(
+                    "Capacity consumed",
+                    data.table.metric_consumed_read_capacity_units(),
+                    data.table.metric_consumed_write_capacity_units(),
+                ),
+                _graph("Stream, age of what is read, ms", functions["relay"].function.metric("IteratorAge")),
+                _graph("Stream records", *(_of_mapping(stream, name) for name in COUNTED)),
+            ],
+            _queues(queues, events),
+            [_graph("Guessing", *guessing.values())],
+        ]
+        cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"kami-{settings.name}", widgets=rows)
 
     def _of_function(self, name: str, function: Function, settings: Settings) -> None:
         subject, of = name.capitalize(), function.function
@@ -79,14 +100,18 @@ class Alarms(Construct):
             f"{subject}Slow", of.metric_duration(period=PERIOD, statistic="p99"), function.spec.slow_ms, periods=3
         )
 
-    def _of_queues(self, name: str, queues: Jobs, settings: Settings) -> None:
-        subject, limits = name.capitalize(), settings.alarms
-        depth = queues.queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
-        age = queues.queue.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum")
-        dead = queues.dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
-        self._alarm(f"{subject}JobsDepth", depth, limits.queue_depth)
-        self._alarm(f"{subject}JobsAge", age, limits.queue_age_s)
-        self._alarm(f"{subject}JobsDead", dead, 1)
+    def _of_queues(self, name: str, work: Work, settings: Settings) -> None:
+        subject, limits = f"{name.capitalize()}{work.kind}", settings.alarms
+        age = work.queue.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum")
+        self._alarm(f"{subject}Depth", _waiting(work.queue), limits.queue_depth)
+        self._alarm(f"{subject}Age", age, limits.queue_age_s)
+        self._alarm(f"{subject}Dead", _waiting(work.dead_letters), 1)
+
+    def _of_stream(self, relay: Function, stream: Stream, settings: Settings) -> None:
+        age = relay.function.metric("IteratorAge", period=PERIOD, statistic="Maximum")
+        self._alarm("StreamAge", age, settings.alarms.stream_age_s * 1000)
+        self._alarm("StreamSetAside", _of_mapping(stream, "OnFailureDestinationDeliveredEventCount"), 1)
+        self._alarm("StreamDropped", _of_mapping(stream, "DroppedEventCount"), 1)
 
     def _counted(self, signal: Signal, functions: Mapping[str, Function], settings: Settings) -> cloudwatch.Metric:
         namespace = f"Kami/{settings.name}"
@@ -115,49 +140,56 @@ class Alarms(Construct):
         )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
 
-    def _dashboard(
-        self,
-        functions: Mapping[str, Function],
-        jobs: Mapping[str, Jobs],
-        api: Api,
-        data: Data,
-        settings: Settings,
-        guessing: list[cloudwatch.IMetric],
-    ) -> None:
-        every = [function.function for function in functions.values()]
-        cloudwatch.Dashboard(
-            self,
-            "Dashboard",
-            dashboard_name=f"kami-{settings.name}",
-            widgets=[
-                [
-                    _graph("Requests", api.http.metric_count(), api.http.metric_client_error()),
-                    _graph("Latency, ms", *(api.http.metric_latency(statistic=s) for s in ("p50", "p99"))),
-                    _graph("Server faults", api.http.metric_server_error()),
-                ],
-                [
-                    _graph("Errors", *(of.metric_errors() for of in every)),
-                    _graph("Duration p99, ms", *(of.metric_duration(statistic="p99") for of in every)),
-                    _graph("Throttles", *(of.metric_throttles() for of in every)),
-                ],
-                [
-                    _graph(
-                        "Capacity consumed",
-                        data.table.metric_consumed_read_capacity_units(),
-                        data.table.metric_consumed_write_capacity_units(),
-                    ),
-                    _graph(
-                        "Jobs waiting, and dead",
-                        *(
-                            queue.metric_approximate_number_of_messages_visible()
-                            for queues in jobs.values()
-                            for queue in (queues.queue, queues.dead_letters)
-                        ),
-                    ),
-                    _graph("Guessing", *guessing),
-                ],
-            ],
-        )
+
+def _requests(api: Api) -> list[cloudwatch.IWidget]:
+    return [
+        _graph("Requests", api.http.metric_count(), api.http.metric_client_error()),
+        _graph("Latency, ms", *(api.http.metric_latency(statistic=s) for s in ("p50", "p99"))),
+        _graph("Server faults", api.http.metric_server_error()),
+    ]
+
+
+def _functions(functions: Mapping[str, Function]) -> list[cloudwatch.IWidget]:
+    every = [function.function for function in functions.values()]
+    return [
+        _graph("Errors", *(of.metric_errors() for of in every)),
+        _graph("Duration p99, ms", *(of.metric_duration(statistic="p99") for of in every)),
+        _graph("Throttles", *(of.metric_throttles() for of in every)),
+    ]
+
+
+def _queues(queues: Mapping[str, Work], events: Events) -> list[cloudwatch.IWidget]:
+    of = list(queues.values())
+    return [
+        _graph("Waiting", *(work.queue.metric_approximate_number_of_messages_visible() for work in of)),
+        _graph("Oldest waiting, s", *(work.queue.metric_approximate_age_of_oldest_message() for work in of)),
+        _graph("Dead", *map(_waiting, [*(work.dead_letters for work in of), events.undelivered])),
+    ]
+
+
+COUNTED: Final = (
+    "PolledEventCount",
+    "FilteredOutEventCount",
+    "InvokedEventCount",
+    "FailedInvokeEventCount",
+    "OnFailureDestinationDeliveredEventCount",
+    "DroppedEventCount",
+)
+"""What Lambda counts of a mapping that has it count (`metrics_config`)."""
+
+
+def _of_mapping(stream: Stream, metric: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Lambda",
+        metric_name=metric,
+        dimensions_map={"EventSourceMappingUUID": stream.mapping.attr_id},
+        statistic="Sum",
+        period=PERIOD,
+    )
+
+
+def _waiting(queue: sqs.Queue) -> cloudwatch.Metric:
+    return queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum")
 
 
 def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:

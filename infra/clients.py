@@ -56,7 +56,7 @@ class Deployment:
     def enter(self) -> None:
         """Set the environment that the store reads."""
         if self.local:
-            _enter_local_cloud()
+            enter_local_cloud()
         os.environ[TABLE_NAME] = self.table or self._found_table()
 
     def _found_table(self) -> str:
@@ -194,22 +194,33 @@ def _aws(service: str) -> Any:
 
 
 def _table_of(stack: str) -> str:
-    (described,) = _aws("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    outputs = outputs_of(stack)
     if TABLE_OUTPUT not in outputs:
         raise SystemExit(f"The stack {stack} has no output {TABLE_OUTPUT}: name the table with --table.")
     return str(outputs[TABLE_OUTPUT])
 
 
-def _enter_local_cloud() -> None:
+def outputs_of(stack: str) -> dict[str, str]:
+    """What a stack tells about itself."""
+    (described,) = _aws("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def enter_local_cloud() -> Json:
+    """Has all calls go to the local cloud; gives what `make up` wrote about it."""
     if not WHEREABOUTS.exists():
         raise SystemExit("The local cloud is not running: start it with `make up`.")
-    told = json.loads(WHEREABOUTS.read_text())
+    told: Json = json.loads(WHEREABOUTS.read_text())
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    endpoints = {"AWS_ENDPOINT_URL": "aws_endpoint_url", "AWS_ENDPOINT_URL_DYNAMODB": "dynamodb_endpoint_url"}
+    endpoints = {
+        "AWS_ENDPOINT_URL": "aws_endpoint_url",
+        "AWS_ENDPOINT_URL_DYNAMODB": "dynamodb_endpoint_url",
+        "AWS_ENDPOINT_URL_LAMBDA": "api_url",
+    }
     os.environ |= {name: told[place] for name, place in endpoints.items() if place in told}
     os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
+    return told
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
-"""What is kept: the table, the keys, the secret."""
+"""What is kept: the table, the keys, the secret, and what the stream's reader could not digest."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from aws_cdk import Acknowledgment, Aws, Duration, RemovalPolicy, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.settings import Settings
+
+FAILURES_KEPT: Final = Duration.days(90)
 
 
 class Data(Construct):
@@ -25,6 +30,7 @@ class Data(Construct):
         self.table = self._table(settings)
         self.index = "gsi1"
         self.cursor_secret = self._cursor_secret()
+        self.failures = self._failures()
 
     def _table(self, settings: Settings) -> dynamodb.Table:
         table = dynamodb.Table(
@@ -39,6 +45,7 @@ class Data(Construct):
                 point_in_time_recovery_enabled=True
             ),
             time_to_live_attribute="ttl_epoch_s",
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
             deletion_protection=settings.keep,
             removal_policy=self.removal_policy,
         )
@@ -47,7 +54,7 @@ class Data(Construct):
             partition_key=_string("gsi1pk"),
             sort_key=_string("gsi1sk"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
-            non_key_attributes=["status", "generation", "valid_until"],
+            non_key_attributes=["generation", "status", "valid_until"],
         )
         return table
 
@@ -66,6 +73,25 @@ class Data(Construct):
             pending_window=Duration.days(30),
             removal_policy=self.removal_policy,
         )
+
+    def _failures(self) -> s3.Bucket:
+        """Stream records that relay failed on, whole, until somebody has them replayed."""
+        bucket = s3.Bucket(
+            self,
+            "Failures",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=FAILURES_KEPT)],
+            removal_policy=self.removal_policy,
+        )
+        Validations.of(bucket).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-S1",
+                reason="Only Lambda writes to it and only `make redrive` reads it; CloudTrail has both.",
+            )
+        )
+        return bucket
 
     def _cursor_secret(self) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import Acknowledgment, Aws, CfnElement, Duration, Stack, Validations
+from aws_cdk import aws_events as eventbridge
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from functions.store.keys import BATCH, CAMPAIGN, CLIENT, COMMAND, COUNTER, GUARD, LOT, REVEAL, VOUCHER
+from functions.store.keys import (
+    BATCH,
+    CAMPAIGN,
+    CLIENT,
+    COMMAND,
+    COUNTER,
+    COUNTS,
+    GUARD,
+    HISTORY,
+    LOT,
+    MESSAGE,
+    RECOVERED,
+    RECOVERY,
+    REVEAL,
+    VOUCHER,
+)
 from infra.bundle import Assets
 from infra.data import Data
 from infra.settings import Settings
@@ -29,6 +45,17 @@ class Resource(StrEnum):
     SIGNING_KEYS = "signing keys"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
+    MESSAGES = "messages"
+    STREAM = "stream"
+    STREAMS = "the table's streams"
+    BUS = "bus"
+    FAILURES = "failures"
+    FAILED = "failed records"
+    SMS = "SMS"
+
+
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES)
+"""A function may have one of these queues as its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +76,9 @@ class Spec:
     grants: tuple[Grant, ...] = ()
 
     @property
-    def takes_jobs(self) -> bool:
-        return any(grant.resource is Resource.JOBS for grant in self.grants)
+    def queue(self) -> Resource | None:
+        """Which queue feeds it, if any."""
+        return next((grant.resource for grant in self.grants if grant.resource in QUEUES), None)
 
 
 def _table(*actions: str, on: tuple[str, ...]) -> Grant:
@@ -59,10 +87,9 @@ def _table(*actions: str, on: tuple[str, ...]) -> Grant:
 
 _VERIFY_TOKENS: Final = Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey",))
 _OPEN_BATCH_KEYS: Final = Grant(Resource.DATA_KEY, ("kms:Decrypt",))
-# Sending is the function's own; the rest is what Lambda's poller does in its name.
-_JOBS: Final = Grant(
-    Resource.JOBS, ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
-)
+# Sending (work left over, another attempt) is the function's own; the rest is what Lambda's poller does in its name.
+_TAKES_AND_SENDS: Final = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+_JOBS: Final = Grant(Resource.JOBS, _TAKES_AND_SENDS)
 
 FUNCTIONS: Final[Mapping[str, Spec]] = {
     "authorize": Spec(
@@ -77,7 +104,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, COUNTS, LOT, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, LOT)),
             _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, LOT, REVEAL)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", "TOUCHED#")),
@@ -91,7 +118,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(COMMAND, LOT)),
+            _table("BatchGetItem", on=(LOT,)),
             _table("GetItem", on=(BATCH, COMMAND, LOT)),
             _table("PutItem", on=(COMMAND, LOT, VOUCHER)),
             _VERIFY_TOKENS,
@@ -103,7 +130,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=2_000,
         grants=(
             _table("BatchGetItem", on=(GUARD, LOT, VOUCHER)),
+            _table("Query", on=(HISTORY,)),
             _table("UpdateItem", on=(GUARD,)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
         ),
@@ -120,6 +149,47 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _VERIFY_TOKENS,
         ),
     ),
+    "recover": Spec(
+        timeout_s=60,
+        slow_ms=20_000,
+        grants=(
+            _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
+            _table("GetItem", on=(BATCH, COMMAND, LOT, RECOVERY)),
+            _table("PutItem", on=(COMMAND, LOT, RECOVERED, RECOVERY, VOUCHER)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _JOBS,
+        ),
+    ),
+    "notify": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(LOT, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(MESSAGE,)),
+            _table("PutItem", on=(MESSAGE,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
+            Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
+        ),
+    ),
+    "relay": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("PutItem", on=(HISTORY,)),
+            _table("UpdateItem", on=(COUNTS,)),
+            Grant(Resource.BUS, ("events:PutEvents",)),
+            # Lambda's poller in the function's name.
+            Grant(Resource.STREAM, ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")),
+            Grant(Resource.STREAMS, ("dynamodb:ListStreams",)),
+            Grant(Resource.FAILURES, ("s3:ListBucket",)),
+            Grant(Resource.FAILED, ("s3:PutObject",)),
+        ),
+    ),
     "console": Spec(timeout_s=10, slow_ms=2_000),
 }
 
@@ -128,21 +198,35 @@ class Function(Construct):
     """The function of one folder under `functions/`: arm64, Python 3.13, traced, logging to a group that expires."""
 
     def __init__(
-        self, scope: Construct, name: str, *, data: Data, assets: Assets, jobs: sqs.IQueue | None, settings: Settings
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        data: Data,
+        assets: Assets,
+        queue: sqs.IQueue | None,
+        bus: eventbridge.IEventBus,
+        settings: Settings,
     ) -> None:
         super().__init__(scope, name.capitalize())
         self.spec = FUNCTIONS[name]
         self.log_group = logs.LogGroup(
             self, "Logs", retention=settings.log_retention, removal_policy=data.removal_policy
         )
-        role = iam.Role(
+        self.role = role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             description=f"What {name} may do; infra/functions.py lists it",
         )
         self.log_group.grant_write(role)
-        for statement in _statements(self.spec.grants, data, jobs):
+        means = {
+            **_of_data(data, settings),
+            **_of_queue(self.spec, queue),
+            **_of_bus(bus, settings),
+            **_of_sms(settings),
+        }
+        for statement in _statements(self.spec.grants, means):
             role.add_to_policy(statement)
         self.function = lambda_.Function(
             self,
@@ -162,28 +246,100 @@ class Function(Construct):
                 "POWERTOOLS_SERVICE_NAME": name,
                 "PYDANTIC_DISABLE_PLUGINS": "__all__",  # looking for them walks all installed packages at each start
                 "LOG_LEVEL": "INFO",
-                **_environment(self.spec.grants, data, jobs, settings),
+                **_environment(self.spec.grants, means),
             },
         )
         Validations.of(self).acknowledge(
             Acknowledgment(id="AwsSolutions-L1", reason="Python 3.13 is what the code is tested on and compiled for."),
             Acknowledgment(id="AwsSolutions-IAM5[Resource::*]", reason="X-Ray's write actions know no resources."),
+            *(
+                Acknowledgment(id=f"AwsSolutions-IAM5[Resource::{_as_nag_has_it(arn, data)}]", reason=WIDE[resource])
+                for resource in sorted({grant.resource for grant in self.spec.grants} & set(WIDE))
+                for arn in means[resource].arns
+                if "*" in arn
+            ),
         )
 
 
-def _statements(grants: tuple[Grant, ...], data: Data, jobs: sqs.IQueue | None) -> list[iam.PolicyStatement]:
-    arns = {
-        Resource.TABLE: [data.table.table_arn],
-        Resource.INDEX: [f"{data.table.table_arn}/index/{data.index}"],
-        Resource.DATA_KEY: [data.data_key.key_arn],
-        Resource.SIGNING_KEYS: [key.key_arn for key in data.signing_keys],
-        Resource.CURSOR_SECRET: [data.cursor_secret.secret_arn],
-        Resource.JOBS: [jobs.queue_arn] if jobs else [],
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a resource is to a role and to a function: the ARNs of its grants, and what the environment tells of it."""
+
+    arns: tuple[str, ...]
+    tells: Mapping[str, str] = field(default_factory=dict)
+
+
+WIDE: Final = {
+    Resource.STREAMS: "Lambda lists the streams of this table, whose names are made when they are.",
+    Resource.FAILED: "Lambda makes up the names of the objects.",
+    Resource.SMS: "Whatever the account may send from, until settings.py names one.",
+}
+"""Why these grants end in a wildcard."""
+
+
+def _as_nag_has_it(arn: str, data: Data) -> str:
+    """cdk-nag writes references as `<Id.Arn>` and `<AWS::Name>`."""
+    stack = Stack.of(data)
+    for name in ("Partition", "Region", "AccountId"):
+        arn = arn.replace(str(getattr(Aws, _UPPER[name])), f"<AWS::{name}>")
+    for owner, own in ((data.table, data.table.table_arn), (data.failures, data.failures.bucket_arn)):
+        resource = owner.node.default_child
+        assert isinstance(resource, CfnElement)
+        arn = arn.replace(own, f"<{stack.get_logical_id(resource)}.Arn>")
+    return arn
+
+
+_UPPER: Final = {"Partition": "PARTITION", "Region": "REGION", "AccountId": "ACCOUNT_ID"}
+
+
+def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
+    signing = tuple(key.key_arn for key in data.signing_keys)
+    stream = data.table.table_stream_arn
+    assert stream, "the table has a stream"
+    return {
+        Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
+        Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
+        Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
+        Resource.SIGNING_KEYS: Means(
+            signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}
+        ),
+        Resource.CURSOR_SECRET: Means(
+            (data.cursor_secret.secret_arn,), {"CURSOR_SECRET_ARN": data.cursor_secret.secret_arn}
+        ),
+        Resource.STREAM: Means((stream,)),
+        Resource.STREAMS: Means((f"{data.table.table_arn}/stream/*",)),
+        Resource.FAILURES: Means((data.failures.bucket_arn,)),
+        Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
     }
+
+
+def _of_queue(spec: Spec, queue: sqs.IQueue | None) -> dict[Resource, Means]:
+    if not (spec.queue and queue):
+        return {}
+    return {spec.queue: Means((queue.queue_arn,), {f"{spec.queue.name}_QUEUE_URL": queue.queue_url})}
+
+
+def _of_bus(bus: eventbridge.IEventBus, settings: Settings) -> dict[Resource, Means]:
+    tells = {"BUS_NAME": bus.event_bus_name, "TABLE_INCARNATION": str(settings.incarnation)}
+    return {Resource.BUS: Means((bus.event_bus_arn,), tells)}
+
+
+def _of_sms(settings: Settings) -> dict[Resource, Means]:
+    sms = settings.sms
+    account = f"arn:{Aws.PARTITION}:sms-voice:{Aws.REGION}:{Aws.ACCOUNT_ID}"
+    tells = {
+        "SMS_PROVIDERS": ",".join(sms.providers),
+        "SMS_ORIGINATION_IDENTITY": f"{account}:{sms.origination}" if sms.origination else "",
+        "SMS_RETRY_BASE_S": str(sms.retry_base_s),
+    }
+    return {Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells)}
+
+
+def _statements(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> list[iam.PolicyStatement]:
     return [
         iam.PolicyStatement(
             actions=list(grant.actions),
-            resources=arns[grant.resource],
+            resources=list(means[grant.resource].arns),
             conditions={"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{p}*" for p in grant.prefixes]}}
             if grant.prefixes
             else None,
@@ -192,15 +348,5 @@ def _statements(grants: tuple[Grant, ...], data: Data, jobs: sqs.IQueue | None) 
     ]
 
 
-def _environment(grants: tuple[Grant, ...], data: Data, jobs: sqs.IQueue | None, settings: Settings) -> dict[str, str]:
-    tells: dict[Resource, dict[str, str]] = {
-        Resource.TABLE: {"TABLE_NAME": data.table.table_name},
-        Resource.DATA_KEY: {"DATA_KEY_ARN": data.data_key.key_arn},
-        Resource.SIGNING_KEYS: {
-            "SIGNING_KEY_ARNS": ",".join(key.key_arn for key in data.signing_keys),
-            "ISSUER": f"kami-{settings.name}",
-        },
-        Resource.CURSOR_SECRET: {"CURSOR_SECRET_ARN": data.cursor_secret.secret_arn},
-        Resource.JOBS: {"JOBS_QUEUE_URL": jobs.queue_url} if jobs else {},
-    }
-    return {key: value for grant in grants for key, value in tells.get(grant.resource, {}).items()}
+def _environment(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> dict[str, str]:
+    return {key: value for grant in grants for key, value in means[grant.resource].tells.items()}

@@ -38,6 +38,8 @@ TAGS: Final = {
     "distribute": "Activation · 激活",
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
+    "recover": "Recovery · 回收",
+    "notify": "Messages · 短信",
     "console": "About · 关于",
 }
 
@@ -49,6 +51,9 @@ SCOPES: Final = {
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
+    Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
+    Scope.MESSAGES: "See what customers were told, and its delivery · 查询短信",
+    Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
 }
 
 PARAMETERS: Final[dict[str, Json]] = {
@@ -63,6 +68,12 @@ PARAMETERS: Final[dict[str, Json]] = {
     "status": {
         "description": "Only vouchers of this effective status.",
         "schema": {"type": "string", "enum": list(EFFECTIVE)},
+    },
+    "recipient": {
+        "description": "The phone number (E.164), its plus sign escaped as `%2B`.",
+        "required": True,
+        "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
+        "example": "+8613812345678",
     },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
     "serial": {"description": "12 digits.", "schema": {"type": "string", "minLength": 1}, "example": "010000000003"},
@@ -95,7 +106,7 @@ HEADERS: Final[dict[str, Json]] = {
 
 GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
 """What the gateway answers itself where a request does not reach a function or its answer does not come back."""
-RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy"}
+RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy", "recovery_in_progress"}
 """Keys that come with `Retry-After`."""
 
 PROBLEM_SCHEMA: Final[Json] = {

@@ -27,11 +27,28 @@ class Thresholds:
     wrong_secrets: int
     queue_depth: int
     queue_age_s: int
+    stream_age_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sms:
+    """Who sends the SMS, in order of preference, as whom, and how long a second attempt waits at least about.
+
+    `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
+    `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them.
+    """
+
+    providers: tuple[str, ...] = ("aws",)
+    origination: str = ""
+    retry_base_s: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One environment. `keep`: table, keys, secret and logs outlive the stack, and the table refuses deletion.
+
+    `incarnation` is part of every event's id. Raise it when the table is restored: versions begin anew from the moment
+    it was restored to, and an event of the second life must not be taken for a repeat of the first.
 
     `signing_keys` are published in the JWKS; the first one signs. To rotate: append a name and deploy; when caches of
     the JWKS have turned over, move it to the front and deploy; when the last old token has expired, drop the old name
@@ -47,6 +64,8 @@ class Settings:
     workers_max: int
     signing_keys: tuple[str, ...]
     alarms: Thresholds
+    incarnation: int = 1
+    sms: Sms = Sms()
 
 
 ENVIRONMENTS: Final = {
@@ -69,6 +88,7 @@ ENVIRONMENTS: Final = {
                 wrong_secrets=100,
                 queue_depth=1000,
                 queue_age_s=900,
+                stream_age_s=300,
             ),
         ),
         Settings(
@@ -88,6 +108,7 @@ ENVIRONMENTS: Final = {
                 wrong_secrets=50,
                 queue_depth=5000,
                 queue_age_s=600,
+                stream_age_s=60,
             ),
         ),
     )

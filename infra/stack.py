@@ -9,9 +9,10 @@ from infra.alarms import Alarms
 from infra.api import Api
 from infra.bundle import Assets
 from infra.data import Data
+from infra.events import Events
 from infra.functions import FUNCTIONS, Function
 from infra.settings import Settings
-from infra.workers import Jobs
+from infra.workers import Stream, Work
 
 
 class Kami(Stack):
@@ -28,22 +29,41 @@ class Kami(Stack):
         )
         assets = Assets(self, bundle=bundle, byte_code_required=settings.keep)
         data = Data(self, settings)
-        jobs = {name: Jobs(self, name) for name, spec in FUNCTIONS.items() if spec.takes_jobs}
+        events = Events(self, f"kami-{settings.name}")
+        queues = {name: Work(self, name) for name, spec in FUNCTIONS.items() if spec.queue}
         functions = {
             name: Function(
                 self,
                 name,
                 data=data,
                 assets=assets,
-                jobs=jobs[name].queue if name in jobs else None,
+                queue=queues[name].queue if name in queues else None,
+                bus=events.bus,
                 settings=settings,
             )
             for name in FUNCTIONS
         }
-        for name, queues in jobs.items():
-            queues.feed(functions[name], settings)
+        for name, work in queues.items():
+            work.feed(functions[name], settings)
+        stream = Stream(self, functions["relay"], data)
+        events.connect(queues)
         api = Api(self, functions, data=data, settings=settings)
-        alarms = Alarms(self, functions=functions, jobs=jobs, api=api, data=data, settings=settings)
+        alarms = Alarms(
+            self,
+            functions=functions,
+            queues=queues,
+            stream=stream,
+            events=events,
+            api=api,
+            data=data,
+            settings=settings,
+        )
         CfnOutput(self, "ApiUrl", value=api.http.api_endpoint)
         CfnOutput(self, "TableName", value=data.table.table_name)
+        CfnOutput(self, "BusName", value=events.bus.event_bus_name)
+        CfnOutput(self, "RelayName", value=functions["relay"].function.function_name)
+        CfnOutput(self, "FailuresBucket", value=data.failures.bucket_name)
+        CfnOutput(self, "UndeliveredArn", value=events.undelivered.queue_arn)
+        for name, work in queues.items():
+            CfnOutput(self, f"{name.capitalize()}DeadLettersArn", value=work.dead_letters.queue_arn)
         CfnOutput(self, "AlarmTopicArn", value=alarms.topic.topic_arn)

@@ -1,7 +1,8 @@
-"""Queues of work too long for a call, and the functions that they feed."""
+"""What feeds functions outside a call: queues of work, and the table's stream."""
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from aws_cdk import Duration
@@ -9,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.data import Data
 from infra.functions import FUNCTIONS, Function
 from infra.settings import Settings
 
@@ -16,19 +18,37 @@ BATCH_SIZE: Final = 5
 RECEIVES_MAX: Final = 5
 VISIBILITY_TIMEOUTS: Final = 6  # AWS's advice: six times the function's, for retries of a throttled invocation
 
+CAUSES: Final = ("batch", "command", "lot", "voucher", "reveal", "recovery", "recovered")
+"""The entities whose changes are events. What relay itself writes is none of them, so nothing comes back to it."""
+STREAM_BATCH_SIZE: Final = 100
+STREAM_LANES: Final = 4
+"""Batches of one shard at work at a time; the changes of one item stay in order."""
+STREAM_RETRIES_MAX: Final = 8
+"""Of one batch, with growing pauses, before its records go to the bucket and the stream goes on."""
+STREAM_AGE_MAX_S: Final = 12 * 3600
+"""Half of what a stream keeps: what is older goes to the bucket while it can still be read."""
 
-class Jobs(Construct):
-    """The job queue of one function, and its dead-letter queue."""
+
+def dead_letters(scope: Construct, name: str) -> sqs.Queue:
+    """A queue for what is set aside, kept as long as SQS can."""
+    return sqs.Queue(
+        scope,
+        name,
+        encryption=sqs.QueueEncryption.SQS_MANAGED,
+        enforce_ssl=True,
+        retention_period=Duration.days(14),
+    )
+
+
+class Work(Construct):
+    """The queue of one function, and its dead-letter queue. `kind` is what lies in it: `Jobs` or `Messages`."""
 
     def __init__(self, scope: Construct, name: str) -> None:
-        super().__init__(scope, f"{name.capitalize()}Jobs")
-        self.dead_letters = sqs.Queue(
-            self,
-            "DeadLetters",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-        )
+        queue = FUNCTIONS[name].queue
+        assert queue, f"{name} has no queue"
+        self.kind = queue.value.capitalize()
+        super().__init__(scope, f"{name.capitalize()}{self.kind}")
+        self.dead_letters = dead_letters(self, "DeadLetters")
         self.queue = sqs.Queue(
             self,
             "Queue",
@@ -50,3 +70,39 @@ class Jobs(Construct):
             report_batch_item_failures=True,
             max_concurrency=settings.workers_max,
         )
+
+
+class Stream(Construct):
+    """Has Lambda read the table's stream for relay: in order per item, from the first change on.
+
+    A batch is taken up to its first failure and goes on from there. One that raises is halved until the culprit is
+    alone; when its retries are used up its records go to the bucket, whole (a queue would get only their numbers).
+    """
+
+    def __init__(self, scope: Construct, relay: Function, data: Data) -> None:
+        super().__init__(scope, "Stream")
+        # Level 1: level 2's destination grants reading and deleting in the bucket, to whoever runs the function.
+        self.mapping = lambda_.CfnEventSourceMapping(
+            self,
+            "Feed",
+            function_name=relay.function.function_name,
+            event_source_arn=data.table.table_stream_arn,
+            starting_position="TRIM_HORIZON",
+            batch_size=STREAM_BATCH_SIZE,
+            parallelization_factor=STREAM_LANES,
+            function_response_types=["ReportBatchItemFailures"],
+            bisect_batch_on_function_error=True,
+            maximum_retry_attempts=STREAM_RETRIES_MAX,
+            maximum_record_age_in_seconds=STREAM_AGE_MAX_S,
+            filter_criteria=lambda_.CfnEventSourceMapping.FilterCriteriaProperty(
+                filters=[lambda_.CfnEventSourceMapping.FilterProperty(pattern=json.dumps(PATTERN))]
+            ),
+            destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=data.failures.bucket_arn)
+            ),
+            metrics_config=lambda_.CfnEventSourceMapping.MetricsConfigProperty(metrics=["EventCount"]),
+        )
+        self.mapping.node.add_dependency(relay.role)
+
+
+PATTERN: Final = {"dynamodb": {"NewImage": {"entity": {"S": list(CAUSES)}}}}

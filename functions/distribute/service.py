@@ -10,8 +10,9 @@ from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Segment, Status
-from functions.domain.selection import Selection, lot_count
-from functions.domain.voucher import DAY_S, binding
+from functions.domain.recovery import Action
+from functions.domain.selection import Selection, Span, by_lot, lot_count
+from functions.domain.voucher import DAY_S, Voucher, binding
 from functions.store import jobs, keys, ranges, table
 from functions.store.entities import COMMAND
 
@@ -21,27 +22,40 @@ KIND = "activate"
 def activate(id: str, selection: Selection, by: By, now: int, until: float) -> Command:
     """Activate within the call where the selection touches at most `LOTS_PER_CALL_MAX` lots, else as a job.
 
-    What the time does not allow goes on as a job as well. Raises Refusal as `ranges.resolve` and `ranges.known`.
+    The command's item, once written, brings a worker by way of the stream: what the call leaves undone is done there.
+    Raises Refusal as `ranges.resolve` and `ranges.known`, `recovery_in_progress`.
     """
     spans = ranges.resolve(selection)
     count = lot_count(spans)
     command = Command(id, KIND, fingerprint(asdict(selection)), tuple(spans), count, by, now)
     as_job = count > LOTS_PER_CALL_MAX
-    ranges.known(spans)
+    _refuse_while_reclaimed(ranges.known(spans), spans)
     command = ranges.begin(command)
     if command.status != "completed" and not as_job:
-        command = ranges.run(command, _active(command), now, until, checkpoint=False)
-    if command.status != "completed":
-        jobs.send(command.id)
+        command = ranges.run(command, _active(command), _touch, now, until, checkpoint=False)
     return command
 
 
-def proceed(id: str, now: int, until: float) -> bool:
-    """Go on with an activation that runs as a job; says whether it is done."""
+def _refuse_while_reclaimed(found: dict[int, Lot], spans: list[Span]) -> None:
+    """Raise Refusal `recovery_in_progress` where a reclaim has not yet set its range free."""
+    for number, within in by_lot(spans):
+        for segment in found[number].segments if number in found else ():
+            selected = any(first <= segment.last and segment.first <= last for first, last in within)
+            veto = binding(segment.vetoes, segment.status, segment.generation)
+            if selected and veto is not None and veto.action == Action.RECLAIM:
+                detail = f"Recovery {veto.recovery} is reclaiming these vouchers; repeat when it has completed."
+                raise Refusal("recovery_in_progress", detail, retry_after_s=5)
+
+
+def proceed(id: str, now: int, until: float) -> int | None:
+    """Go on with an activation; says after how many seconds there is more to do, None when it is done."""
     command = find(id)
-    if command.status != "completed":
-        command = ranges.run(command, _active(command), now, until, checkpoint=True)
-    return command.status == "completed"
+    if command.status == "completed":
+        return None
+    if command.lots <= LOTS_PER_CALL_MAX and (wait_s := command.created_at + jobs.IN_CALL_S - now) > 0:
+        return wait_s
+    command = ranges.run(command, _active(command), _touch, now, until, checkpoint=True)
+    return None if command.status == "completed" else 0
 
 
 def find(id: str) -> Command:
@@ -65,3 +79,7 @@ def _active(command: Command) -> ranges.Change:
         return replace(segment, status=Status.ACTIVE, valid_until=valid_until)
 
     return active
+
+
+def _touch(item: Voucher | None, fresh: Voucher) -> Voucher | str:
+    return fresh if item is None else item.status.value

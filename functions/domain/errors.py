@@ -67,6 +67,7 @@ PROBLEMS: dict[str, Problem] = {
     "unknown_serials": Problem(422, "Some serials do not exist", "部分卡号不存在"),
     "empty_selection": Problem(422, "The selection holds no voucher", "所选范围内没有卡密"),
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
+    "recovery_in_progress": Problem(409, "These vouchers are being recovered", "卡密正在回收中"),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
     # the service
     "try_again": Problem(503, "The service is busy", "系统繁忙，请稍后再试"),

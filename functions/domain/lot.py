@@ -105,6 +105,7 @@ class Rules:
     code_format: str
     valid_days_after_activation: int | None = None
     reversal_days: int = 30
+    locale: str = "zh-CN"
 
 
 @dataclass(frozen=True, slots=True)

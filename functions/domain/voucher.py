@@ -37,11 +37,13 @@ STATUSES: dict[Status, Meaning] = {
     Status.REISSUED: Meaning(vetoes=True),
 }
 
+_OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
+"""Nothing more can happen to these: they stay what they are, whatever comes over their range."""
 SPARED: dict[Scope, frozenset[Status]] = {
-    Scope.ALL: frozenset(),
-    Scope.NOT_REDEEMED: frozenset({Status.PARTLY_REDEEMED, Status.REDEEMED}),
-    Scope.NOT_CLAIMED: frozenset({Status.CLAIMED, Status.PARTLY_REDEEMED, Status.REDEEMED}),
-    Scope.NOT_ACTIVATED: frozenset({Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED, Status.REDEEMED}),
+    Scope.ALL: _OVER,
+    Scope.NOT_REDEEMED: _OVER | {Status.PARTLY_REDEEMED},
+    Scope.NOT_CLAIMED: _OVER | {Status.CLAIMED, Status.PARTLY_REDEEMED},
+    Scope.NOT_ACTIVATED: _OVER | {Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED},
 }
 """Whom a veto of each scope leaves alone."""
 
@@ -152,6 +154,12 @@ def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto |
     return next((v for v in vetoes if generation <= v.generation and status not in SPARED[v.scope]), None)
 
 
+def reclaimed(segment: Segment, item: Voucher) -> bool:
+    """Whether an item is of a generation that a reclaim has ended, and was not spared by it."""
+    ended = tuple(v for v in segment.vetoes if v.generation < segment.generation)
+    return binding(ended, item.status, item.generation) is not None
+
+
 def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
     """The voucher as its segment says."""
     part = lot.part(index)
@@ -175,7 +183,7 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
     fresh = untouched(lot, segment, index)
     if item is None:
         voucher = fresh
-    elif item.generation < segment.generation and binding(segment.vetoes, item.status, item.generation):
+    elif reclaimed(segment, item):
         # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
         voucher = replace(fresh, redemptions=item.redemptions, version=item.version)
     else:

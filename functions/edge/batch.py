@@ -16,8 +16,10 @@ RESERVE_S = 10.0
 CALL_BUDGET_S = 20.0
 """Within a call, work stops after this and goes on as a job; the gateway waits for 30 s."""
 
-Work = Callable[[str, int, float], bool]
-"""Go on with the work of this id, at this time, until this moment of the monotonic clock; says whether it is done."""
+Work = Callable[[str, int, float], int | None]
+"""Go on with the work of this id, at this time, until this moment of the monotonic clock.
+
+Says after how many seconds there is more to do, None when all is done."""
 
 
 def call_deadline(remaining_s: float) -> float:
@@ -25,18 +27,27 @@ def call_deadline(remaining_s: float) -> float:
     return time.monotonic() + min(CALL_BUDGET_S, max(remaining_s - RESERVE_S, 0))
 
 
-def take(event: dict[str, Any], context: Any, work: Work) -> dict[str, Any]:
-    """Go on with the job of each message; work left over is sent as a new message, so that no try is used up."""
-    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+def each(event: dict[str, Any], work: Callable[[str], None]) -> dict[str, Any]:
+    """Do the work of each message's body; those that raise come back alone, for one must not take others with it."""
     failures = []
     for record in event["Records"]:
         try:
-            id = json.loads(record["body"])["id"]
-            done = work(id, clock.now(), until)
-            if not done:
-                jobs.send(id)
-            logger.info("job", id=id, done=done)
-        except Exception as error:  # one message must not take the others with it
-            failed("job failed", error)
+            work(record["body"])
+        except Exception as error:
+            failed("message failed", error)
             failures.append({"itemIdentifier": record["messageId"]})
     return {"batchItemFailures": failures}
+
+
+def take(event: dict[str, Any], context: Any, work: Work) -> dict[str, Any]:
+    """Go on with the job of each message; work left over is sent as a new message, so that no try is used up."""
+    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+
+    def go_on(body: str) -> None:
+        id = json.loads(body)["id"]
+        more_in_s = work(id, clock.now(), until)
+        if more_in_s is not None:
+            jobs.send(id, more_in_s)
+        logger.info("job", id=id, done=more_in_s is None)
+
+    return each(event, go_on)

@@ -104,7 +104,8 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "quantity_exceeded", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
+            "recovery_in_progress",
         ),
     ),
     Route(
@@ -121,6 +122,10 @@ ROUTES: tuple[Route, ...] = (
         "Look a voucher up by its serial", "按卡号查询",
     ),
     Route(
+        "GET", "/v1/vouchers/{serial}/history", "verify", "get_history", Scope.INSPECT,
+        "Get a voucher's history: who did what, when, from where", "查询卡密履历", query=_PAGED,
+    ),
+    Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
         errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
@@ -133,6 +138,31 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
         "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
         errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    # recovery
+    Route(
+        "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
+        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
+        errors=(
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
+        ),
+    ),
+    Route(
+        "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,
+        "List recoveries, newest first", "回收列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
+        "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
+    ),
+    # messages
+    Route(
+        "GET", "/v1/messages", "notify", "list_messages", Scope.MESSAGES,
+        "List the SMS to a phone number, newest first", "某手机号的短信列表", query=("recipient", *_PAGED),
+    ),
+    Route(
+        "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
+        "Get an SMS with its delivery attempts", "查询短信及发送记录",
     ),
     # about
     Route(

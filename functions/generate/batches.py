@@ -5,22 +5,27 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
 from functions.domain.codes import FORMATS
 from functions.domain.errors import Refusal
+from functions.domain.events import DATED
 from functions.domain.ids import fingerprint
-from functions.domain.lot import Lot, Segment, Status
+from functions.domain.lot import Lot, Status
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import standing, untouched
-from functions.store import jobs, keys, lots, table, vault
+from functions.domain.voucher import Voucher, standing, untouched
+from functions.store import history, jobs, keys, lots, table, vault
 from functions.store.entities import BATCH, CAMPAIGN, COUNTER, LOT
-from functions.store.table import CONFLICTS_MAX, Conflict
+from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Conflict
+
+CLOSE_LOOKS_MAX = 1_000
+"""So many lots of a batch are counted voucher by voucher at most: each costs a query of up to 10,000 entries."""
+_LOTS_PER_READ = BATCH_GET_MAX // 2
 
 
 def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float) -> Batch:
@@ -31,15 +36,17 @@ def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float
     batch = _allocated(id, campaign, quantity, by, now)
     if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
         batch = _filled(batch, until, checkpoint=False)
-    if batch.status != "completed":
-        jobs.send(batch.id)
     return batch
 
 
-def proceed(id: str, now: int, until: float) -> bool:
-    """Go on with a batch that is generated as a job; says whether it is done."""
+def proceed(id: str, now: int, until: float) -> int | None:
+    """Go on with a batch; says after how many seconds there is more to do, None when it is done."""
     batch = find(id)
-    return batch.status == "completed" or _filled(batch, until, checkpoint=True).status == "completed"
+    if batch.status == "completed":
+        return None
+    if len(batch.span.lots) <= LOTS_PER_CALL_MAX and (wait_s := batch.created_at + jobs.IN_CALL_S - now) > 0:
+        return wait_s
+    return None if _filled(batch, until, checkpoint=True).status == "completed" else 0
 
 
 def find(id: str) -> Batch:
@@ -119,40 +126,91 @@ def _put_lot(batch: Batch, campaign: Campaign, number: int) -> None:
 
 
 def counts(batch: Batch, now: int) -> dict[str, int] | None:
-    """Vouchers by effective status, exact; None for a batch that is unfinished or has too many lots to look at."""
-    if batch.status != "completed" or len(batch.span.lots) > LOTS_PER_CALL_MAX:
+    """Vouchers by effective status, however many; None for a batch that is unfinished.
+
+    Lots and their counts of touched vouchers are read together. The index is asked only about lots that are of several
+    kinds and touched; None as well where more than `CLOSE_LOOKS_MAX` lots are, for no call has the time for them.
+    """
+    if batch.status != "completed":
         return None
-    found = lots.read_many(batch.span.lots)
+    numbers = batch.span.lots
     with ThreadPoolExecutor(lots.WORKERS_MAX) as pool:
-        return dict(sum(pool.map(partial(_counts_in, batch, now), found.values()), Counter[str]()))
+        parts = pool.map(partial(_counts_in, batch, now), (numbers[at : at + _LOTS_PER_READ]
+                         for at in range(0, len(numbers), _LOTS_PER_READ)))  # fmt: skip
+        total, mixed = Counter[str](), list[Lot]()
+        for counted, left in parts:
+            total += counted
+            mixed += left
+        if len(mixed) > CLOSE_LOOKS_MAX:
+            return None
+        for counted in pool.map(partial(_looked_at, batch, now), mixed):
+            total += counted
+    return dict(total)
 
 
-def _counts_in(batch: Batch, now: int, lot: Lot) -> Counter[str]:
+def _counts_in(batch: Batch, now: int, numbers: Sequence[int]) -> tuple[Counter[str], list[Lot]]:
+    """The counts of as many lots as one read takes, and the lots among them that need a closer look."""
+    items = table.get_many(key for number in numbers for key in (keys.lot(number), keys.counts(number)))
+    total, mixed = Counter[str](), list[Lot]()
+    for number in numbers:
+        lot, touched = LOT.load(items[keys.lot(number)]), history.counted(items, number)
+        if not touched:
+            total += _counts_by(batch, lot, {}, now)
+        elif _is_uniform(lot) and DATED not in touched:
+            total += _uniform(lot, touched, now)
+        else:
+            mixed.append(lot)
+    return total, mixed
+
+
+def _is_uniform(lot: Lot) -> bool:
+    """Whether all touched vouchers of one stored status are in one standing, wherever they lie in the lot."""
+    return len(lot.parts) == len(lot.segments) == 1 and lot.segments[0].generation == 1
+
+
+def _uniform(lot: Lot, touched: dict[str, int], now: int) -> Counter[str]:
+    (segment,) = lot.segments
+    voucher = untouched(lot, segment, segment.first)
+    result = Counter({_status(lot, voucher, now): len(segment) - sum(touched.values())})
+    for status, n in touched.items():
+        result[_status(lot, replace(voucher, status=Status(status)), now)] += n
+    return result
+
+
+def _looked_at(batch: Batch, now: int, lot: Lot) -> Counter[str]:
+    return _counts_by(batch, lot, touched_in(lot), now)
+
+
+def _counts_by(batch: Batch, lot: Lot, touched: dict[int, Voucher], now: int) -> Counter[str]:
     first, last = batch.span.within(lot.number)
-    touched = {index: about for index, about in touched_in(lot).items() if first <= index <= last}
     result = Counter[str]()
     for segment in lot.segments:
         low, high = max(first, segment.first), min(last, segment.last)
         if low > high:
             continue
-        own = [index for index in touched if low <= index <= high]
-        result[_status(lot, segment, low, {}, now)] += high - low + 1 - len(own)
-        result.update(_status(lot, segment, index, touched[index], now) for index in own)
+        own = [voucher for index, voucher in touched.items() if low <= index <= high]
+        result[_status(lot, untouched(lot, segment, low), now)] += high - low + 1 - len(own)
+        result.update(_status(lot, voucher, now) for voucher in own)
     return +result
 
 
-def _status(lot: Lot, segment: Segment, index: int, about: dict[str, Any], now: int) -> str:
-    at = standing(lot, index, replace(untouched(lot, segment, index), **about), now)
+def _status(lot: Lot, voucher: Voucher, now: int) -> str:
+    at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
     assert at is not None
     return at.status
 
 
-def touched_in(lot: Lot) -> dict[int, dict[str, Any]]:
-    """Index → status, generation and validity of the vouchers of a lot that have items, as the index knows them."""
-    entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
-    return {int(entry["gsi1sk"]): _about(entry) for entry in entries}
-
-
-def _about(entry: table.Item) -> dict[str, Any]:
-    valid_until = entry.get("valid_until")
-    return {"status": Status(entry["status"]), "generation": entry["generation"], "valid_until": valid_until}
+def touched_in(lot: Lot) -> dict[int, Voucher]:
+    """Index → what the index knows of a voucher that has an item: all that its effective status depends on."""
+    found: dict[int, Voucher] = {}
+    for entry in table.query(keys.touched_in(lot.number), limit=LOT_SIZE):
+        index = int(entry["gsi1sk"])
+        segment = lot.segment(index)
+        assert segment is not None, "only what was generated is touched"
+        found[index] = replace(
+            untouched(lot, segment, index),
+            status=Status(entry["status"]),
+            generation=entry["generation"],
+            valid_until=entry.get("valid_until"),
+        )
+    return found

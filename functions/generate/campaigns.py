@@ -1,11 +1,10 @@
-"""Campaigns: created once, listed, looked up."""
+"""Campaigns: created once, looked up."""
 
 from __future__ import annotations
 
-from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.errors import Refusal
-from functions.store import cursors, keys, table
+from functions.store import keys, table
 from functions.store.entities import CAMPAIGN
 
 
@@ -35,18 +34,3 @@ def find(id: str) -> Campaign:
     if campaign is None:
         raise Refusal("not_found", "There is no such campaign.")
     return campaign
-
-
-def page(limit: int, cursor: str | None, by: By) -> tuple[list[Campaign], str | None]:
-    """Newest first: the next of each shard of the list, merged. Raises Refusal `invalid_cursor`."""
-    after = cursors.unseal(cursor, by.client, "campaigns") if cursor is not None else None
-    entries = [
-        entry
-        for shard in range(keys.LIST_SHARDS)
-        for entry in table.query(keys.list_shard("campaign", shard), limit=limit + 1, after=after, newest_first=True)
-    ]
-    entries.sort(key=lambda entry: str(entry["gsi1sk"]), reverse=True)
-    shown, more = entries[:limit], len(entries) > limit
-    items = table.get_many(keys.Key(entry["pk"], entry["sk"]) for entry in shown)
-    campaigns = [CAMPAIGN.load(items[keys.Key(entry["pk"], entry["sk"])]) for entry in shown]
-    return campaigns, cursors.seal(shown[-1]["gsi1sk"], by.client, "campaigns") if more else None

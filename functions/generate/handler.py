@@ -28,6 +28,8 @@ from functions.generate.models import (
     VoucherLine,
     VoucherList,
 )
+from functions.store import lists
+from functions.store.entities import CAMPAIGN
 
 app = App("generate")
 
@@ -44,6 +46,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         code_format=request.code_format,
         valid_days_after_activation=request.valid_days_after_activation,
         reversal_days=request.reversal_days,
+        locale=request.locale,
     )
     asked = fingerprint(request.model_dump())
     wanted = Campaign(id, request.name, rules, request.valid_until_s(), request.locale, call.now, asked, call.by)
@@ -54,7 +57,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
 
 @app.route("GET /v1/campaigns")
 def list_campaigns(call: Call) -> Reply[CampaignList]:
-    found, next_cursor = campaigns.page(call.limit(), call.query.get("cursor"), call.by)
+    found, next_cursor = lists.page(CAMPAIGN, call.limit(), call.query.get("cursor"), call.by)
     return ok(CampaignList(data=[_campaign(campaign) for campaign in found], next_cursor=next_cursor))
 
 

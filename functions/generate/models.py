@@ -136,7 +136,10 @@ class BatchRequest(Request):
 
 
 class BatchAnswer(Answer):
-    """A batch. `counts` by status are exact as of `as_of`; a batch of more than 200 lots has none yet."""
+    """A batch. `counts` by status are exact as of `as_of`, save that the last second's redemptions may be missing.
+
+    They are absent while it is generated, and where too many of its lots are neither all alike nor untouched.
+    """
 
     id: str = Field(examples=["bat_c4wz6n7pjh2d4r6tn5xw2y4k"])
     campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.domain.account import masked
 from functions.domain.voucher import Redemption, Voucher
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, created, ok
@@ -14,7 +15,6 @@ from functions.redeem.models import (
     RedemptionRequest,
     ReversalAnswer,
     ReversalRequest,
-    masked,
 )
 
 app = App("redeem")

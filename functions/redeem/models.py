@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from functions.domain.account import E164
 from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.edge.models import (
@@ -22,7 +23,6 @@ from functions.edge.models import (
     VoucherStatus,
 )
 
-E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")}
 """Country code → its mobile numbers, where they are told apart from others by their first digits."""
 BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
@@ -102,10 +102,3 @@ class ReversalAnswer(Answer):
     balance_minor: Minor
     voucher_status: VoucherStatus
     created_at: Time
-
-
-def masked(number: str) -> str:
-    """An account number with its middle hidden: `+8613812345678` → `+86138****5678`."""
-    shown = 4 if len(number) >= 10 else 1
-    head = len(number) - 8 if len(number) >= 10 else 1
-    return f"{number[:head]}****{number[-shown:]}"

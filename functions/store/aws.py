@@ -29,6 +29,8 @@ ATTEMPTS_MAX = 3
 WRITE_WINDOW_S = 8.0
 CONNECTIONS_MAX = 32
 USER_AGENT = "kami/0.1"
+NEVER_REPEATED = ("pinpoint-sms-voice-v2",)
+"""Services whose calls AWS does not recognise when they come again: the SDK sends each once."""
 WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
 
 _latest_start: ContextVar[float | None] = ContextVar("latest_start", default=None)
@@ -62,6 +64,10 @@ def client(service: Literal["kms"]) -> KMSClient: ...
 def client(service: Literal["sqs"]) -> SQSClient: ...
 @overload
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
+@overload
+def client(service: Literal["pinpoint-sms-voice-v2"]) -> Any: ...
+@overload
+def client(service: Literal["events"]) -> Any: ...
 def client(service: str) -> Any:
     """The process's one client of a service, made when it is first needed."""
     return _client(service)
@@ -74,10 +80,11 @@ def _session() -> botocore.session.Session:
 
 @cache
 def _client(service: str) -> Any:
+    attempts_max = 1 if service in NEVER_REPEATED else ATTEMPTS_MAX
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
-        retries=cast("Any", {"mode": "standard", "total_max_attempts": ATTEMPTS_MAX}),
+        retries=cast("Any", {"mode": "standard", "total_max_attempts": attempts_max}),
         max_pool_connections=CONNECTIONS_MAX,
         parameter_validation=False,  # the types are checked here already; doing it again is a fifth of a call's CPU
         user_agent=USER_AGENT,  # botocore would put its own together anew for each call

@@ -5,7 +5,10 @@ from __future__ import annotations
 from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.command import Command, Reveal
+from functions.domain.events import Event
 from functions.domain.lot import Lot
+from functions.domain.message import Message
+from functions.domain.recovery import Recovered, Recovery, Report
 from functions.domain.voucher import Voucher
 from functions.store import keys
 from functions.store.table import Entity
@@ -32,4 +35,26 @@ VOUCHER: Entity[Voucher] = Entity(
     Voucher,
     key=lambda v: keys.voucher(v.position),
     index=lambda v: keys.touched(v.position),
+)
+RECOVERY: Entity[Recovery] = Entity(
+    "recovery",
+    Recovery,
+    key=lambda r: keys.recovery(r.id),
+    index=lambda r: keys.in_list("recovery", r.id, r.created_at),
+)
+REPORT: Entity[Report] = Entity("report", Report, key=lambda r: keys.report(r.recovery, r.lot))
+RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys.recovered(r.recovery, r.position))
+
+
+def _history(event: Event) -> keys.Key:
+    assert event.subject is not None
+    return keys.history(*event.subject, event.at, event.version, event.id)
+
+
+HISTORY: Entity[Event] = Entity("history", Event, key=_history)
+MESSAGE: Entity[Message] = Entity(
+    "message",
+    Message,
+    key=lambda m: keys.message(m.id),
+    index=lambda m: keys.received(m.recipient, m.id, m.created_at),
 )

@@ -1,4 +1,4 @@
-"""The queue of work that takes longer than a call: a message only names the item that holds the work."""
+"""The queues that functions feed themselves: a message only names the item that holds the work."""
 
 from __future__ import annotations
 
@@ -8,8 +8,26 @@ import os
 from functions.store.aws import client
 
 JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
+MESSAGES_QUEUE_URL = "MESSAGES_QUEUE_URL"
+
+DELAY_MAX_S = 900
+IN_CALL_S = 25
+"""So long a call may still be at its work itself; a worker waits before it takes over what is younger."""
 
 
-def send(id: str) -> None:
-    """Have a worker of this function take up the work; to be sent after the item was written, and again on a retry."""
-    client("sqs").send_message(QueueUrl=os.environ[JOBS_QUEUE_URL], MessageBody=json.dumps({"id": id}))
+def send(id: str, delay_s: int = 0) -> None:
+    """Have a worker of this function go on with work after a while (at most 15 minutes, which is SQS's limit)."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[JOBS_QUEUE_URL],
+        MessageBody=json.dumps({"id": id}),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )
+
+
+def send_message(id: str, attempt: int, delay_s: int) -> None:
+    """Have an attempt at an SMS made in so many seconds."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[MESSAGES_QUEUE_URL],
+        MessageBody=json.dumps({"message": id, "attempt": attempt}),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )

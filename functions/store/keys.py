@@ -8,6 +8,8 @@ from functions.domain.ids import derived
 
 CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
+RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
+HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -64,6 +66,21 @@ def reveal(id: str) -> Key:
     return _own(REVEAL, id)
 
 
+def recovery(id: str) -> Key:
+    """A recovery."""
+    return _own(RECOVERY, id)
+
+
+def report(recovery_id: str, lot_number: int) -> Key:
+    """What a recovery came to in one lot."""
+    return Key(RECOVERY + recovery_id, f"LOT#{lot_number:07d}")
+
+
+def recovered(recovery_id: str, position: int) -> Key:
+    """A held voucher that a recovery ended."""
+    return _own(RECOVERED, f"{recovery_id}#{position:011d}")
+
+
 def guard(kind: str, subject: str, window: int) -> Key:
     """The wrong codes of one subject in one window; the subject (an account, an address) only as a hash."""
     return _own(GUARD, f"{kind}#{derived(subject)}#{window}")
@@ -88,3 +105,36 @@ def touched(position: int) -> Key:
 def touched_in(lot_number: int) -> str:
     """The index partition of a lot's touched vouchers."""
     return f"TOUCHED#{lot_number:07d}"
+
+
+def history(kind: str, number: int, at: int, version: int, event: str) -> Key:
+    """A line in the history of a voucher (by position) or of a lot (by number); in the order of what happened."""
+    return Key(history_of(kind, number), f"{at:012d}#{version:08d}#{event}")
+
+
+def history_of(kind: str, number: int) -> str:
+    """The partition of a voucher's or a lot's history."""
+    return f"{HISTORY}{kind.upper()}#{number:0{_DIGITS[kind]}d}"
+
+
+_DIGITS = {"voucher": 11, "lot": 7}
+
+
+def counts(lot_number: int) -> Key:
+    """How many vouchers of a lot have items of their own, by stored status."""
+    return _own(COUNTS, f"{lot_number:07d}")
+
+
+def message(id: str) -> Key:
+    """A message with its attempts."""
+    return _own(MESSAGE, id)
+
+
+def received(number: str, id: str, created_at: int) -> Key:
+    """Where a message stands among those of its recipient, oldest first (index `gsi1`)."""
+    return Key(received_by(number), f"{created_at:012d}#{id}")
+
+
+def received_by(number: str) -> str:
+    """The index partition of a recipient's messages; the number only as a hash."""
+    return f"RECIPIENT#{derived(number)}"

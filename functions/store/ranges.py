@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from functions.domain.campaign import BATCH_QUANTITY_MAX, LOTS_PER_CALL_MAX
+from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX, Done, Lot, Segment, rewritten
@@ -28,7 +28,9 @@ from functions.store.table import CONFLICTS_MAX, Conflict
 
 Change = Callable[[Lot, Segment], Segment | str]
 """What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
-SELECTED_LOTS_MAX = BATCH_QUANTITY_MAX // LOT_SIZE
+Touch = Callable[[Voucher | None, Voucher], Voucher | str]
+"""The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
+part of its changed segment, the item as it shall be, or the reason why it is skipped."""
 TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 
@@ -58,11 +60,9 @@ def known(spans: list[Span]) -> dict[int, Lot]:
     """The lots that the spans touch, of more than `LOTS_PER_CALL_MAX` only the outermost two.
 
     Raises Refusal `unknown_serials` where one of them lacks what is selected: a job finds out about those between, and
-    counts them as skipped; `quantity_exceeded` where they are more than any batch has.
+    counts them as skipped.
     """
     count = lot_count(spans)
-    if count > SELECTED_LOTS_MAX:
-        raise Refusal("quantity_exceeded", f"At most {SELECTED_LOTS_MAX} lots of 10,000 vouchers at a time.")
     if count <= LOTS_PER_CALL_MAX:
         parts = list(by_lot(spans))
     else:
@@ -89,14 +89,25 @@ def begin(command: Command) -> Command:
     return table.change(COMMAND, None, once, command.kind, command.by)
 
 
-def run(command: Command, change: Change, now: int, until: float, *, checkpoint: bool) -> Command:
+def run(
+    command: Command,
+    change: Change,
+    touch: Touch,
+    now: int,
+    until: float,
+    *,
+    checkpoint: bool,
+    one_by_one: bool = False,
+) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
+
+    With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
 
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
     todo = list(by_lot(list(command.spans)))[command.lots_done :]
     finished: set[str] = set()
-    work = partial(_do_lot, command, change, finished)
+    work = partial(_do_lot, command, change, touch, one_by_one, finished)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
         mine = mine.after(done, now)
@@ -115,7 +126,15 @@ def _saved(command: Command) -> Command:
     return table.change(COMMAND, stored, further, command.kind, command.by)
 
 
-def _do_lot(command: Command, change: Change, finished: set[str], number: int, ranges: list[tuple[int, int]]) -> Done:
+def _do_lot(
+    command: Command,
+    change: Change,
+    touch: Touch,
+    one_by_one: bool,
+    finished: set[str],
+    number: int,
+    ranges: list[tuple[int, int]],
+) -> Done:
     touched: dict[int, str | None] = {}
     conflicts = 0
     while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
@@ -130,8 +149,8 @@ def _do_lot(command: Command, change: Change, finished: set[str], number: int, r
             if known is not None:
                 return known
             segments, done = applied(command.id, lot, ranges, change)
-            if len(segments) > SEGMENTS_PER_LOT_MAX:
-                if not _touch_some(command, lot, ranges, change, touched):
+            if one_by_one or len(segments) > SEGMENTS_PER_LOT_MAX:
+                if not _touch_some(command, lot, ranges, change, touch, touched):
                     continue
                 segments, done = lot.segments, _counted(done, touched)
             commands = (*_with_room(lot.commands, finished), done)
@@ -168,9 +187,10 @@ def _touch_some(
     lot: Lot,
     ranges: list[tuple[int, int]],
     change: Change,
+    touch: Touch,
     touched: dict[int, str | None],
 ) -> bool:
-    """The same change on items of single vouchers; says whether all are done. One with an item already is skipped."""
+    """The same change on items of single vouchers; says whether all are done."""
     left = TOUCHED_PER_WINDOW_MAX
     for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
         segment = lot.segment(index)
@@ -179,15 +199,29 @@ def _touch_some(
             continue
         if left == 0:
             return False
-        wanted = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until, command=command.id)
-        stands = table.change(VOUCHER, None, partial(_unless_touched, wanted), command.kind, command.by)
-        touched[index] = None if stands.command == command.id else stands.status.value
+        fresh = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)
+        try:
+            table.change(VOUCHER, None, partial(_touched, command.id, touch, fresh), command.kind, command.by)
+            touched[index] = None
+        except _Skipped as skipped:
+            touched[index] = skipped.reason
         left -= 1
     return True
 
 
-def _unless_touched(wanted: Voucher, item: Voucher | None) -> Voucher | None:
-    return wanted if item is None else None
+class _Skipped(Exception):  # noqa: N818 - it is an outcome
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _touched(command: str, touch: Touch, fresh: Voucher, item: Voucher | None) -> Voucher | None:
+    if item is not None and item.command == command:
+        return None
+    outcome = touch(item, fresh)
+    if isinstance(outcome, str):
+        raise _Skipped(outcome)
+    return replace(outcome, command=command)
 
 
 def _counted(done: Done, touched: dict[int, str | None]) -> Done:
@@ -201,9 +235,9 @@ def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ..
     """The commands that a lot goes on remembering. Raises Refusal `lot_busy` where none may be forgotten."""
     if len(commands) < COMMANDS_PER_LOT_MAX:
         return commands
-    unsure = [keys.command(d.command) for d in commands if d.command not in finished]
-    stored = (COMMAND.load(item) for item in table.get_many(unsure).values()) if unsure else ()
-    finished.update(c.id for c in stored if c.status == "completed")
+    unsure = [d.command for d in commands if d.command not in finished]
+    stored = (table.read(COMMAND, keys.command(id)) for id in unsure)
+    finished.update(c.id for c in stored if c is not None and c.status == "completed")
     kept = tuple(d for d in commands if d.command not in finished)
     if len(kept) == COMMANDS_PER_LOT_MAX:
         raise Refusal("lot_busy", "Repeat or wait for the commands that have not finished.", retry_after_s=5)

@@ -23,6 +23,8 @@ READ_ROUNDS_MAX = 4
 CONFLICTS_MAX = 24
 """A write that meets another one decides anew on what the other left, so many times; then the answer is 503."""
 BATCH_GET_MAX = 100
+PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+"""Why a transaction may be cancelled that succeeds a moment later."""
 TABLE_NAME = "TABLE_NAME"
 
 Item = dict[str, Any]
@@ -185,19 +187,61 @@ def put_all(writes: list[Write], command: str, by: By) -> None:
         raise Conflict(None) from None
 
 
-def query(partition: str, *, limit: int, after: str | None = None, newest_first: bool = False) -> list[Item]:
-    """Up to `limit` entries (what the index holds) of one partition of the index, from `after` (excluded) on."""
+def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> set[int]:
+    """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
+
+    Says which of the items are there already; if any is, nothing was written. At most 100 items and sums together,
+    each named once. Raises Refusal `try_again` where others are at the same sums for too long.
+    """
+    dynamodb = client("dynamodb")
+    table = table_name()
+    actions: list[Any] = [
+        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0)}} for item in items),
+        *({"Update": {"TableName": table, **_addition(key, added, entity)}} for key, added in sums.items()),
+    ]
+    for attempt in range(CONFLICTS_MAX):
+        try:
+            dynamodb.transact_write_items(TransactItems=actions)
+        except dynamodb.exceptions.TransactionCanceledException as refused:
+            codes = [reason.get("Code") for reason in refused.response.get("CancellationReasons", [])]
+            if existing := {n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"}:
+                return existing
+            if not PASSING & set(codes):
+                raise
+            time.sleep(random.uniform(0, min(0.5, 0.02 * 2**attempt)))
+        else:
+            return set()
+    raise Refusal("try_again", "Others are adding to the same sums.", retry_after_s=1)
+
+
+def _addition(key: Key, added: Mapping[str, int], entity: str) -> dict[str, Any]:
+    names = {f"#{n}": name for n, name in enumerate(added)}
+    values = {f":{n}": value for n, value in enumerate(added.values())}
+    return {
+        "Key": _wire(key._asdict()),
+        "UpdateExpression": f"SET entity = :entity ADD {', '.join(f'#{n} :{n}' for n in range(len(added)))}",
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": _wire({":entity": entity, **values}),
+    }
+
+
+def query(
+    partition: str, *, limit: int, after: str | None = None, newest_first: bool = False, index: str = "gsi1"
+) -> list[Item]:
+    """Up to `limit` entries of one partition of an index (its keys and what it projects), from `after` (excluded) on.
+
+    With `index` empty: items of the table itself, consistently.
+    """
     values = {":pk": partition}
-    condition = "gsi1pk = :pk"
+    condition = f"{index}pk = :pk"
     if after is not None:
         values[":after"] = after
-        condition += f" AND gsi1sk {'<' if newest_first else '>'} :after"
+        condition += f" AND {index}sk {'<' if newest_first else '>'} :after"
     entries: list[Item] = []
-    start: dict[str, Any] = {}
+    start: dict[str, Any] = {"IndexName": index} if index else {"ConsistentRead": True}
     while len(entries) < limit:
         reply = client("dynamodb").query(
             TableName=table_name(),
-            IndexName="gsi1",
             KeyConditionExpression=condition,
             ExpressionAttributeValues=_wire(values),
             ScanIndexForward=not newest_first,
@@ -207,7 +251,7 @@ def query(partition: str, *, limit: int, after: str | None = None, newest_first:
         entries += (_plain(typed) for typed in reply["Items"])
         if "LastEvaluatedKey" not in reply:
             break
-        start = {"ExclusiveStartKey": reply["LastEvaluatedKey"]}
+        start["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
     return entries
 
 

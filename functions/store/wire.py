@@ -5,6 +5,7 @@ boto3's serializer would do, at the price of importing boto3 on each cold start 
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def write(value: Any) -> dict[str, Any]:
 
 
 def read(wire: Mapping[str, Any]) -> Any:
-    """The value of what DynamoDB gave."""
+    """The value of what DynamoDB gave, or its stream, whose JSON has binaries in Base64."""
     ((kind, value),) = wire.items()
     return _READ[kind](value)
 
@@ -41,7 +42,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "BOOL": bool,
     "S": str,
     "N": int,
-    "B": bytes,
+    "B": lambda value: b64decode(value) if isinstance(value, str) else bytes(value),
     "L": lambda values: [read(each) for each in values],
     "M": lambda values: {name: read(each) for name, each in values.items()},
 }

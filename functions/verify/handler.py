@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.domain.events import Event as Happening
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, ok
 from functions.edge.routes import Scope
 from functions.verify import service
-from functions.verify.models import FaceValue, VerificationRequest, VoucherAnswer, VoucherDetails
+from functions.verify.models import FaceValue, History, HistoryLine, VerificationRequest, VoucherAnswer, VoucherDetails
 
 app = App("verify")
 
@@ -32,6 +33,30 @@ def get_voucher(call: Call) -> Reply[VoucherDetails]:
             channel=voucher.channel or found.standing.segment.channel,
             redemptions=list(voucher.redemptions),
         )
+    )
+
+
+@app.route("GET /v1/vouchers/{serial}/history")
+def get_history(call: Call) -> Reply[History]:
+    found, next_cursor = service.life(call.path["serial"], call.limit(), call.query.get("cursor"), call.by, call.now)
+    return ok(History(data=[_line(happening) for happening in found], next_cursor=next_cursor))
+
+
+def _line(happening: Happening) -> HistoryLine:
+    by, data = happening.by, dict(happening.data)
+    if redemption := data.pop("redemption", None):
+        data |= {**redemption, "redemption": redemption["id"]}
+    return HistoryLine.model_validate(
+        {
+            "event": happening.type.partition(".")[2],
+            "at": rfc3339(happening.at),
+            "actor": by.client,
+            "role": by.role,
+            "tenant": by.tenant,
+            "address": by.address,
+            "request": by.request,
+            **data,
+        }
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from functions.domain.codes import CODE_LENGTH_MAX
@@ -45,3 +47,40 @@ class VoucherDetails(VoucherAnswer):
     generation: int = Field(description="Raised when its range was reclaimed.", examples=[1])
     channel: str | None = None
     redemptions: list[str] = Field(examples=[[]])
+
+
+class HistoryLine(Answer):
+    """Something that happened to a voucher, alone or with its lot, and who did it from where.
+
+    `at` is told to the second. Amounts are as they were just after it.
+    """
+
+    event: Literal[
+        "generated", "activated", "revealed", "redeemed", "reversed", "recalled", "voided", "recovered", "reclaimed"
+    ] = Field(examples=["redeemed"])
+    at: Time
+    actor: str = Field(description="The API client.", examples=["merchant-9f86d081884c7d65"])
+    role: str = Field(examples=["merchant"])
+    tenant: str = Field(examples=["merchant-9f86d081884c7d65"])
+    address: str = Field(description="Where the request came from.", examples=["192.0.2.1"])
+    request: str = Field(description="Its `X-Request-Id`.", examples=["JKJaXmPLvHcESHA="])
+    batch: str | None = None
+    command: str | None = Field(default=None, description="The activation.")
+    reveal: str | None = None
+    redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
+    reversal: str | None = None
+    account_type: str | None = Field(default=None, examples=["mobile"])
+    amount_minor: Minor | None = None
+    balance_minor: Minor | None = Field(default=None, examples=[0])
+    currency: Currency | None = None
+    recovery: str | None = None
+    action: str | None = None
+    scope: str | None = None
+    reason: str | None = None
+
+
+class History(Answer):
+    """A page of a voucher's history, oldest first; it may be short while `next_cursor` is there."""
+
+    data: list[HistoryLine]
+    next_cursor: str | None = None

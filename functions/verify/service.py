@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
+from functions.domain.events import Event
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import REFUSALS, Standing, standing
-from functions.store import guards, keys, table
+from functions.store import cursors, guards, history, keys, table
 from functions.store.entities import LOT, VOUCHER
+from functions.store.history import Place
 from functions.store.lookup import look
 
 
@@ -50,3 +52,15 @@ def find(serial: str, now: int) -> Found:
     if lot is None or at is None:
         raise Refusal("not_found")
     return Found(lot, at)
+
+
+def life(serial: str, limit: int, cursor: str | None, by: By, now: int) -> tuple[list[Event], str | None]:
+    """What happened to a voucher, by itself or with its lot, oldest first; and the cursor of what follows.
+
+    Raises Refusal `not_found`, `invalid_cursor`.
+    """
+    position = find(serial, now).standing.voucher.position
+    bound_to = (by.client, "history", serial)
+    place = Place(*cursors.unseal(cursor, *bound_to).split("\n")) if cursor is not None else Place()
+    shown, after = history.page(position, limit, place)
+    return shown, cursors.seal("\n".join(after), *bound_to) if after is not None else None

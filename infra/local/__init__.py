@@ -5,6 +5,8 @@ policy      IAM: a function's role, enforced and recorded              material 
 moto_fixes  what moto lacks to be trusted                              engines     DynamoDB Local, the referee
 runtime     one instance of a function                                 pool        all instances
 gateway     API Gateway, without a socket                              server      the socket
-pumps       event sources                                              cloud       all of it together; for tests
+pumps       event sources: queues                                      streams     event sources: the table's stream
+bus         what rules do with events                                  patterns    what they and filters match
+carriers    SMS carriers, phones, and their faults                     cloud       all of it together; for tests
 up          `make up`                                                  invoke      `make invoke`
 """

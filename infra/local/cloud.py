@@ -15,28 +15,36 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from random import Random
 from time import time
 from typing import Any, Final
 from unittest.mock import patch
 from urllib.parse import urlencode
 
 import botocore.session
+from botocore.config import Config
 from moto import mock_aws
+from moto.sqs.models import sqs_backends
 
-from infra.local import moto_fixes, policy, runtime
+from infra.local import carriers, moto_fixes, policy, runtime
+from infra.local.carriers import Carriers
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
 from infra.local.material import Material
 from infra.local.pool import Pool
 from infra.local.pumps import INVOKE_MAX_S, Pump
 from infra.local.resources import Builder, Clients, Stack
 from infra.local.samples import Samples
-from infra.local.template import REGION, Template
+from infra.local.streams import StreamPump
+from infra.local.template import ACCOUNT, REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 120.0
 MOTO_PORT_ANY: Final = 0
+INVOCATIONS: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+"""Lambda's path for a synchronous invocation."""
 _one: Final = threading.Lock()
 _material: Final = Material()
 """One for all clouds of a process: what a handler cached in one test (a public key, a data key) holds in the next."""
@@ -56,14 +64,17 @@ def _client(service: str, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id="local",
         aws_secret_access_key="local",
+        config=Config(account_id_endpoint_mode="disabled", s3={"addressing_style": "path"}),
     )
 
 
 class Cloud:
     """What was built from a template, and ways to use it."""
 
-    def __init__(self, stack: Stack, client: Clients, endpoints: dict[str, str]) -> None:
+    def __init__(self, stack: Stack, client: Clients, endpoints: dict[str, str], network: Carriers) -> None:
         self.stack, self.client, self.endpoints = stack, client, endpoints
+        self.carriers = network
+        """The simulated carriers that notify sends through, and the phones behind them."""
         self.calls: dict[str, set[policy.Request]] = defaultdict(set)
         """The permission checks that were passed, by function."""
         self._invoke: Invoke = self._in_this_process
@@ -113,10 +124,15 @@ class Cloud:
         ):  # no call may find credentials of this machine
 
             def client(service: str) -> Any:
-                return _client(service, dynamodb if service == "dynamodb" else None)
+                return _client(service, dynamodb if service in ("dynamodb", "dynamodbstreams") else None)
 
-            stack = Builder(template, client, material).build()
-            yield cls(stack, client, {"AWS_ENDPOINT_URL_DYNAMODB": dynamodb} if dynamodb else {})
+            stack, network = Builder(template, client, material).build(), carriers.Carriers()
+            with carriers.serving(network) as url:
+                for name, variables in carriers.overlay(url).items():
+                    if name in stack.functions:
+                        told = {**stack.functions[name].environment, **variables}
+                        stack.functions[name] = replace(stack.functions[name], environment=told)
+                yield cls(stack, client, _endpoints(dynamodb), network)
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
         """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
@@ -148,24 +164,80 @@ class Cloud:
         sent |= {"host": "localhost"} | ({"content-length": str(len(content))} if content else {})
         return self.gateway.answer(Request(method, target, list(sent.items()), content, address))
 
-    def pumps(self) -> list[Pump]:
+    def own(self, method: str, path: str, body: bytes) -> Answer | None:
+        """What the local gateway serves besides the API: carriers and phones, and Lambda's way to invoke a function."""
+        if path.startswith(carriers.PREFIX):
+            reply = self.carriers.answer(method, path, body)
+            return _json(reply.status, reply.body)
+        if method == "POST" and (called := INVOCATIONS.fullmatch(path)):
+            by_arn = {function.arn.rpartition(":")[2]: name for name, function in self.stack.functions.items()}
+            try:
+                return _json(200, self.invoke(by_arn[called[1]], json.loads(body)))
+            except KeyError:
+                return _json(404, {"Message": f"Function not found: {called[1]}"})
+            except FunctionError as error:
+                return _json(200, {"errorMessage": str(error)}, ("x-amz-function-error", "Unhandled"))
+        return None
+
+    def pumps(self) -> list[Pump | StreamPump]:
         """One for each event source of the template."""
+        return [*self.stream_pumps, *self.queue_pumps]
+
+    @cached_property
+    def queue_pumps(self) -> list[Pump]:
+        """One for each queue that feeds a function."""
         return [Pump(source, self.client("sqs"), self._acting(source.function), self._invoke)
                 for source in self.stack.sources]  # fmt: skip
 
-    def drain(self) -> None:
-        """Pumps the queues until they are empty; a message that fails is received again at once, up to its limit."""
-        pumps = self.pumps()
+    @cached_property
+    def stream_pumps(self) -> list[StreamPump]:
+        """One for each stream that feeds a function; they remember how far they have read."""
+        streams, s3 = self.client("dynamodbstreams"), self.client("s3")
+        return [
+            StreamPump(
+                source,
+                streams,
+                s3,
+                self._acting(source.function),
+                self._invoke,
+                self.stack.functions[source.function].arn,
+            )
+            for source in self.stack.streams
+        ]
+
+    def drain(self, *, twice: bool = False, shuffle: int | None = None, delayed: bool = True) -> None:
+        """Pumps stream and queues until all is quiet; a message that fails is received again at once, up to its limit.
+
+        `delayed`: messages sent with a delay come as soon as nothing else is left; else they stay where they are.
+        `twice` and `shuffle` (a seed): everything is delivered twice, in any order that AWS might choose.
+        """
+        random = Random(shuffle) if shuffle is not None else None
         for _ in range(DRAIN_ROUNDS_MAX):
-            outcomes = [(pump, pump.step()) for pump in pumps]
-            for pump, failed in outcomes:
+            moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
+            for pump in self.queue_pumps:
+                failed = pump.step(twice=twice, shuffle=random)
+                moved.append(failed is not None)
                 for message in failed or []:
                     self.client("sqs").change_message_visibility(
                         QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                     )
-            if all(failed is None for _, failed in outcomes):
+            if not any(moved) and not (delayed and self.hasten()):
                 return
         raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")
+
+    def hasten(self) -> int:
+        """Lets the delay of every delayed message be over; says how many there were."""
+        with moto_fixes.LOCK:
+            queues = sqs_backends[ACCOUNT][REGION].queues.values()
+            late = [message for queue in queues for message in queue._messages if message.delayed]
+            for message in late:
+                message.delayed_until = 0
+        return len(late)
+
+    def replay(self) -> None:
+        """Has the stream read from its beginning again by the next `drain`."""
+        for pump in self.stream_pumps:
+            pump.rewind()
 
     def demo_client(self, role: str) -> tuple[str, str]:
         """Id and secret of this cloud's API client for a role, made when first asked for."""
@@ -240,6 +312,16 @@ class Cloud:
             except Exception as error:
                 raise FunctionError(f"{type(error).__name__}: {error}") from error
         return json.loads(result)
+
+
+def _json(status: int, body: Any, *headers: tuple[str, str]) -> Answer:
+    content = json.dumps(body, ensure_ascii=False).encode()
+    return Answer(status, [("content-type", "application/json; charset=utf-8"), *headers], content)
+
+
+def _endpoints(dynamodb: str | None) -> dict[str, str]:
+    names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS")
+    return dict.fromkeys(names, dynamodb) if dynamodb else {}
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 1. Its backends are plain objects without locks: 400 concurrent ADDs gave 358. One lock goes round both of its doors,
    the in-process stubber and the WSGI application.
 2. `transact_write_items` deep-copies every table it names once per action and, when cancelled, puts the copy in the
-   table's place: slow, and writes of others acknowledged in between vanish. Here the items it names are undone instead.
+   place: slow, and writes of others acknowledged in between vanish. Here the items it names are undone instead.
+3. Rules of a bus know neither `InputPath` nor dead-letter queues: bus.py delivers in their stead.
+4. Each poll of a stream leaves an iterator behind for good: only the last ones are kept.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb import models
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
+from moto.dynamodbstreams.models import DynamoDBStreamsBackend
+from moto.events.models import Rule
 from moto.kms import models as kms
 from moto.kms.utils import generate_private_key
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
+from infra.local import bus
+
+ITERATORS_MAX: Final = 100
 LOCK: Final = threading.RLock()
 
 
@@ -88,6 +95,16 @@ def _private_key(original: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda key_spec: None if key_spec == "SYMMETRIC_DEFAULT" else original(key_spec)
 
 
+def _get_records(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def and_forget(self: DynamoDBStreamsBackend, iterator_arn: str, limit: int) -> Any:
+        for stale in list(self.shard_iterators)[:-ITERATORS_MAX]:
+            del self.shard_iterators[stale]
+        return original(self, iterator_arn, limit)
+
+    return and_forget
+
+
 @functools.cache
 def apply() -> None:
     """Patches moto in this process, once."""
@@ -97,5 +114,8 @@ def apply() -> None:
     )
     backend = models.DynamoDBBackend
     backend.transact_write_items = _transact_write_items(backend.transact_write_items)  # type: ignore[method-assign]
+    Rule.send_to_targets = bus.send_to_targets  # type: ignore[method-assign, assignment]
+    streams = DynamoDBStreamsBackend
+    streams.get_records = _get_records(streams.get_records)  # type: ignore[method-assign]
     setattr(kms, "generate_private_key", _private_key(generate_private_key))  # noqa: B010 (not exported by name)
     setattr(models, "copy", SimpleNamespace(deepcopy=_deepcopy_but_tables))  # noqa: B010

@@ -230,6 +230,33 @@ def _queue(operation: str, params: dict[str, Any], names: Names) -> list[Request
     return [Request(f"sqs:{operation.removesuffix('Batch')}", _arn("sqs", name))]
 
 
+def _stream(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    # an iterator begins with its stream's ARN; DynamoDB Local puts a number before it
+    parts = (params.get("StreamArn") or params["ShardIterator"]).split("|")
+    return [Request(f"dynamodb:{operation}", next(part for part in parts if type_of_arn.match(part)))]
+
+
+def _streams(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    return [Request(f"dynamodb:{operation}", _arn("dynamodb", f"table/{params['TableName']}/stream/*"))]
+
+
+def _bus(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    buses = {entry.get("EventBusName", "default").rpartition("/")[2] for entry in params["Entries"]}
+    return [Request(f"events:{operation}", _arn("events", f"event-bus/{bus}")) for bus in sorted(buses)]
+
+
+def _object(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    return [Request(f"s3:{operation}", f"arn:{PARTITION}:s3:::{params['Bucket']}/{params['Key']}")]
+
+
+def _bucket(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    return [Request("s3:ListBucket", f"arn:{PARTITION}:s3:::{params['Bucket']}")]
+
+
+def _sms(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    return [Request(f"sms-voice:{operation}", params.get("OriginationIdentity") or _arn("sms-voice", "*"))]
+
+
 def _anyone(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
     return []
 
@@ -248,6 +275,13 @@ CALLS: Final[dict[str, Mapper]] = {
         ["sqs:SendMessage", "sqs:SendMessageBatch", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:DeleteMessageBatch",
          "sqs:ChangeMessageVisibility", "sqs:ChangeMessageVisibilityBatch", "sqs:GetQueueAttributes",
          "sqs:GetQueueUrl"], _queue),
+    **dict.fromkeys(
+        ["dynamodbstreams:DescribeStream", "dynamodbstreams:GetRecords", "dynamodbstreams:GetShardIterator"], _stream),
+    "dynamodbstreams:ListStreams": _streams,
+    "events:PutEvents": _bus,
+    **dict.fromkeys(["s3:GetObject", "s3:PutObject"], _object),
+    "s3:ListObjectsV2": _bucket,
+    "pinpoint-sms-voice-v2:SendTextMessage": _sms,
     "sts:GetCallerIdentity": _anyone,
 }  # fmt: skip
 

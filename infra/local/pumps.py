@@ -10,20 +10,23 @@ import base64
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from random import Random
 from typing import Any, Final
 
 from infra.local.gateway import FunctionError, IntegrationTimeoutError, ThrottledError
 from infra.local.resources import QueueSource
 from infra.local.template import REGION
 
-POLL_S: Final = 0.25
+POLL_S: Final = 0.1
 """Between polls of an empty queue. The polls are short: a long one would hold moto's lock."""
 RECEIVE_MAX: Final = 10
 """SQS gives at most so many messages at once; a larger batch is collected from several receives."""
 INVOKE_MAX_S: Final = 900.0
+SHUFFLED_BATCHES: Final = 4
+"""So many batches' messages are mixed."""
 
 Message = dict[str, Any]
 ActingAs = Callable[[], AbstractContextManager[None]]
@@ -84,10 +87,31 @@ class Pump:
         with acting():  # AWS checks this when the mapping is made
             sqs.get_queue_attributes(QueueUrl=source.queue_url, AttributeNames=["VisibilityTimeout"])
 
-    def step(self) -> list[Message] | None:
-        """One batch, and which of its messages failed and will come again; None if there was nothing to do."""
-        messages = self._receive(window_s=0.0)
-        return self._process(messages) if messages else None
+    def step(self, *, twice: bool = False, shuffle: Random | None = None) -> list[Message] | None:
+        """One batch, and which of its messages failed and will come again; None if there was nothing to do.
+
+        `twice`: every message is handled twice, as if the first time had not been noted. `shuffle`: many messages are
+        received, and come in any order and in batches of any size; the second time in others.
+        """
+        if not (twice or shuffle):
+            messages = self._receive(window_s=0.0)
+            return self._process(messages) if messages else None
+        random = shuffle or Random(0)
+        messages = [message for _ in range(SHUFFLED_BATCHES) for message in self._receive(window_s=0.0)]
+        if not messages:
+            return None
+        if twice:
+            for batch in self._batches(messages, random):
+                with suppress(FunctionError):
+                    self._invoke(self.source.function, to_event(self.source, batch), INVOKE_MAX_S)
+        return [failed for batch in self._batches(messages, random) for failed in self._process(batch)]
+
+    def _batches(self, messages: list[Message], random: Random) -> Iterator[list[Message]]:
+        order = random.sample(messages, len(messages))
+        while order:
+            size = random.randint(1, self.source.batch_size)
+            yield order[:size]
+            order = order[size:]
 
     def run(self, stop: threading.Event) -> None:
         """Polls until `stop`, with up to `MaximumConcurrency` batches at work at a time."""

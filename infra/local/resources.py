@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
+from infra.local import bus, patterns
 from infra.local.material import Material
 from infra.local.policy import Names, Role, statements
 from infra.local.template import ACCOUNT, PARTITION, REGION, Resource, Template, TemplateError
@@ -58,6 +61,26 @@ class QueueSource:
     partial_failures: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StreamSource:
+    """An event source mapping from a table's stream to a function. `retries_max` None: until the records are old."""
+
+    id: str
+    stream_arn: str
+    table: str
+    function: str
+    batch_size: int
+    batch_window_s: int
+    lanes: int
+    filters: tuple[dict[str, Any], ...]
+    partial_failures: bool
+    bisect: bool
+    retries_max: int | None
+    age_max_s: int | None
+    failures: str | None
+    """The bucket for what failed for good."""
+
+
 @dataclass(slots=True)
 class Stack:
     """What was built."""
@@ -65,6 +88,11 @@ class Stack:
     functions: dict[str, Function] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     sources: list[QueueSource] = field(default_factory=list)
+    streams: list[StreamSource] = field(default_factory=list)
+    buses: list[str] = field(default_factory=list)
+    buckets: dict[str, str] = field(default_factory=dict)
+    """Name by ARN."""
+    outputs: dict[str, str] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
     tables: list[str] = field(default_factory=list)
     queues: dict[str, str] = field(default_factory=dict)
@@ -129,9 +157,24 @@ KNOWN: Final[dict[str, Properties | str]] = {
         "Action FunctionName Principal SourceArn", SourceAccount="there is one account here"
     ),
     "AWS::Lambda::EventSourceMapping": _type(
-        "EventSourceArn FunctionName BatchSize Enabled FunctionResponseTypes MaximumBatchingWindowInSeconds",
+        "EventSourceArn FunctionName BatchSize Enabled FunctionResponseTypes MaximumBatchingWindowInSeconds"
+        " StartingPosition ParallelizationFactor BisectBatchOnFunctionError MaximumRetryAttempts"
+        " MaximumRecordAgeInSeconds",
+        FilterCriteria={"Filters": HANDLED},
+        DestinationConfig={"OnFailure": {"Destination": HANDLED}},
         ScalingConfig={"MaximumConcurrency": HANDLED},
+        MetricsConfig="there are no metrics here",
     ),
+    "AWS::Events::EventBus": _type("Name", KmsKeyIdentifier=_AT_REST),
+    "AWS::Events::Archive": "what was published can be read in the functions' logs",
+    "AWS::Events::Rule": _type("Name EventBusName EventPattern State Targets"),
+    "AWS::S3::Bucket": _type(
+        "BucketName",
+        BucketEncryption=_AT_REST,
+        LifecycleConfiguration=_NO_TIME,
+        PublicAccessBlockConfiguration="nobody else can reach it here",
+    ),
+    "AWS::S3::BucketPolicy": _type("Bucket PolicyDocument"),
     "AWS::Logs::LogGroup": _type(
         "LogGroupName",
         RetentionInDays=_NO_TIME,
@@ -215,10 +258,16 @@ def make_table(dynamodb: Any, logical_id: str, properties: dict[str, Any]) -> di
     request["TableName"] = properties.get("TableName", logical_id)
     if stream := request.get("StreamSpecification"):
         request["StreamSpecification"] = {"StreamEnabled": True, **stream}
-    with suppress(dynamodb.exceptions.ResourceInUseException):
+    try:
         dynamodb.create_table(**request)
-        if time_to_live := properties.get("TimeToLiveSpecification"):
-            dynamodb.update_time_to_live(TableName=request["TableName"], TimeToLiveSpecification=time_to_live)
+    except dynamodb.exceptions.ResourceInUseException:
+        with suppress(dynamodb.exceptions.ResourceInUseException, ClientError):  # it has its stream already
+            if stream:
+                name = request["TableName"]
+                dynamodb.update_table(TableName=name, StreamSpecification=request["StreamSpecification"])
+        return request
+    if time_to_live := properties.get("TimeToLiveSpecification"):
+        dynamodb.update_time_to_live(TableName=request["TableName"], TimeToLiveSpecification=time_to_live)
     return request
 
 
@@ -233,8 +282,11 @@ class Builder:
         self._aliases: dict[str, str] = {}
         self._partition_keys: dict[str, str] = {}
         self._delegating: set[str] = set()
+        self._streams: dict[str, str] = {}
         self._roles: dict[str, Role] = {}
         self._permissions: list[tuple[str, str]] = []
+        self._may_send: set[tuple[str, str]] = set()
+        self._sends: set[tuple[str, str]] = set()
 
     def build(self) -> Stack:
         """Checks everything, then makes everything."""
@@ -243,6 +295,12 @@ class Builder:
         for logical_id in self.template.resources:
             self.made(logical_id)
         self._routes()
+        if refused := self._sends - self._may_send:
+            raise TemplateError(f"no queue policy lets these rules send to these queues: {sorted(refused)}")
+        self.stack.outputs = {
+            name: str(self.template.resolve(output["Value"], self._attribute))
+            for name, output in self.template.document.get("Outputs", {}).items()
+        }
         self.stack.names = Names(self._partition_keys, self._aliases, frozenset(self._delegating))
         return self.stack
 
@@ -284,7 +342,12 @@ class Builder:
         self._partition_keys[name] = request["KeySchema"][0]["AttributeName"]
         for index in request.get("GlobalSecondaryIndexes", []):
             self._partition_keys[f"{name}/index/{index['IndexName']}"] = index["KeySchema"][0]["AttributeName"]
-        return Made(name, {"Arn": arn("dynamodb", f"table/{name}")})
+        attributes = {"Arn": arn("dynamodb", f"table/{name}")}
+        if "StreamSpecification" in request:
+            stream = self.clients("dynamodb").describe_table(TableName=name)["Table"]["LatestStreamArn"]
+            self._streams[stream] = name
+            attributes["StreamArn"] = stream
+        return Made(name, attributes)
 
     def _key(self, logical_id: str, properties: dict[str, Any]) -> Made:
         passed = {name: properties[name] for name in ("KeySpec", "KeyUsage") if name in properties}
@@ -321,9 +384,57 @@ class Builder:
 
     def _queue_policy(self, logical_id: str, properties: dict[str, Any]) -> Made:
         for statement in properties["PolicyDocument"]["Statement"]:
-            if statement["Effect"] != "Deny" or statement.get("Condition") != INSECURE:
-                raise TemplateError(f"{logical_id}: of queue policies, only `deny without TLS` is known: {statement}")
+            match statement:
+                case {"Effect": "Deny", "Condition": condition} if condition == INSECURE:
+                    pass
+                case {
+                    "Effect": "Allow",
+                    "Action": "sqs:SendMessage" | ["sqs:SendMessage", *_],
+                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Condition": {"ArnEquals": {"aws:SourceArn": rule}, **others},
+                    "Resource": queue,
+                } if not others:
+                    self._may_send.add((rule, queue))
+                case _:
+                    raise TemplateError(
+                        f"{logical_id}: of queue policies, only `deny without TLS` and a rule's are known: {statement}"
+                    )
         return Made(logical_id)
+
+    def _bucket_policy(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        for statement in properties["PolicyDocument"]["Statement"]:
+            if statement["Effect"] != "Deny" or statement.get("Condition") != INSECURE:
+                raise TemplateError(f"{logical_id}: of bucket policies, only `deny without TLS` is known: {statement}")
+        return Made(logical_id)
+
+    def _bucket(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        name = properties.get("BucketName", logical_id.lower())
+        self.clients("s3").create_bucket(Bucket=name)
+        bucket_arn = f"arn:{PARTITION}:s3:::{name}"
+        self.stack.buckets[bucket_arn] = name
+        return Made(name, {"Arn": bucket_arn})
+
+    def _bus(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        name = properties["Name"]
+        self.clients("events").create_event_bus(Name=name)
+        self.stack.buses.append(name)
+        return Made(name, {"Arn": arn("events", f"event-bus/{name}"), "Name": name})
+
+    def _rule(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        name, on = properties.get("Name", logical_id), properties["EventBusName"]
+        made = Made(f"{on}|{name}", {"Arn": arn("events", f"rule/{on}/{name}")})
+        pattern = properties["EventPattern"]
+        patterns.matcher(pattern)  # says what it does not know
+        events = self.clients("events")
+        events.put_rule(
+            Name=name, EventBusName=on, EventPattern=json.dumps(pattern), State=properties.get("State", "ENABLED")
+        )
+        for target in properties["Targets"]:
+            bus.check_target(target)
+            for queue in [target["Arn"], *target.get("DeadLetterConfig", {}).values()]:
+                self._sends.add((made.attributes["Arn"], queue))
+        events.put_targets(Rule=name, EventBusName=on, Targets=properties["Targets"])
+        return made
 
     def _role(self, logical_id: str, properties: dict[str, Any]) -> Made:
         name = properties.get("RoleName", logical_id)
@@ -379,8 +490,12 @@ class Builder:
     def _source(self, logical_id: str, properties: dict[str, Any]) -> Made:
         queue_arn = properties["EventSourceArn"]
         function = self.function_of(properties["FunctionName"])
+        if queue_arn in self._streams:
+            return self._stream_source(logical_id, properties, function)
+        if others := set(properties) - OF_QUEUES:
+            raise TemplateError(f"{logical_id}: {sorted(others)} mean nothing where the source is a queue")
         if queue_arn not in self.stack.queues:
-            raise TemplateError(f"{logical_id}: event source {queue_arn} is not a queue of this template")
+            raise TemplateError(f"{logical_id}: event source {queue_arn} is no queue or stream of this template")
         if properties.get("Enabled", True):
             self.stack.sources.append(
                 QueueSource(
@@ -393,6 +508,35 @@ class Builder:
                     partial_failures=properties.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
                 )
             )
+        return Made(logical_id, {"Id": logical_id})
+
+    def _stream_source(self, logical_id: str, properties: dict[str, Any], function: Function) -> Made:
+        if properties["StartingPosition"] != "TRIM_HORIZON":
+            raise TemplateError(f"{logical_id}: only TRIM_HORIZON is known as starting position")
+        filters = [json.loads(one["Pattern"]) for one in properties.get("FilterCriteria", {}).get("Filters", [])]
+        destination = properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        if destination and destination not in self.stack.buckets:
+            raise TemplateError(f"{logical_id}: {destination} is no bucket of this template")
+        retries, age_s = properties.get("MaximumRetryAttempts", -1), properties.get("MaximumRecordAgeInSeconds", -1)
+        source = StreamSource(
+            id=logical_id,
+            stream_arn=properties["EventSourceArn"],
+            table=self._streams[properties["EventSourceArn"]],
+            function=function.name,
+            batch_size=properties.get("BatchSize", 100),
+            batch_window_s=properties.get("MaximumBatchingWindowInSeconds", 0),
+            lanes=properties.get("ParallelizationFactor", 1),
+            filters=tuple(filters),
+            partial_failures=properties.get("FunctionResponseTypes") == ["ReportBatchItemFailures"],
+            bisect=properties.get("BisectBatchOnFunctionError", False),
+            retries_max=None if retries < 0 else retries,
+            age_max_s=None if age_s < 0 else age_s,
+            failures=self.stack.buckets.get(destination),
+        )
+        for one in source.filters:
+            patterns.matcher(one)
+        if properties.get("Enabled", True):
+            self.stack.streams.append(source)
         return Made(logical_id, {"Id": logical_id})
 
     def function_of(self, name_or_arn: str) -> Function:
@@ -435,6 +579,10 @@ class Builder:
             self.stack.routes.append(Route(key, function.name, timeout_s, permitted))
 
 
+OF_QUEUES: Final = {
+    "EventSourceArn", "FunctionName", "BatchSize", "Enabled", "FunctionResponseTypes",
+    "MaximumBatchingWindowInSeconds", "ScalingConfig",
+}  # fmt: skip
 INSECURE: Final = {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -451,6 +599,10 @@ MAKERS: Final[dict[str, Callable[[Builder, str, dict[str, Any]], Made]]] = {
     "AWS::SecretsManager::Secret": Builder._secret,
     "AWS::SQS::Queue": Builder._queue,
     "AWS::SQS::QueuePolicy": Builder._queue_policy,
+    "AWS::Events::EventBus": Builder._bus,
+    "AWS::Events::Rule": Builder._rule,
+    "AWS::S3::Bucket": Builder._bucket,
+    "AWS::S3::BucketPolicy": Builder._bucket_policy,
     "AWS::IAM::Role": Builder._role,
     "AWS::Lambda::Function": Builder._function,
     "AWS::Lambda::Permission": Builder._permission,

@@ -90,6 +90,18 @@ def _redemption(samples: Samples) -> str:
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
 
 
+def _recovery(samples: Samples) -> str:
+    selection = {"batch": samples("inactive_batch")}
+    return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
+
+
+def _message(samples: Samples) -> str:
+    samples("redemption")
+    samples.drain()
+    answer = samples._cloud.request("GET", "/v1/messages?recipient=%2B8613812345678", token=samples("token:support"))
+    return str(answer.json()["data"][0]["id"])
+
+
 def _large_batch(samples: Samples) -> str:
     return _batch(LARGE, samples)
 
@@ -110,6 +122,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),
+    "recovery": _recovery,
+    "message": _message,
     "large_batch": _large_batch,
     "large_activation": _large_activation,
 }

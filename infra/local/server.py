@@ -13,20 +13,22 @@ import uvicorn
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer, Gateway, Request
 
 HEALTH: Final = "/health"
-"""The only path that is not the template's: it answers 200 as soon as everything is ready."""
+"""It answers 200 as soon as everything is ready. It and what `Own` answers are the only paths not the template's."""
 CONCURRENT_MAX: Final = 64
 BACKLOG: Final = 256
 STOP_TIMEOUT_S: Final = 5
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Own = Callable[[str, str, bytes], Answer | None]
+"""Answers (method, path, body) where the path is the local cloud's own."""
 
 
 class Application:
     """ASGI: collects a request, lets the gateway answer it in a thread, sends the answer."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, own: Own) -> None:
+        self._gateway, self._own = gateway, own
         self._threads: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -37,11 +39,15 @@ class Application:
             answer = Answer(200, [("content-type", "application/json")], json.dumps({"status": "ok"}).encode())
         else:
             request = _request(scope, await _body(receive))
-            answer = await anyio.to_thread.run_sync(self._gateway.answer, request, limiter=self._threads)
+            answer = await anyio.to_thread.run_sync(self._answer, request, limiter=self._threads)
         headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
         headers.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+    def _answer(self, request: Request) -> Answer:
+        own = self._own(request.method, request.target.partition("?")[0], request.body)
+        return own or self._gateway.answer(request)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -79,10 +85,10 @@ def bind(port: int) -> socket.socket:
     return listener
 
 
-def server(gateway: Gateway) -> uvicorn.Server:
+def server(gateway: Gateway, own: Own) -> uvicorn.Server:
     """Serves until SIGINT or SIGTERM, or until its `should_exit` is set."""
     config = uvicorn.Config(
-        Application(gateway),
+        Application(gateway, own),
         lifespan="off",
         log_level="warning",
         server_header=False,

@@ -18,7 +18,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from functions.authorize.clients import ROLES, find
-from infra.local import engines, server
+from infra.local import carriers, engines, server
 from infra.local.cloud import Cloud
 from infra.local.material import Material
 from infra.local.template import STATE, Template, TemplateError, synthesized
@@ -102,6 +102,14 @@ def _announce(console: Console, whereabouts: dict[str, Any], seconds: float) -> 
     console.print("Demo clients (client_id and client_secret):")
     for role, client in whereabouts["clients"].items():
         console.print(f"  {role:<10} {client['client_id']}  {client['client_secret']}")
+    console.print(
+        f"\nSMS go to simulated carriers ({', '.join(carriers.NAMES)}); retries begin at {carriers.RETRY_BASE_S} s:"
+    )
+    console.print(f"  curl -s {whereabouts['api_url']}/local/phones/+8613812345678")
+    console.print(
+        f'  curl -s -X PUT {whereabouts["api_url"]}/local/carriers/north -d \'{{"fault": "down"}}\'', markup=False
+    )
+    console.print(f"  (faults: {', '.join(carriers.FAULTS)})")
     first = FIRST_COMMAND.format(api_url=whereabouts["api_url"], **whereabouts["clients"]["operator"])
     console.print("\nTry a token for the operator:")
     console.print(first, markup=False)
@@ -123,6 +131,7 @@ def run(port: int, engine: str, console: Console) -> None:
                 "api_url": f"http://127.0.0.1:{listener.getsockname()[1]}",
                 "aws_endpoint_url": cloud.endpoints["AWS_ENDPOINT_URL"],
                 "clients": clients,
+                "outputs": cloud.stack.outputs,
             }
             if endpoint := cloud.endpoints.get("AWS_ENDPOINT_URL_DYNAMODB"):
                 whereabouts["dynamodb_endpoint_url"] = endpoint
@@ -136,7 +145,7 @@ def run(port: int, engine: str, console: Console) -> None:
 
 
 def _serve(cloud: Cloud, listener: socket.socket) -> None:
-    serving = server.server(cloud.gateway)
+    serving = server.server(cloud.gateway, cloud.own)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

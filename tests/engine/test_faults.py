@@ -17,11 +17,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 
 from functions.authorize import clients
-from functions.distribute import service as distribute
 from functions.domain.actor import By
 from functions.domain.serials import serial_of
-from functions.generate import batches
-from functions.store import keys, ranges
+from functions.store import ranges
 from functions.store.aws import ATTEMPTS_MAX
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
@@ -214,35 +212,6 @@ def test_where_the_sdk_gives_up_the_clients_repeat_ends_the_work(
         assert (answer.status, answer.header("idempotency-replayed")) == (201, "true" if begun else None)
         assert answer.json() == expected.body
         assert setting.table() == expected.table
-
-
-def is_send(call: Call) -> bool:
-    return call.operation == "SendMessage"
-
-
-@pytest.mark.parametrize("times", [1, ATTEMPTS_MAX])
-@pytest.mark.parametrize("fault", ["throttled", "reply-lost"])
-@pytest.mark.parametrize("command", ["batch", "activation"])
-def test_a_job_whose_message_gets_lost_or_doubled_is_done_once(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch, command: str, fault: str, times: int
-) -> None:
-    prepare, ask = COMMANDS[command]
-    prepared = fresh(setting, prepare)
-    monkeypatch.setattr(batches, "LOTS_PER_CALL_MAX", 1)
-    monkeypatch.setattr(distribute, "LOTS_PER_CALL_MAX", 1)
-    with setting.wire.planted(FAULTS[fault], is_send, times=times):
-        answer = ask(setting, prepared)
-    if times == ATTEMPTS_MAX:
-        assert (answer.status, answer.json()["key"]) == (503, "try_again")
-        answer = ask(setting, prepared)
-    assert (answer.status, answer.json()["status"]) == (202, "in_progress")
-    assert answer.header("idempotency-replayed") == ("true" if times == ATTEMPTS_MAX else None)
-    setting.world.cloud.drain()
-    done = ask(setting, prepared)
-    assert (done.status, done.json()["status"], done.header("idempotency-replayed")) == (201, "completed", "true")
-    assert {item["version"] for pk, item in setting.world.items().items() if pk.startswith(keys.LOT)} == {
-        1 if command == "batch" else 2
-    }
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -460,6 +460,7 @@ class Machine(RuleBasedStateMachine):
     @rule(at=pick)
     def count_batch(self, at: int) -> None:
         id, serials = list(self.model.batches.items())[at % len(self.model.batches)]
+        self.world.cloud.drain()  # counts follow from the stream
         document = assert_done(self.get(f"/v1/batches/{id}"), 200)
         assert document["counts"] == dict(Counter(self.model.status(serial) for serial in serials))
 

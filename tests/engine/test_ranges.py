@@ -22,11 +22,14 @@ from functions.domain.selection import Selection
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.generate import batches
 from functions.redeem import service as redeem
-from functions.store import keys, lots, ranges, table
+from functions.store import jobs, keys, lots, ranges, table
 from functions.store.entities import COMMAND, LOT
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Crash, Fault, Match, Send, Wire, crash_after, crash_before, is_write, put_of
 from tests.engine.world import NOW, OPERATOR, World, later, order, race, till
+
+TAKEN_OVER = NOW + jobs.IN_CALL_S
+"""When a worker no longer leaves the work to the call that began it."""
 
 LOTS = 100
 FEW = 3
@@ -108,12 +111,12 @@ def test_a_crash_at_each_lot_of_a_hundred_loses_nothing_and_undoes_nothing(
     for done, other in enumerate(others[:-1], 1):
         crash, at = chance.choice([(crash_after, 1), (crash_before, 2)])
         with pytest.raises(Crash), wire.planted(crash, put_of(keys.LOT), at=at):
-            distribute.proceed("act_1", NOW, later())
+            distribute.proceed("act_1", TAKEN_OVER, later())
         if other < numbers[done]:
             recalled[other] = recall(other, 5)
         else:
             suspended[other] = suspend(other)
-    assert distribute.proceed("act_1", NOW, later())
+    assert distribute.proceed("act_1", TAKEN_OVER, later()) is None
     command = distribute.find("act_1")
     assert (command.status, command.lots_done) == ("completed", LOTS)
     assert command.changed == (LOTS - len(suspended)) * LOT_SIZE
@@ -247,14 +250,14 @@ def _activation(world: World, numbers: Any, monkeypatch: pytest.MonkeyPatch) -> 
     batch = world.batch(world.campaign(), FEW * LOT_SIZE)
     id = f"act_{next(numbers)}"
     begin_job(monkeypatch, id, Selection(batch=batch.id))
-    return id, lambda: distribute.proceed(id, NOW, later())
+    return id, lambda: distribute.proceed(id, TAKEN_OVER, later())
 
 
 def _generation(world: World, numbers: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Callable[[], object]]:
     with monkeypatch.context() as patch:
         patch.setattr(batches, "LOTS_PER_CALL_MAX", 0)
         batch = batches.create(f"bat_job_{next(numbers)}", world.campaign().id, FEW * LOT_SIZE, OPERATOR, NOW, later())
-    return batch.id, lambda: batches.proceed(batch.id, NOW, later())
+    return batch.id, lambda: batches.proceed(batch.id, TAKEN_OVER, later())
 
 
 def _assert_activated(world: World, id: str) -> None:

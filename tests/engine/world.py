@@ -138,8 +138,9 @@ class World:
 
     def wipe(self, keep: str | None = None) -> None:
         """Empties the table, but for the kind of item that is to stay."""
-        kinds = ((pk, pk.partition("#")[0]) for pk in self.items())
-        keys_left = [{"pk": {"S": pk}, "sk": {"S": kind}} for pk, kind in kinds if kind != keep]
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=table.table_name())
+        found = [{"pk": item["pk"], "sk": item["sk"]} for page in pages for item in page["Items"]]
+        keys_left = [key for key in found if key["pk"]["S"].partition("#")[0] != keep]
         for start in range(0, len(keys_left), 25):
             deletes = [{"DeleteRequest": {"Key": key}} for key in keys_left[start : start + 25]]
             reply = self.cloud.client("dynamodb").batch_write_item(RequestItems={table.table_name(): deletes})

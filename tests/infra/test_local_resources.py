@@ -54,13 +54,14 @@ def test_the_stack_is_known_to_the_last_property(environment: str) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {}}}, "Bucket: resource type AWS::S3::Bucket is not known"),
+    ({"Tree": {"Type": "AWS::QLDB::Ledger", "Properties": {}}}, "Tree: resource type AWS::QLDB::Ledger is not known"),
+    ({"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"WebsiteConfiguration": {}}}}, "WebsiteConfiguration"),
     ({"Table__ImportSourceSpecification": {}}, r"Table \(AWS::DynamoDB::Table\): property ImportSourceSpecification"),
     ({"Echo__Environment": {"Variables": {}, "Secrets": {}}}, r"Echo .*: property Environment.Secrets is not known"),
     ({"Echo__Role": "arn:aws:iam::123456789012:role/other"}, "role of the template"),
     ({"Role__AssumeRolePolicyDocument": {"Statement": []}}, "Role: Lambda may not assume this role"),
     ({"Role__ManagedPolicyArns": ["arn:aws:iam::aws:policy/AdministratorAccess"]}, "managed policies are not known"),
-    ({"Feed__EventSourceArn": {"Fn::GetAtt": ["Table", "Arn"]}}, "Feed: event source .* is not a queue"),
+    ({"Feed__EventSourceArn": {"Fn::GetAtt": ["Table", "Arn"]}}, "Feed: event source .* is no queue or stream"),
     ({"Api__ProtocolType": "WEBSOCKET"}, "only HTTP APIs"),
     ({"Integration__PayloadFormatVersion": "1.0"}, "payload format 2.0"),
     ({"Route__AuthorizationType": "JWT"}, "gateway authorizers are not known"),
@@ -77,7 +78,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
                 },
             }
         },
-        "only `deny without TLS` is known",
+        "only `deny without TLS` and a rule's are known",
     ),
 ]
 

@@ -11,11 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.gateway import HEADERS_MAX_BYTES, PAYLOAD_MAX_BYTES, Gateway
+from infra.local.gateway import HEADERS_MAX_BYTES, PAYLOAD_MAX_BYTES, Answer, Gateway
 from infra.local.resources import Route
 from infra.local.server import bind, server
 
 READY_AFTER_S = 10.0
+
+
+OWN = Answer(202, [("content-type", "text/plain")], b"own")
 
 
 def echo(function: str, event: dict[str, Any], wait_s: float) -> Any:
@@ -26,7 +29,8 @@ def echo(function: str, event: dict[str, Any], wait_s: float) -> Any:
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx.Client]:
-    serving = server(Gateway([Route("ANY /{proxy+}", "f", 1.0), Route("$default", "f", 1.0)], echo))
+    gateway = Gateway([Route("ANY /{proxy+}", "f", 1.0), Route("$default", "f", 1.0)], echo)
+    serving = server(gateway, lambda method, path, body: OWN if path == "/local/thing" else None)
     with bind(0) as listener:
         thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -37,6 +41,11 @@ def http() -> Iterator[httpx.Client]:
             yield client
         serving.should_exit = True
         thread.join()
+
+
+def test_the_local_clouds_own_paths_come_first(http: httpx.Client) -> None:
+    assert (http.get("/local/thing?x=1").status_code, http.put("/local/thing").text) == (202, "own")
+    assert http.get("/local/other").json()["rawPath"] == "/local/other"
 
 
 def test_health_is_answered(http: httpx.Client) -> None:

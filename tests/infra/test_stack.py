@@ -24,6 +24,8 @@ from tests.infra.conftest import Template, listed
 
 pytestmark = pytest.mark.xdist_group("synthesis")
 
+WITHIN: Final = (["dynamodb:ListStreams"], ["s3:PutObject"], ["sms-voice:SendTextMessage"])
+"""What is allowed on everything within one of our resources, or within the account's SMS."""
 XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 
 
@@ -46,7 +48,9 @@ def test_only_tracing_is_allowed_on_every_resource(template: Template) -> None:
     for name in FUNCTIONS:
         for statement in template.statements(name):
             assert statement["Effect"] == "Allow"
-            assert "*" not in json.dumps(statement["Resource"]) or statement["Action"] == XRAY
+            wide = [arn for arn in statement["Resource"] if "*" in json.dumps(arn)]
+            assert not wide or statement["Action"] in (XRAY, *WITHIN)
+            assert "*" not in wide or statement["Action"] == XRAY
             assert "*" not in "".join(statement["Action"])
 
 
@@ -63,7 +67,7 @@ def test_no_function_may_delete_anything_of_the_table(template: Template) -> Non
 def test_the_table_is_reached_by_key_prefix_only(template: Template) -> None:
     for name in FUNCTIONS:
         for statement in template.statements(name):
-            if statement["Action"][0].startswith("dynamodb:"):
+            if statement["Action"][0].startswith("dynamodb:") and "stream" not in str(statement["Resource"]).lower():
                 prefixes = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
                 assert all(prefix.endswith("#*") for prefix in listed(prefixes))
 
@@ -72,7 +76,7 @@ def test_verifying_changes_nothing_but_guards(template: Template) -> None:
     writes = [
         statement
         for statement in template.statements("verify")
-        if any(action.startswith("dynamodb:") and "Get" not in action for action in statement["Action"])
+        if any(re.match("dynamodb:(?!.*Get|Query)", action) for action in statement["Action"])
     ]
 
     assert [statement["Action"] for statement in writes] == [["dynamodb:UpdateItem"]]
@@ -123,8 +127,10 @@ def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(tem
     assert table["SSESpecification"]["SSEType"] == "KMS"
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl_epoch_s", "Enabled": True}
     (index,) = table["GlobalSecondaryIndexes"]
-    attributes = ["status", "generation", "valid_until"]
-    assert index["Projection"] == {"NonKeyAttributes": attributes, "ProjectionType": "INCLUDE"}
+    assert index["Projection"] == {
+        "NonKeyAttributes": ["generation", "status", "valid_until"],
+        "ProjectionType": "INCLUDE",
+    }
 
 
 def test_production_keeps_what_cannot_be_made_again(template: Template) -> None:
@@ -183,8 +189,12 @@ def test_the_access_log_holds_nothing_that_a_caller_wrote(template: Template) ->
 def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(template: Template) -> None:
     queues, functions = template.of_type("AWS::SQS::Queue"), template.of_type("AWS::Lambda::Function")
     mappings = template.of_type("AWS::Lambda::EventSourceMapping").values()
+    fed = 0
 
     for mapping in mappings:
+        if mapping["EventSourceArn"]["Fn::GetAtt"][0] not in queues:
+            continue  # the stream's, below
+        fed += 1
         queue = queues[mapping["EventSourceArn"]["Fn::GetAtt"][0]]
         dead_letters = queues[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]
         assert queue["RedrivePolicy"]["maxReceiveCount"] >= 3
@@ -192,8 +202,102 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert len(queues) == 2 * len(mappings)
+    assert fed == 4
+    assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
+
+
+def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -> None:
+    (mapping,) = (m for m in template.of_type("AWS::Lambda::EventSourceMapping").values() if "StartingPosition" in m)
+    (bucket,) = template.of_type("AWS::S3::Bucket")
+    (table,) = template.of_type("AWS::DynamoDB::Table").values()
+    (pattern,) = (json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"])
+    entities = set(pattern["dynamodb"]["NewImage"]["entity"]["S"])
+
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["MaximumRetryAttempts"] >= 3
+    assert 3600 <= mapping["MaximumRecordAgeInSeconds"] < 24 * 3600
+    assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": [bucket, "Arn"]}}}
+    assert entities == {"batch", "command", "lot", "voucher", "reveal", "recovery", "recovered"}
+    assert not entities & {"history", "counts", "message", "report"}, "what comes of events must not cause them"
+
+
+def test_relay_may_read_the_stream_and_write_nothing_but_history_and_counts(template: Template) -> None:
+    allowed = {
+        action: statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
+        for statement in template.statements("relay")
+        for action in statement["Action"]
+    }
+
+    assert allowed["dynamodb:PutItem"] == ["HISTORY#*"]
+    assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*"]
+    assert {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"} <= allowed.keys()
+    assert "dynamodb:GetItem" not in allowed
+    assert [n for n in FUNCTIONS if any("events:PutEvents" in s["Action"] for s in template.statements(n))] == ["relay"]
+
+
+def test_what_is_set_aside_is_private_encrypted_and_expires(template: Template) -> None:
+    ((id, bucket),) = template.of_type("AWS::S3::Bucket").items()
+    (policy,) = template.of_type("AWS::S3::BucketPolicy").values()
+
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert bucket["BucketEncryption"]
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] > 14
+    assert policy["Bucket"] == {"Ref": id}
+    assert policy["PolicyDocument"]["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
+    queues = template.of_type("AWS::SQS::Queue")
+    fed: dict[str, str] = {}
+    for rule in template.of_type("AWS::Events::Rule").values():
+        (target,) = rule["Targets"]
+        queue = target["Arn"]["Fn::GetAtt"][0]
+        assert rule["EventPattern"]["source"] == ["kami"]
+        assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
+        whole = target.get("InputPath") == "$.detail"
+        assert whole == ("NotifyMessages" in queue)
+        assert whole or target["InputTransformer"] == {
+            "InputPathsMap": {"detail-data-id": "$.detail.data.id"},
+            "InputTemplate": '{"id":<detail-data-id>}',
+        }
+        fed |= dict.fromkeys(rule["EventPattern"]["detail-type"], queue)
+
+    assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
+        "batch.requested": "Generate",
+        "activation.requested": "Distribute",
+        "recovery.requested": "Recover",
+        "voucher.redeemed": "Notify",
+        "voucher.reversed": "Notify",
+        "voucher.recovered": "Notify",
+    }
+
+
+def test_the_bus_keeps_what_went_over_it(template: Template) -> None:
+    (archive,) = template.of_type("AWS::Events::Archive").values()
+    (bus,) = template.of_type("AWS::Events::EventBus")
+
+    assert archive["SourceArn"] == {"Fn::GetAtt": [bus, "Arn"]}
+    assert archive["RetentionDays"] >= 14
+
+
+def test_the_stream_is_watched(template: Template) -> None:
+    alarms = template.of_type("AWS::CloudWatch::Alarm").values()
+    ((mapping, _),) = (
+        one for one in template.of_type("AWS::Lambda::EventSourceMapping").items() if "StartingPosition" in one[1]
+    )
+    counted = {
+        alarm["MetricName"]
+        for alarm in alarms
+        if alarm.get("Dimensions") == [{"Name": "EventSourceMappingUUID", "Value": {"Fn::GetAtt": [mapping, "Id"]}}]
+    }
+
+    assert "IteratorAge" in {alarm["MetricName"] for alarm in alarms}
+    assert counted == {"OnFailureDestinationDeliveredEventCount", "DroppedEventCount"}
+    assert template.of_type("AWS::Lambda::EventSourceMapping")[mapping]["MetricsConfig"] == {"Metrics": ["EventCount"]}
 
 
 def test_each_queue_and_function_is_watched(template: Template) -> None:

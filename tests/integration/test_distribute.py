@@ -118,6 +118,7 @@ def test_a_lot_cut_into_too_many_pieces_is_activated_voucher_by_voucher(kami: Ka
     assert activation["activated"] == SEGMENTS_PER_LOT_MAX
     shown = kami.statuses(batch["id"])
     assert [serial for serial, status in shown.items() if status == "active"] == every_other
+    kami.cloud.drain()
     counts = granted(kami.operator.get(f"/v1/batches/{batch['id']}"))["counts"]
     assert counts == {"active": SEGMENTS_PER_LOT_MAX, "generated": 100 - SEGMENTS_PER_LOT_MAX}
     (code,) = kami.codes(every_other[:1])

@@ -19,7 +19,9 @@ from infra.local.template import ROOT
 from tests.integration.kami import Json, Kami, granted, refused
 
 EVENTS: Final = ROOT / "events"
-FILES: Final = sorted(EVENTS.rglob("*.json"))
+ELSEWHERE: Final = ("bus", "schemas", "relay")
+"""Not of gateway or queue: tests/unit/test_domain_events.py and tests/integration/test_relay.py have these."""
+FILES: Final = sorted(path for path in EVENTS.rglob("*.json") if path.parent.name not in ELSEWHERE)
 
 EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "authorize/key-set": 200,
@@ -46,12 +48,20 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "redeem/redemption-without-key": (400, "idempotency_key_required"),
     "redeem/redemption-without-token": (401, "unauthorized"),
     "redeem/reversal": 201,
+    "notify/message-read": 200,
+    "notify/messages": 200,
+    "recover/recoveries": 200,
+    "recover/recovery": 202,
+    "recover/recovery-read": 200,
+    "verify/history": 200,
     "verify/verification": 200,
     "verify/verification-before-activation": (404, "voucher_not_redeemable"),
     "verify/voucher": 200,
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
+ORDERS: Final = ["notify/event", "recover/job"]
+"""One message each, too, but what it begins is not over with it."""
 
 
 def case(path: Path) -> str:
@@ -66,7 +76,7 @@ def shape(value: Any) -> Any:
 
 
 def test_every_payload_is_expected_and_every_route_and_queue_has_one(kami: Kami) -> None:
-    assert {case(path) for path in FILES} == {*EXPECTED, *JOBS}
+    assert {case(path) for path in FILES} == {*EXPECTED, *JOBS, *ORDERS}
     events = [json.loads(path.read_text()) for path in FILES]
     assert {event["routeKey"] for event in events if "routeKey" in event} == {"$default", *(r.key for r in ROUTES)}
     fed = {event["Records"][0]["eventSourceARN"] for event in events if "Records" in event}
@@ -133,7 +143,14 @@ def test_a_job_is_done_and_done_again_without_effect(kami: Kami, monkeypatch: py
     assert kami.items() == before
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_of_a_queue_is_taken(kami: Kami, name: str) -> None:
+    event = kami.cloud.event(EVENTS / f"{name}.json")
+    assert kami.cloud.invoke(kami.cloud.function_of(event), event) == {"batchItemFailures": []}
+    kami.cloud.drain()
+
+
+@pytest.mark.parametrize("name", [*JOBS, *ORDERS])
 def test_the_local_pump_sends_the_same_payload(kami: Kami, name: str) -> None:
     (record,) = json.loads((EVENTS / f"{name}.json").read_text())["Records"]
     source = next(

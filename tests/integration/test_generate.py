@@ -168,6 +168,7 @@ def test_vouchers_are_listed_and_counted_by_their_effective_status(kami: Kami, c
         "redeemed": [serials[3]],
     }
     assert by_status() == expected
+    kami.cloud.drain()
     counts = granted(kami.operator.get(f"/v1/batches/{batch}"))["counts"]
     assert counts == {status: len(found) for status, found in expected.items()}
     shown = kami.statuses(batch)

@@ -290,8 +290,8 @@ def test_what_is_left_of_a_recalled_voucher_cannot_be_used(kami: Kami) -> None:
 
 
 def test_a_reclaimed_index_starts_anew_and_its_old_redemption_is_not_reversed_into_it(kami: Kami) -> None:
-    voucher, key, account = single(kami), unique(), mobile()
-    first = kami.merchant.redeem(voucher.code, key, account)
+    voucher, key, account = single(kami, **BALANCE), unique(), mobile()
+    first = kami.merchant.redeem(voucher.code, key, account, amount_minor=1)
     kami.rewrite(voucher.serial, vetoed("reclaim"))
     kami.rewrite(voucher.serial, lambda segment: replace(segment, generation=segment.generation + 1))
     (code,) = kami.codes([voucher.serial])
@@ -299,7 +299,7 @@ def test_a_reclaimed_index_starts_anew_and_its_old_redemption_is_not_reversed_in
     granted(kami.merchant.redeem(code), 201)
     refused(kami.merchant.redeem(voucher.code), 404, "voucher_not_redeemable")
     refused(kami.merchant.reverse(granted(first, 201)["id"]), 409, "reversal_not_possible")
-    repeat = kami.merchant.redeem(voucher.code, key, account)
+    repeat = kami.merchant.redeem(voucher.code, key, account, amount_minor=1)
     assert (replayed(repeat), repeat.body) == (True, first.body)
 
 

@@ -50,10 +50,10 @@ def item_of(status: Status, generation: int = 1, valid_until: int | None = None)
 # The rules by hand, from the design's words and not from the code's tables.
 
 SPARES = {
-    "all": "",
-    "not_redeemed": "partly_redeemed redeemed",
-    "not_claimed": "claimed partly_redeemed redeemed",
-    "not_activated": "active claimed partly_redeemed redeemed",
+    "all": "redeemed void reissued",
+    "not_redeemed": "redeemed void reissued partly_redeemed",
+    "not_claimed": "redeemed void reissued partly_redeemed claimed",
+    "not_activated": "redeemed void reissued partly_redeemed claimed active",
 }
 
 
@@ -67,8 +67,8 @@ def is_bound(vetoes: tuple[Veto, ...], status: str, generation: int) -> str | No
 
 def oracle(segment: Segment, item: Voucher | None, now: int) -> tuple[str, str | None]:
     """(effective status, key of a stranger's refusal or None)."""
-    outdated = item is not None and item.generation < segment.generation
-    if item is not None and outdated and is_bound(segment.vetoes, item.status, item.generation):
+    ended = tuple(veto for veto in segment.vetoes if veto.generation < segment.generation)
+    if item is not None and is_bound(ended, item.status, item.generation):
         item = None  # reclaimed: its index starts anew
     if item is None:
         status, generation, until = str(segment.status), segment.generation, segment.valid_until

@@ -1,0 +1,220 @@
+"""Recoveries (回收): a selection of vouchers is called back, and the last card of it is accounted for.
+
+A recovery vetoes its range at once, waits for the fence (every redemption that had read a lot before the veto has
+ended by then), surveys what was recovered and what was not, and, to reclaim, gives the range a new generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from functions.domain.actor import By
+from functions.domain.lot import Lot, Scope, Segment, Status, Veto
+from functions.domain.selection import Span
+from functions.domain.voucher import SPARED, Voucher, binding, reclaimed
+
+
+class Action(StrEnum):
+    """`reclaim` puts vouchers back to stock under a new generation of codes; `void` ends them."""
+
+    RECLAIM = "reclaim"
+    VOID = "void"
+
+
+class Phase(StrEnum):
+    """What a recovery does next."""
+
+    VETO = "veto"
+    FENCE = "fence"
+    SURVEY = "survey"
+    RELEASE = "release"
+    DONE = "done"
+
+
+REASONS = ("stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other")
+"""Why a recovery may be ordered."""
+
+
+class Skip(NamedTuple):
+    """Indexes `first..last` of a lot that were left as they are, and why."""
+
+    first: int
+    last: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a recovery came to in one lot; written once."""
+
+    recovery: str
+    lot: int
+    selected: int
+    recovered: int
+    skipped: tuple[Skip, ...] = ()
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A voucher that somebody held or had begun to use when a recovery ended it; its holder is to be told."""
+
+    recovery: str
+    position: int
+    action: Action
+    reason: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The order and its progress; `lots_done`, `recovered` and `skipped` grow during the survey.
+
+    `one_by_one`: single serials are voided on their own items, which exclude redemptions by condition.
+    """
+
+    id: str
+    fingerprint: str
+    spans: tuple[Span, ...]
+    action: Action
+    scope: Scope
+    reason: str
+    note: str | None
+    lots: int
+    by: By
+    created_at: int
+    one_by_one: bool = False
+    phase: Phase = Phase.VETO
+    fence_until: int | None = None
+    lots_done: int = 0
+    selected: int = 0
+    recovered: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    completed_at: int | None = None
+    version: int = 0
+
+    @property
+    def veto_command(self) -> str:
+        """The range command that lays the veto on each lot."""
+        return f"{self.id}.veto"
+
+    @property
+    def release_command(self) -> str:
+        """The range command that frees each lot again."""
+        return f"{self.id}.release"
+
+    def after(self, reports: Iterable[Report]) -> Recovery:
+        """The recovery once the next lots are surveyed."""
+        grown = self
+        for report in reports:
+            skipped = dict(grown.skipped)
+            for skip in report.skipped:
+                skipped[skip.reason] = skipped.get(skip.reason, 0) + skip.last - skip.first + 1
+            grown = replace(
+                grown,
+                lots_done=grown.lots_done + 1,
+                selected=grown.selected + report.selected,
+                recovered=grown.recovered + report.recovered,
+                skipped=skipped,
+            )
+        return grown
+
+
+def vetoed(recovery: Recovery, segment: Segment) -> Segment | str:
+    """The segment under the recovery's veto, or why it stays as it is."""
+    if binding(segment.vetoes, segment.status, segment.generation) is not None:
+        return "already_recovered"
+    if recovery.scope is Scope.NOT_ACTIVATED and segment.status is Status.ACTIVE:
+        return "activated"
+    veto = Veto(recovery.id, recovery.action.value, recovery.scope, segment.generation)
+    return replace(segment, vetoes=(*segment.vetoes, veto))
+
+
+def voided(recovery: Recovery, item: Voucher | None, fresh: Voucher) -> Voucher | str:
+    """The same for a single voucher where its lot cannot be split any further; only a void can be said there."""
+    if recovery.action is not Action.VOID:
+        return "lot_fragmented"
+    voucher = item or fresh
+    reason = spared(recovery.scope, voucher)
+    return replace(voucher, status=Status.VOID) if reason is None else reason
+
+
+def spared(scope: Scope, voucher: Voucher) -> str | None:
+    """Why a touched voucher is left alone by a veto of this scope, or None where it is not."""
+    return voucher.status.value if voucher.status in SPARED[scope] else None
+
+
+def released(recovery: Recovery, lot: Lot, segment: Segment) -> Segment | str:
+    """The segment free again: a new generation, back to `generated`. Its veto goes on binding what is older."""
+    own = [v for v in segment.vetoes if v.recovery == recovery.id and v.generation == segment.generation]
+    if not own:
+        return "not_vetoed"
+    relative = lot.rules.valid_days_after_activation is not None
+    return replace(
+        segment,
+        status=Status.GENERATED,
+        generation=segment.generation + 1,
+        channel=None,
+        valid_until=None if relative else segment.valid_until,
+        vetoes=_pruned(segment.vetoes),
+    )
+
+
+def _pruned(vetoes: tuple[Veto, ...]) -> tuple[Veto, ...]:
+    """The newest veto of each scope: it binds all that an older one of the same scope binds."""
+    return tuple({v.scope: v for v in sorted(vetoes, key=lambda v: v.generation)}.values())
+
+
+def surveyed(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]], touched: dict[int, Voucher]) -> Report:
+    """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason."""
+    skips: list[Skip] = []
+    selected = 0
+    for first, last in ranges:
+        selected += last - first + 1
+        for segment in lot.segments:
+            low, high = max(first, segment.first), min(last, segment.last)
+            if low <= high:
+                skips += _skips(recovery, segment, low, high, touched)
+    skipped = sum(skip.last - skip.first + 1 for skip in skips)
+    missing = selected - sum(_overlap(segment, ranges) for segment in lot.segments)
+    return Report(recovery.id, lot.number, selected - missing, selected - missing - skipped, tuple(skips))
+
+
+def _overlap(segment: Segment, ranges: list[tuple[int, int]]) -> int:
+    return sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
+
+
+def _skips(recovery: Recovery, segment: Segment, low: int, high: int, touched: dict[int, Voucher]) -> list[Skip]:
+    """The skips of one segment's share, neighbours of one reason together."""
+    why = None if any(v.recovery == recovery.id for v in segment.vetoes) else _without(vetoed(recovery, segment))
+    reasons: dict[int, str | None] = {}
+    for index, voucher in touched.items():
+        if not low <= index <= high or reclaimed(segment, voucher):
+            continue
+        own = voucher.command == recovery.veto_command
+        reasons[index] = None if own else spared(recovery.scope, voucher) or why
+    result: list[Skip] = []
+
+    def skip(first: int, last: int, reason: str | None) -> None:
+        if reason is None or first > last:
+            return
+        if result and result[-1].last + 1 == first and result[-1].reason == reason:
+            result[-1] = Skip(result[-1].first, last, reason)
+        else:
+            result.append(Skip(first, last, reason))
+
+    at = low
+    for index in sorted(reasons):
+        skip(at, index - 1, why)
+        skip(index, index, reasons[index])
+        at = index + 1
+    skip(at, high, why)
+    return result
+
+
+def _without(outcome: Segment | str) -> str:
+    """Why a segment does not bear this recovery's veto."""
+    return outcome if isinstance(outcome, str) else "lot_fragmented"

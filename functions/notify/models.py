@@ -1,0 +1,87 @@
+"""What comes from the queue, and bodies of messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from functions.domain.message import ATTEMPTS_MAX, REASONS
+from functions.edge.models import Answer, Serial, Time
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered"]
+
+
+class Taken(BaseModel):
+    """What another part of Kami wrote: members that are not needed here may come and go."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class RedemptionOf(Taken):
+    """Which redemption an event is about."""
+
+    id: Id
+
+
+class Data(Taken):
+    """What is needed of an event's data; all else is read from the table."""
+
+    serial: Id
+    redemption: RedemptionOf | None = None
+
+
+class Told(Taken):
+    """A domain event, as its rule hands it on (`events/schemas/`)."""
+
+    id: Id
+    type: EventType
+    version: Literal[1] = Field(alias="schema")
+    data: Data
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.data.redemption is None) != (self.type == "voucher.recovered"):
+            raise ValueError("the redemption is missing, or too much")
+        return self
+
+
+class Due(Taken):
+    """The next attempt at a message."""
+
+    message: Id
+    attempt: int = Field(ge=1, le=ATTEMPTS_MAX)
+
+
+ORDER: TypeAdapter[Told | Due] = TypeAdapter(Told | Due)
+"""The body of a message on notify's queue."""
+
+
+class AttemptAnswer(Answer):
+    """One try at one provider; `unknown`: the provider gave no answer."""
+
+    provider: str = Field(examples=["aws"])
+    at: Time
+    outcome: Literal["sending", "sent", "failed", "unknown"] = Field(examples=["sent"])
+    reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
+
+
+class MessageAnswer(Answer):
+    """An SMS. It is `sent` when a provider has taken it, and `unknown` where that cannot be found out any more."""
+
+    id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    status: Literal["queued", "sending", "sent", "failed", "unknown"] = Field(examples=["sent"])
+    event: EventType
+    serial: Serial
+    recipient: str = Field(examples=["+86138****5678"])
+    text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
+    attempts: list[AttemptAnswer]
+    created_at: Time
+
+
+class MessageList(Answer):
+    """A page of messages."""
+
+    data: list[MessageAnswer]
+    next_cursor: str | None = None

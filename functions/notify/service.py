@@ -1,0 +1,182 @@
+"""One SMS for one event, whatever is delivered twice, comes late, or breaks off in between.
+
+A message's attempts are numbered. Attempt n is opened only by order n (the event itself is order 1), in one
+conditional write before the provider is asked; order n is done with only when the message has come to its end or
+order n + 1 is on the queue. So an order that comes again finds its attempt still open, or closed while the next one
+is nowhere yet: then it comes back when whoever has it in hand must have ended, and only then does that one's work,
+taking an outcome that was not written down for unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from functions.domain.account import E164
+from functions.domain.actor import By
+from functions.domain.errors import Refusal
+from functions.domain.message import ATTEMPT_S, IN_DOUBT, Attempt, Message, Outcome, message_id, wait_s
+from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.voucher import Redemption, Voucher
+from functions.notify import providers
+from functions.notify.texts import text
+from functions.store import cursors, jobs, keys, table
+from functions.store.entities import LOT, MESSAGE, VOUCHER
+
+SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
+BY = By("notify", "system", "operator", "queue", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """An event that somebody is told of; `redemption` is what it is about, if it is about one."""
+
+    event_id: str
+    event: str
+    serial: str
+    redemption: str | None
+
+
+def tell(occasion: Occasion, now: int) -> Message | None:
+    """Have the SMS of an event sent, once. None where nobody with a mobile number is concerned.
+
+    Raises LookupError where the table knows nothing of what the event tells.
+    """
+    position = position_of(occasion.serial)
+    if position is None:
+        raise LookupError("no serial")
+    places = keys.message(message_id(occasion.event_id)), keys.voucher(position), keys.lot(position // LOT_SIZE)
+    message, voucher, lot = map(table.get_many(places).get, places)
+    if message is not None:
+        return proceed(MESSAGE.load(message), 1, now)
+    if voucher is None or lot is None:
+        raise LookupError("no such voucher")
+    composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot).rules.locale, now)
+    return composed and proceed(composed, 1, now)
+
+
+def _composed(occasion: Occasion, voucher: Voucher, locale: str, now: int) -> Message | None:
+    redemption = voucher.redemptions[occasion.redemption] if occasion.redemption is not None else None
+    recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
+    if recipient is None:
+        return None
+    said = text(occasion.event, locale, occasion.serial, redemption, voucher.currency)
+    return Message(message_id(occasion.event_id), occasion.event, occasion.serial, recipient, said, now, due_at=now)
+
+
+def _mobile(redemption: Redemption) -> str | None:
+    return redemption.account_number if redemption.account_type == "mobile" else None
+
+
+def _holder(voucher: Voucher) -> str | None:
+    """Who has the card: who claimed it, else whom it was last used for and not given back."""
+    if voucher.holder is not None:
+        return voucher.holder if E164.fullmatch(voucher.holder) else None
+    uses = [redemption for redemption in voucher.redemptions.values() if redemption.reversal is None]
+    return _mobile(max(uses, key=lambda redemption: redemption.at)) if uses else None
+
+
+def again(id: str, number: int, now: int) -> Message:
+    """Go on with a message that exists. Raises LookupError."""
+    message = table.read(MESSAGE, keys.message(id))
+    if message is None:
+        raise LookupError("no such message")
+    return proceed(message, number, now)
+
+
+def proceed(message: Message, number: int, now: int) -> Message:
+    """Carry out order `number` of a message: make its attempt if that is still to be made, and see to what follows."""
+    turn, began = secrets.token_hex(8), time.monotonic()
+    message = _change(message, lambda current: _begun(current, number, turn, now))
+    attempt = message.attempts[-1]
+    if attempt.turn == turn and attempt.outcome == "sending":
+        outcome = _asked(message, attempt, began)
+        message = _change(message, lambda current: _closed(current, turn, outcome, now))
+    _see_to_what_follows(message, number, turn, now)
+    return message
+
+
+def _change(message: Message, decide: Callable[[Message], Message | None]) -> Message:
+    """The message after a decision on it as it stands, whether it is new or was read."""
+    known = message if message.version else None
+    return table.change(MESSAGE, known, lambda current: decide(current or message), "message", BY)
+
+
+def _begun(message: Message, number: int, turn: str, now: int) -> Message | None:
+    """The message with attempt `number` open, or with one closed that has been open for too long; None if neither."""
+    made = len(message.attempts)
+    if message.is_over or number < made:
+        return None
+    if number == made:
+        attempt = message.attempts[-1]
+        left = attempt.outcome == "sending" and attempt.turn != turn and now >= attempt.at + ATTEMPT_S
+        return _ended(message, turn, Outcome(IN_DOUBT), now) if left else None
+    if number > made + 1:
+        raise LookupError("the attempt before was never made")
+    provider = message.provider(providers.names())
+    return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
+
+
+def _closed(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:
+    """The message with the open attempt of this turn closed; None where another has closed it."""
+    attempt = message.attempts[-1]
+    return _ended(message, turn, outcome, now) if (attempt.turn, attempt.outcome) == (turn, "sending") else None
+
+
+def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message:
+    wait = wait_s(len(message.attempts), float(os.environ[SMS_RETRY_BASE_S]), random.random())
+    return message.ended(turn, outcome, now + round(wait))
+
+
+def _asked(message: Message, attempt: Attempt, began: float) -> Outcome:
+    """What the provider made of it; a reference in doubt is looked up before it is sent once more.
+
+    Raises TimeoutError where the calls could outlast the attempt, for then another worker may take it over.
+    """
+    if time.monotonic() > began + ATTEMPT_S - providers.CALLS_S:
+        raise TimeoutError
+    provider = providers.named(attempt.provider)
+    known = provider.look_up(attempt.reference) if message.doubt else None
+    return known or provider.send(attempt.reference, message.recipient, message.text)
+
+
+def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> None:
+    """Put the next order on the queue; or this one again, to see later whether the worker that has it in hand did so.
+
+    If every repeat put the next order on the queue, and each came twice, there would be 2ⁿ of them.
+    """
+    if message.is_over or number < len(message.attempts):
+        return
+    last = message.attempts[-1]
+    if last.outcome == "sending":
+        due_at = last.at + ATTEMPT_S
+    elif last.turn == turn or now >= message.due_at + ATTEMPT_S:
+        number, due_at = number + 1, message.due_at
+    else:
+        due_at = message.due_at + ATTEMPT_S
+    jobs.send_message(message.id, number, delay_s=max(due_at - now, 0))
+
+
+def find(id: str) -> Message:
+    """A message. Raises Refusal `not_found`."""
+    message = table.read(MESSAGE, keys.message(id))
+    if message is None:
+        raise Refusal("not_found", "There is no such message.")
+    return message
+
+
+def page(recipient: str, limit: int, cursor: str | None, by: By) -> tuple[list[Message], str | None]:
+    """The messages to a number, newest first. Raises Refusal `invalid_cursor`."""
+    place = keys.received_by(recipient)
+    bound_to = by.client, "messages", place
+    after = cursors.unseal(cursor, *bound_to) if cursor is not None else None
+    entries = table.query(place, limit=limit + 1, after=after, newest_first=True)
+    shown, more = entries[:limit], len(entries) > limit
+    wanted = [keys.Key(entry["pk"], entry["sk"]) for entry in shown]
+    items = table.get_many(wanted)
+    messages = [MESSAGE.load(items[key]) for key in wanted]
+    return messages, cursors.seal(shown[-1]["gsi1sk"], *bound_to) if more else None

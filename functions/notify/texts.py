@@ -1,0 +1,45 @@
+"""What the SMS say: one text an event and locale, with its signature block, never with a code or a whole number."""
+
+from __future__ import annotations
+
+from functions.domain.account import masked
+from functions.domain.money import MINOR_DIGITS
+from functions.domain.voucher import Redemption
+
+REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
+
+TEXTS: dict[str, dict[str, str]] = {
+    "zh-CN": {
+        REDEEMED: "【Kami】卡号 {serial} 已为 {account} 核销 {amount}，卡内余额 {balance}。如非本人操作，请联系客服。",
+        REVERSED: "【Kami】卡号 {serial} 为 {account} 的核销已撤销，{amount} 已退回卡内，卡内余额 {balance}。",
+        RECOVERED: "【Kami】您的卡（卡号 {serial}）已被收回，不能再使用。如有疑问，请联系客服。",
+    },
+    "en": {
+        REDEEMED: "【Kami】Card {serial} paid {amount} to {account}; {balance} is left. Not you? Contact support.",
+        REVERSED: "【Kami】The use of card {serial} for {account} was reversed: {amount} is back, {balance} is left.",
+        RECOVERED: "【Kami】Your card {serial} was recalled and cannot be used any more. Questions? Contact support.",
+    },
+}
+"""Locale of the campaign → event → text."""
+
+
+def text(event: str, locale: str, serial: str, redemption: Redemption | None, currency: str) -> str:
+    """The text about a redemption, its reversal, or a recovered card."""
+    if redemption is None:
+        return TEXTS[locale][event].format(serial=serial)
+    after = redemption.reversal if event == REVERSED else redemption
+    assert after is not None, "what was reversed has a reversal"
+    return TEXTS[locale][event].format(
+        serial=serial,
+        account=masked(redemption.account_number),
+        amount=money(redemption.amount_minor, currency, locale),
+        balance=money(after.balance_minor, currency, locale),
+    )
+
+
+def money(amount_minor: int, currency: str, locale: str) -> str:
+    """An amount as people of the locale write it: `50.00元`, `CNY 50.00`, `JPY 500`."""
+    digits = MINOR_DIGITS[currency]
+    whole, rest = divmod(amount_minor, 10**digits)
+    number = f"{whole}.{rest:0{digits}d}" if digits else str(whole)
+    return f"{number}元" if (currency, locale) == ("CNY", "zh-CN") else f"{currency} {number}"

@@ -1,0 +1,62 @@
+"""What follows from the table's writes: history and counts, and then the events on the bus.
+
+History first: whatever reads the bus finds what it is told about already counted. A crash in between is healed by the
+stream, which brings the same writes again: the lines are there and stay as they are, and the events, which have the
+same ids, are published once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from functions.domain.events import Event, Subject, counts, events
+from functions.domain.serials import LOT_SIZE
+from functions.store import bus, history, wire
+from functions.store.history import Line
+from functions.store.table import Item
+
+Told = Line | Event
+"""A line of history, which is an event too, or an event that belongs to nobody's history."""
+
+
+class Written(NamedTuple):
+    """One write of the table as its stream tells it; `new` is None where an item was deleted."""
+
+    at: int
+    old: Item | None
+    new: Item | None
+
+
+def read(change: Mapping[str, Any]) -> Written:
+    """The `dynamodb` member of a stream record."""
+
+    def image(name: str) -> Item | None:
+        typed = change.get(name)
+        return {key: wire.read(value) for key, value in typed.items()} if typed is not None else None
+
+    return Written(int(change["ApproximateCreationDateTime"]), image("OldImage"), image("NewImage"))
+
+
+def told(written: Written, incarnation: int) -> list[Told]:
+    """What a write means; what it adds to the counts goes with its first line. Raises UnknownCommand, ValueError."""
+    old, new = written.old, written.new
+    if new is None:
+        raise ValueError("an item was deleted, which no function may do")
+    moved = counts(old, new) if new.get("entity") == "voucher" else {}
+    found = events(old, new, written.at, incarnation)
+    return [
+        Line(event, _lot(event.subject), {} if n else moved) if event.subject else event
+        for n, event in enumerate(found)
+    ]
+
+
+def _lot(subject: Subject) -> int:
+    return subject.number if subject.kind == "lot" else subject.number // LOT_SIZE
+
+
+def follow(found: Iterable[Told]) -> None:
+    """Record the lines that are new, then publish all events."""
+    every = list(found)
+    history.record(each for each in every if isinstance(each, Line))
+    bus.publish(each.event if isinstance(each, Line) else each for each in every)

@@ -1,0 +1,73 @@
+"""The bus of domain events, its archive, and the table of which event goes to whose queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import aws_events as eventbridge
+from aws_cdk import aws_events_targets as targets
+from constructs import Construct
+
+from infra.workers import Work, dead_letters
+
+SOURCE: Final = "kami"
+ARCHIVE_KEPT: Final = Duration.days(30)
+RETRIED_FOR: Final = Duration.hours(24)
+
+_JOB: Final = eventbridge.RuleTargetInput.from_object({"id": eventbridge.EventField.from_path("$.detail.data.id")})
+"""A job only names the item that holds the work."""
+_EVENT: Final = eventbridge.RuleTargetInput.from_event_path("$.detail")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Events of these types go to the queue of a function, as this message."""
+
+    name: str
+    types: tuple[str, ...]
+    function: str
+    message: eventbridge.RuleTargetInput
+
+
+RULES: Final = (
+    Rule("BatchRequested", ("batch.requested",), "generate", _JOB),
+    Rule("ActivationRequested", ("activation.requested",), "distribute", _JOB),
+    Rule("RecoveryRequested", ("recovery.requested",), "recover", _JOB),
+    Rule("HolderConcerned", ("voucher.redeemed", "voucher.reversed", "voucher.recovered"), "notify", _EVENT),
+)
+
+
+class Events(Construct):
+    """The bus. What a rule cannot deliver in a day goes to one dead-letter queue, whole, to be put on the bus again."""
+
+    def __init__(self, scope: Construct, stack_name: str) -> None:
+        super().__init__(scope, "Events")
+        self.bus = eventbridge.EventBus(self, "Bus", event_bus_name=stack_name)
+        self.bus.archive("Archive", event_pattern=eventbridge.EventPattern(source=[SOURCE]), retention=ARCHIVE_KEPT)
+        self.undelivered = dead_letters(self, "Undelivered")
+        Validations.of(self.undelivered).acknowledge(
+            Acknowledgment(id="AwsSolutions-SQS3", reason="It is a dead-letter queue: that of the rules' targets.")
+        )
+
+    def connect(self, queues: Mapping[str, Work]) -> None:
+        """Make the rules."""
+        for rule in RULES:
+            eventbridge.Rule(
+                self,
+                rule.name,
+                event_bus=self.bus,
+                description=f"{', '.join(rule.types)} to {rule.function}",
+                event_pattern=eventbridge.EventPattern(source=[SOURCE], detail_type=list(rule.types)),
+                targets=[
+                    targets.SqsQueue(
+                        queues[rule.function].queue,
+                        message=rule.message,
+                        dead_letter_queue=self.undelivered,
+                        max_event_age=RETRIED_FOR,
+                        retry_attempts=185,
+                    )
+                ],
+            )

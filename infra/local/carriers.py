@@ -1,0 +1,231 @@
+"""The SMS carriers of the local cloud, the phones they reach, and the switches that break them.
+
+One `Carriers` is the whole network. Functions reach it over HTTP on a loopback port of its own; the local gateway
+serves the same paths for people: `PUT /local/carriers/{name}` and `GET /local/phones/{number}`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from typing import Any, Final
+from urllib.parse import unquote
+
+PREFIX: Final = "/local/"
+NAMES: Final = ("north", "south")
+FAULTS: Final = ("none", "down", "slow", "refuse", "lose_reply", "answer_twice", "plan")
+PLANNED: Final = ("down", "lose_reply")
+SLOW_S: Final = 4.0
+"""Longer than notify waits for an answer."""
+BODY_MAX_BYTES: Final = 64 * 1024
+REQUEST_TIMEOUT_S: Final = 30.0
+RETRY_BASE_S: Final = "0.25"
+
+Json = dict[str, Any]
+
+
+def overlay(url: str) -> dict[str, dict[str, str]]:
+    """By function: what its environment has in place of the template's. The only such deviation."""
+    return {
+        "notify": {
+            "SMS_PROVIDERS": ",".join(f"simulated:{name}" for name in NAMES),
+            "SIMULATED_CARRIER_URL": url,
+            "SMS_RETRY_BASE_S": RETRY_BASE_S,
+        }
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a carrier answers: `times` 0 is a connection that closes without an answer."""
+
+    status: int
+    body: Json
+    times: int = 1
+    after_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Carrier:
+    """One carrier: what it took, by reference, and what is wrong with it."""
+
+    name: str
+    fault: str = "none"
+    error: str = "blocked"
+    after_s: float = SLOW_S
+    seed: int = 0
+    failures_max: int = 1
+    taken: dict[str, str] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    """How often it was asked to send, by reference."""
+
+    def now_wrong(self, reference: str) -> str:
+        """The fault that this sending meets. A plan fails each reference its own number of times, up to a limit."""
+        if self.fault != "plan":
+            return self.fault
+        random = Random(f"{self.seed} {self.name} {reference}")
+        faults = [random.choice(PLANNED) for _ in range(random.randint(0, self.failures_max))]
+        turn = self.asked[reference] - 1
+        return faults[turn] if turn < len(faults) else "none"
+
+
+class Carriers:
+    """All carriers and phones."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all = {name: Carrier(name) for name in NAMES}
+        self._phones: dict[str, list[Json]] = {}
+
+    def set(self, name: str, fault: str, **more: Any) -> None:
+        """Breaks or mends a carrier. `more`: `error` (refuse), `after_s` (slow), `seed` and `failures_max` (plan).
+
+        Raises `ValueError` for what is not known.
+        """
+        if name not in self._all or fault not in FAULTS or set(more) - SWITCHES.keys():
+            raise ValueError(f"carriers are {', '.join(NAMES)}; faults are {', '.join(FAULTS)}")
+        changes = {key: SWITCHES[key](value) for key, value in more.items()}
+        with self._lock:
+            carrier = self._all[name]
+            carrier.fault = fault
+            for key, value in changes.items():
+                setattr(carrier, key, value)
+
+    def phone(self, number: str) -> list[Json]:
+        """What a phone received: `{from, text, at}`, oldest first."""
+        with self._lock:
+            return list(self._phones.get(number, ()))
+
+    @property
+    def received(self) -> dict[str, int]:
+        """How many SMS each phone received."""
+        with self._lock:
+            return {number: len(messages) for number, messages in self._phones.items()}
+
+    def carrier(self, name: str) -> Carrier:
+        """A carrier, to look at."""
+        return self._all[name]
+
+    def reset(self) -> None:
+        """Mends everything and empties the phones."""
+        with self._lock:
+            self._all = {name: Carrier(name) for name in NAMES}
+            self._phones = {}
+
+    def answer(self, method: str, path: str, body: bytes) -> Reply:
+        """The answer to a request for a path under `/local/`."""
+        parts = [unquote(part) for part in path.removeprefix(PREFIX).split("/")]
+        try:
+            sent = json.loads(body) if body else {}
+            match method, parts:
+                case "GET", ["phones", number]:
+                    return Reply(200, {"data": self.phone(number if number.startswith("+") else f"+{number.strip()}")})
+                case "GET", ["carriers"]:
+                    return Reply(200, {"data": [self._state(name) for name in NAMES]})
+                case "PUT", ["carriers", name]:
+                    self.set(name, **sent)
+                    return Reply(200, self._state(name))
+                case "POST", ["carriers", name, "messages"] if name in NAMES:
+                    return self._send(name, sent["reference"], sent["to"], sent["from"], sent["text"])
+                case "GET", ["carriers", name, "messages", reference] if name in NAMES:
+                    return self._look_up(name, reference)
+        except (ValueError, TypeError, KeyError) as error:
+            return Reply(400, {"error": "invalid_request", "detail": str(error)})
+        return Reply(404, {"error": "not_found"})
+
+    def _state(self, name: str) -> Json:
+        carrier = self._all[name]
+        return {"name": name, "fault": carrier.fault, "messages": len(carrier.taken)}
+
+    def _send(self, name: str, reference: str, to: str, sender: str, text: str) -> Reply:
+        with self._lock:
+            carrier = self._all[name]
+            carrier.asked[reference] += 1
+            fault = carrier.now_wrong(reference)
+            if fault == "down":
+                return Reply(503, {"error": "down"})
+            if fault == "refuse":
+                return Reply(400, {"error": carrier.error})
+            if reference not in carrier.taken:
+                carrier.taken[reference] = f"{name}-{len(carrier.taken) + 1}"
+                at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                self._phones.setdefault(to, []).append({"from": sender, "text": text, "at": at})
+            answer = {"id": carrier.taken[reference]}
+        if fault == "slow":
+            return Reply(200, answer, after_s=carrier.after_s)
+        return Reply(200, answer, times={"lose_reply": 0, "answer_twice": 2}.get(fault, 1))
+
+    def _look_up(self, name: str, reference: str) -> Reply:
+        with self._lock:
+            carrier = self._all[name]
+            id = carrier.taken.get(reference)
+        if carrier.fault == "down":
+            return Reply(503, {"error": "down"})
+        slow_s = carrier.after_s if carrier.fault == "slow" else 0.0
+        return Reply(200, {"id": id}, after_s=slow_s) if id else Reply(404, {"error": "not_found"}, after_s=slow_s)
+
+
+SWITCHES: Final[dict[str, Callable[[Any], Any]]] = {
+    "error": str,
+    "after_s": float,
+    "seed": int,
+    "failures_max": int,
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    carriers: Carriers
+    timeout = REQUEST_TIMEOUT_S
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_POST = do_PUT = do_GET  # noqa: N815
+
+    def _serve(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        body = self.rfile.read(min(length, BODY_MAX_BYTES))
+        reply = self.carriers.answer(self.command, self.path.partition("?")[0], body)
+        time.sleep(reply.after_s)
+        content = json.dumps(reply.body, ensure_ascii=False).encode()
+        for _ in range(reply.times):
+            self.send_response(reply.status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *values: Any) -> None:
+        pass
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    """A slow answer need not be waited for when the cloud goes."""
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that did not wait for its answer
+
+
+@contextmanager
+def serving(carriers: Carriers) -> Iterator[str]:
+    """Serves on a free loopback port; gives the URL that functions know the carriers by."""
+    handler = type("Handler", (_Handler,), {"carriers": carriers})
+    with _Server(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}{PREFIX}carriers"
+        finally:
+            server.shutdown()
+            thread.join()

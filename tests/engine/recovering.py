@@ -1,0 +1,41 @@
+"""Recoveries step by step, as the queue would bring them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from functions.domain.lot import Scope
+from functions.domain.recovery import Action, Phase, Recovery
+from functions.domain.selection import Selection
+from functions.recover import service as recover
+from tests.engine.world import NOW, OPERATOR, later
+
+STEPS_MAX = 20
+
+
+def ordered(id: str, selection: Selection, action: Action, scope: Scope = Scope.ALL) -> Recovery:
+    return recover.create(id, selection, action, scope, "stolen", None, OPERATOR, NOW, later())
+
+
+def finished(recovery: Recovery, fence: Callable[[], None] = lambda: None) -> Recovery:
+    """All steps to the end; `fence` is waited for where the recovery waits."""
+    now = NOW
+    for _ in range(STEPS_MAX):
+        wait_s = recover.proceed(recovery.id, now, later())
+        if wait_s is None:
+            break
+        if recover.find(recovery.id).phase is Phase.FENCE and wait_s:
+            fence()
+        now += wait_s
+    recovery = recover.find(recovery.id)
+    assert recovery.phase is Phase.DONE
+    return recovery
+
+
+def adds_up(recovery: Recovery) -> None:
+    """What was selected is recovered or skipped, and each skipped serial is named."""
+    lines, cursor = recover.skipped(recovery, 1_000, None, OPERATOR)
+    assert cursor is None
+    assert Counter(reason for _, reason in lines) == recovery.skipped
+    assert recovery.recovered + len(lines) == recovery.selected == sum(span.size for span in recovery.spans)

@@ -1,0 +1,545 @@
+"""notify: one SMS for one event, whatever comes twice, late or never; and the record of what became of it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import urllib3
+from moto.sqs.models import sqs_backends
+
+from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX
+from functions.notify import providers, service
+from functions.notify.providers import SimulatedCarrier
+from functions.store import jobs, table
+from infra.local.carriers import NAMES, Carriers
+from infra.local.cloud import Cloud
+from infra.local.template import ACCOUNT, REGION
+from tests.integration.conftest import Clock, Log
+from tests.integration.kami import Json, Kami, Voucher, granted, mobile, refused, unique
+
+REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
+READ_TIMEOUT_S = 0.3
+ROUNDS_MAX = 200
+
+
+@dataclass
+class Notify:
+    """The function with its queue, its carriers and a clock that jumps to when the next order is due."""
+
+    kami: Kami
+    clock: Clock
+    bodies: list[str] = field(default_factory=list)
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.kami.cloud
+
+    @property
+    def carriers(self) -> Carriers:
+        return self.cloud.carriers
+
+    def faults(self, **faults: str) -> None:
+        """Breaks the carriers named, and mends the others."""
+        for name in NAMES:
+            self.carriers.set(name, faults.get(name, "none"))
+
+    def phone(self, number: str) -> list[str]:
+        """The texts that a phone received."""
+        return [sms["text"] for sms in self.carriers.phone(number)]
+
+    def asked(self, name: str) -> int:
+        """How often a carrier was asked to send."""
+        return self.carriers.carrier(name).asked.total()
+
+    @property
+    def queue(self) -> Any:
+        (source,) = [source for source in self.cloud.stack.sources if source.function == "notify"]
+        return sqs_backends[ACCOUNT][REGION].queues[source.queue_url.rpartition("/")[2]]
+
+    def deliver(self, *bodies: Any) -> list[int]:
+        """Hands the function a batch; returns the places of those that failed."""
+        texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+        self.bodies += texts
+        records = [{"messageId": str(place), "body": body} for place, body in enumerate(texts)]
+        result = self.cloud.invoke("notify", {"Records": records})
+        return [int(failure["itemIdentifier"]) for failure in result["batchItemFailures"]]
+
+    def orders(self) -> list[tuple[str, int]]:
+        """What lies on the queue, taken out: body and delay."""
+        waiting = list(self.queue._messages)
+        self.queue._messages.clear()
+        return [(m.body, round(max(m.delayed_until / 1000 - time.time(), 0))) for m in waiting]
+
+    def settle(self, times: int = 1) -> list[int]:
+        """Delivers what is on the queue when it is due, each so many times, until nothing is left; the delays."""
+        delays: list[int] = []
+        for _ in range(ROUNDS_MAX):
+            if not (waiting := self.orders()):
+                return delays
+            for body, delay_s in sorted(waiting, key=lambda order: order[1]):
+                delays.append(delay_s)
+                self.clock.advance(delay_s)
+                for _ in range(times):
+                    assert self.deliver(body) == []
+        raise AssertionError("it does not end")
+
+    def redeem(self, voucher: Voucher | None = None, **order: Any) -> tuple[Json, str, Json]:
+        """A redemption with its recipient and its event."""
+        voucher = voucher or self.kami.voucher(redemption="balance")
+        number = order.pop("account", None) or mobile()
+        redemption = granted(self.kami.merchant.redeem(voucher.code, account=number, **order), 201)
+        return redemption, number, told(REDEEMED, voucher.serial, redemption["id"])
+
+    def messages(self, number: str) -> list[Json]:
+        """What is on record about a recipient, newest first."""
+        data: list[Json] = granted(self.kami.operator.get(f"/v1/messages?recipient=%2B{number[1:]}"))["data"]
+        return data
+
+    def message(self, number: str) -> Json:
+        (only,) = self.messages(number)
+        return only
+
+
+def told(type: str, serial: str, redemption: str | None = None, **changes: Any) -> Json:
+    """An event as notify's rule hands it on."""
+    data: Json = {"serial": serial, "lot": int(serial[:7])}
+    if redemption is not None:
+        data["redemption"] = {"id": redemption, "amount_minor": 1, "currency": "CNY", "account_type": "mobile"}
+    by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
+    at = "2026-11-21T08:00:00Z"
+    return {"id": unique("1.VOUCHER#.1"), "type": type, "schema": 1, "at": at, "by": by, "data": data} | changes
+
+
+def outcomes(message: Json) -> list[tuple[str, str, str | None]]:
+    return [(a["provider"].removeprefix("simulated:"), a["outcome"], a.get("reason")) for a in message["attempts"]]
+
+
+@pytest.fixture
+def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notify]:
+    monkeypatch.setattr(providers, "CALL_TIMEOUT", urllib3.Timeout(connect=1, read=READ_TIMEOUT_S))
+    providers._pool.cache_clear()
+    kami.cloud.carriers.reset()
+    monkeypatch.setitem(kami.cloud.stack.functions["notify"].environment, "SMS_RETRY_BASE_S", "2")
+    yield Notify(kami, clock)
+    providers._pool.cache_clear()
+
+
+# one event, one message
+
+
+def test_a_redemption_is_told_to_the_number_it_was_for(notify: Notify) -> None:
+    redemption, number, event = notify.redeem(amount_minor=2000)
+    assert notify.deliver(event) == []
+    (text,) = notify.phone(number)
+    assert text == (
+        f"【Kami】卡号 {redemption['serial']} 已为 {number[:6]}****{number[-4:]} 核销 20.00元，卡内余额 30.00元。"
+        "如非本人操作，请联系客服。"
+    )
+    message = notify.message(number)
+    assert message == granted(notify.kami.operator.get(f"/v1/messages/{message['id']}"))
+    assert (message["status"], message["event"], message["serial"]) == ("sent", REDEEMED, redemption["serial"])
+    assert (message["recipient"], message["text"]) == (f"{number[:6]}****{number[-4:]}", text)
+    assert outcomes(message) == [("north", "sent", None)]
+    assert notify.orders() == []
+
+
+def test_a_text_is_in_the_campaigns_language(notify: Notify) -> None:
+    voucher = notify.kami.voucher(locale="en", redemption="balance")
+    _, number, event = notify.redeem(voucher)
+    notify.deliver(event)
+    assert notify.phone(number)[0].startswith(f"【Kami】Card {voucher.serial} paid CNY 50.00 to {number[:6]}*")
+
+
+def test_every_event_delivered_twice_and_in_the_wrong_order_is_one_sms(notify: Notify) -> None:
+    voucher = notify.kami.voucher(redemption="balance")
+    first, number, redeemed = notify.redeem(voucher, amount_minor=2000)
+    granted(notify.kami.merchant.reverse(first["id"]), 201)
+    second, _, again = notify.redeem(voucher, amount_minor=1000, account=number)
+    reversed_ = told(REVERSED, voucher.serial, first["id"], reversal="r")
+    recovered = told(RECOVERED, voucher.serial)
+    events = [recovered, again, reversed_, redeemed]
+    assert notify.deliver(*events, *events) == []
+    assert notify.deliver(*reversed(events)) == []
+    assert notify.settle() == []
+    assert len(notify.phone(number)) == len(set(notify.phone(number))) == 4
+    texts = {message["event"]: message["text"] for message in notify.messages(number)}
+    assert "已撤销，20.00元 已退回卡内，卡内余额 50.00元" in texts[REVERSED]
+    assert "已被收回" in texts[RECOVERED]
+    assert second["balance_minor"] == 4000 and "卡内余额 40.00元" in notify.phone(number)[1]
+
+
+def test_nobody_is_told_where_no_mobile_number_is_known(notify: Notify) -> None:
+    voucher = notify.kami.voucher(redemption="balance")
+    body = {"code": voucher.code, "account": {"type": "broadband", "number": "line-1"}, "amount_minor": 1}
+    redemption = granted(notify.kami.merchant.post("/v1/redemptions", body, unique()), 201)
+    before = notify.kami.items()
+    assert notify.deliver(told(REDEEMED, voucher.serial, redemption["id"]), told(RECOVERED, voucher.serial)) == []
+    assert notify.kami.items() == before
+    notify.clock.advance(1)
+    _, number, _ = notify.redeem(voucher)  # the card's last user has a mobile number
+    assert notify.deliver(told(RECOVERED, voucher.serial)) == []
+    assert [message["event"] for message in notify.messages(number)] == [RECOVERED]
+
+
+def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, number, event = notify.redeem()
+    inside: list[list[int]] = []
+    send = SimulatedCarrier.send
+
+    def sending(self: SimulatedCarrier, *args: str) -> Any:
+        if not inside:
+            inside.append(notify.deliver(event))
+        return send(self, *args)
+
+    monkeypatch.setattr(SimulatedCarrier, "send", sending)
+    assert notify.deliver(event) == []
+    assert inside == [[]]
+    assert notify.settle(times=2) == [ATTEMPT_S]
+    assert outcomes(notify.message(number)) == [("north", "sent", None)]
+    assert len(notify.phone(number)) == 1
+
+
+def test_an_sms_follows_from_a_redemption_by_itself(notify: Notify) -> None:
+    voucher, number = notify.kami.voucher(), mobile()
+    redemption = granted(notify.kami.merchant.redeem(voucher.code, account=number), 201)
+    notify.cloud.drain()
+    granted(notify.kami.merchant.reverse(redemption["id"]), 201)
+    notify.cloud.drain()
+    assert sorted(message["event"] for message in notify.messages(number)) == [REDEEMED, REVERSED]
+    assert len(notify.phone(number)) == 2
+
+
+# faults of providers
+
+
+def test_a_provider_that_is_down_is_stood_in_for_by_the_other(notify: Notify) -> None:
+    notify.faults(north="down")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    assert notify.message(number)["status"] == "queued"
+    assert 0 <= notify.settle(times=2)[0] <= 4
+    message = notify.message(number)
+    assert (message["status"], outcomes(message)) == (
+        "sent", [("north", "failed", "provider_down"), ("south", "sent", None)],
+    )  # fmt: skip
+    assert len(notify.phone(number)) == 1
+
+
+def test_both_down_it_waits_ever_longer_and_arrives_once_when_one_is_back(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    notify.faults(north="down", south="down")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    delays = []
+    for _ in range(6):
+        ((body, delay),) = notify.orders()
+        delays.append(delay)
+        notify.clock.advance(delay)
+        notify.deliver(body)
+    assert delays == [4, 8, 16, 32, 64, 128]
+    notify.faults()
+    notify.settle(times=2)
+    message = notify.message(number)
+    assert [provider for provider, *_ in outcomes(message)] == ["north", "south"] * 4
+    assert (message["status"], len(notify.phone(number))) == ("sent", 1)
+
+
+def test_after_the_last_attempt_it_has_failed_and_nothing_is_left_to_do(notify: Notify) -> None:
+    notify.faults(north="down", south="down")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    assert len(notify.settle(times=2)) < 3 * ATTEMPTS_MAX  # repeats do not multiply
+    message = notify.message(number)
+    assert (message["status"], len(message["attempts"])) == ("failed", ATTEMPTS_MAX)
+    notify.faults()
+    assert notify.deliver(event) == []
+    assert notify.phone(number) == []
+
+
+def test_a_permanent_reason_stops_at_once(notify: Notify) -> None:
+    notify.faults(north="refuse")
+    _, number, event = notify.redeem()
+    notify.deliver(event, event)
+    assert notify.orders() == []
+    message = notify.message(number)
+    assert (message["status"], outcomes(message)) == ("failed", [("north", "failed", "blocked")])
+    assert (notify.asked("north"), notify.asked("south")) == (1, 0)
+
+
+@pytest.mark.parametrize("fault", ["lose_reply", "slow"])
+def test_a_reply_that_is_lost_is_looked_up_and_not_sent_again(notify: Notify, fault: str) -> None:
+    notify.faults(north=fault)
+    _, number, event = notify.redeem()
+    notify.deliver(event, event)
+    assert outcomes(notify.message(number)) == [("north", "unknown", "no_reply")]
+    if fault == "slow":
+        notify.faults()
+    notify.settle(times=2)
+    message = notify.message(number)
+    assert (message["status"], outcomes(message)) == (
+        "sent", [("north", "unknown", "no_reply"), ("north", "sent", None)],
+    )  # fmt: skip
+    assert len(notify.phone(number)) == 1
+    assert notify.asked("south") == 0
+
+
+def test_a_lost_reply_and_then_a_provider_that_is_down_is_not_entrusted_to_another(notify: Notify) -> None:
+    notify.faults(north="lose_reply")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    notify.faults(north="down")
+    for body, delay in notify.orders():
+        notify.clock.advance(delay)
+        notify.deliver(body)
+    notify.faults()
+    notify.settle(times=2)
+    assert notify.message(number)["status"] == "sent"
+    assert len(notify.phone(number)) == 1
+    assert notify.asked("south") == 0
+
+
+def test_doubt_that_outlasts_all_attempts_is_called_unknown(notify: Notify) -> None:
+    notify.faults(north="lose_reply")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    notify.faults(north="down")
+    notify.settle()
+    message = notify.message(number)
+    assert (message["status"], len(message["attempts"])) == ("unknown", ATTEMPTS_MAX)
+
+
+def test_two_answers_to_one_message_are_not_taken_for_the_answer_to_the_next(notify: Notify) -> None:
+    notify.faults(north="answer_twice")
+    sent = [notify.redeem() for _ in range(3)]
+    assert notify.deliver(*(event for _, _, event in sent)) == []
+    for _, number, _ in sent:
+        assert len(notify.phone(number)) == 1
+        assert outcomes(notify.message(number)) == [("north", "sent", None)]
+    ids = [item["attempts"]["L"][0]["M"]["provider_id"]["S"] for (pk, _), item in notify.kami.items().items()
+           if pk.startswith("MESSAGE#") and item["serial"]["S"] in {r["serial"] for r, *_ in sent}]  # fmt: skip
+    assert len(set(ids)) == 3
+
+
+# crashes
+
+
+class Crash(BaseException):
+    """The instance is gone."""
+
+
+STEPS: list[tuple[Any, str]] = [
+    (table, "get"), (table, "get_many"), (table, "put"), (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"),
+    (jobs, "send_message"),
+]  # fmt: skip
+
+
+def crash_at(place: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Plants a crash before or after one step of the work: places are counted through; gives how many were passed."""
+    passed = 0
+
+    def pass_by() -> None:
+        nonlocal passed
+        passed += 1
+        if passed == place:
+            raise Crash
+
+    def planted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            pass_by()
+            result = original(*args, **kwargs)
+            pass_by()
+            return result
+
+        return step
+
+    for owner, name in STEPS:
+        monkeypatch.setattr(owner, name, planted(getattr(owner, name)))
+    return lambda: passed
+
+
+PLANS: dict[str, dict[str, str]] = {"well": {}, "down": {"north": "down"}, "lost": {"north": "lose_reply"}}
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_crash_between_any_two_steps_leaves_one_sms(
+    notify: Notify, plan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashes = 0
+    for place in range(1, 100):
+        _, number, event = notify.redeem()
+        notify.faults(**PLANS[plan])
+        with monkeypatch.context() as planted:
+            crash_at(place, planted)
+            crashed = run_until_crash(notify, event)
+        notify.clock.advance(ATTEMPT_S)
+        if crashed is not None:
+            crashes += 1
+            if plan == "down":
+                notify.faults()  # else what was in its hands at the crash would stay unknown
+            assert notify.deliver(crashed) == []
+        notify.settle(times=2)
+        assert len(notify.phone(number)) == 1, f"place {place}"
+        assert notify.message(number)["status"] == "sent"
+        if crashed is None:
+            break
+    assert crashes == place - 1 >= {"well": 8, "down": 18, "lost": 18}[plan]
+
+
+def run_until_crash(notify: Notify, event: Json) -> Any:
+    """Delivers the event and what follows; the body at which it crashed, which SQS delivers again, or None."""
+    waiting: list[Any] = [event]
+    while waiting:
+        body = waiting.pop(0)
+        try:
+            assert notify.deliver(body) == []
+        except Crash:
+            return body
+        for next_, delay in notify.orders():
+            notify.clock.advance(delay)
+            waiting.append(next_)
+    return None
+
+
+def test_a_worker_that_stood_still_does_not_send_any_more(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, number, event = notify.redeem()
+    late = iter([0.0, float(ATTEMPT_S)])
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "time", SimpleNamespace(monotonic=late.__next__))
+        assert notify.deliver(event) == [0]
+    assert notify.asked("north") == 0
+    notify.clock.advance(ATTEMPT_S)
+    assert notify.deliver(event) == []
+    notify.settle()
+    assert outcomes(notify.message(number)) == [("north", "unknown", "no_reply"), ("north", "sent", None)]
+
+
+def test_what_a_provider_cannot_trace_is_unknown_after_a_crash_and_never_sent_again(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedCarrier, "traceable", False)
+    _, number, event = notify.redeem()
+    notify.faults(north="lose_reply")
+    notify.deliver(event)
+    assert (notify.message(number)["status"], notify.orders()) == ("unknown", [])
+    assert notify.deliver(event) == []
+    assert len(notify.phone(number)) == 1
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"schema": 0},
+        {"schema": "1"},
+        {"type": "voucher.revealed"},
+        {"id": ""},
+        {"data": {}},
+        {"data": {"serial": "010000000003"}},
+        {"data": {"serial": "010000000004", "redemption": {"id": "r"}}},
+        {"data": {"serial": "999999999995", "redemption": {"id": "r"}}},
+        {"data": {"serial": 1, "redemption": {"id": "r"}}},
+    ],
+)
+def test_an_event_that_makes_no_sense_comes_back_alone(notify: Notify, change: Json) -> None:
+    _, number, good = notify.redeem()
+    assert notify.deliver(good | {"id": unique()} | change, good) == [0]
+    assert len(notify.phone(number)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "", "no json", "[]", "{}", "null", '{"message": "msg"}', '{"message": "msg_none", "attempt": 1}',
+        '{"message": "msg", "attempt": "1"}', '{"message": "msg", "attempt": 0}', '{"attempt": 1}',
+    ],
+)  # fmt: skip
+def test_a_body_that_makes_no_sense_comes_back_alone(notify: Notify, body: str) -> None:
+    _, number, good = notify.redeem()
+    assert notify.deliver(body, good, body) == [0, 2]
+    assert len(notify.phone(number)) == 1
+
+
+def test_an_attempt_that_runs_ahead_of_its_message_comes_back(notify: Notify) -> None:
+    _, number, event = notify.redeem()
+    notify.faults(north="down")
+    notify.deliver(event)
+    id = notify.message(number)["id"]
+    assert notify.deliver({"message": id, "attempt": 3}) == [0]
+    assert len(notify.message(number)["attempts"]) == 1
+
+
+# asking
+
+
+def test_messages_to_a_number_are_listed_newest_first_page_by_page(notify: Notify) -> None:
+    voucher, number = notify.kami.voucher(redemption="balance"), mobile()
+    expected = []
+    for _ in range(5):
+        notify.clock.advance(1)
+        redemption, _, event = notify.redeem(voucher, account=number, amount_minor=1)
+        notify.deliver(event)
+        expected.append(redemption["balance_minor"])
+    other, _, event = notify.redeem()
+    notify.deliver(event)
+    target, cursor, found = f"/v1/messages?recipient=%2B{number[1:]}&limit=2", "", []
+    while True:
+        page = granted(notify.kami.operator.get(target + cursor))
+        found.append(page["data"])
+        if "next_cursor" not in page:
+            break
+        assert number[1:].encode() not in urlsafe_b64decode(page["next_cursor"] + "==")
+        cursor = f"&cursor={page['next_cursor']}"
+    assert [len(page) for page in found] == [2, 2, 1]
+    balances = [round(100 * float(re.findall(r"[\d.]+(?=元)", m["text"])[1])) for page in found for m in page]
+    assert balances == expected[::-1]
+    another = f"/v1/messages?recipient=%2B{mobile()[1:]}&limit=2"
+    refused(notify.kami.operator.get(another + cursor), 400, "invalid_cursor")
+    assert other["serial"] != voucher.serial
+
+
+def test_a_plus_sign_that_was_not_escaped_is_understood(notify: Notify) -> None:
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    for written in (number, f"%20{number[1:]}", f"%2B{number[1:]}"):
+        assert len(granted(notify.kami.operator.get(f"/v1/messages?recipient={written}"))["data"]) == 1
+
+
+@pytest.mark.parametrize("query", ["", "?recipient=", "?recipient=13812345678", "?recipient=%2B86abc", "?limit=1"])
+def test_a_recipient_is_required_and_must_be_a_phone_number(notify: Notify, query: str) -> None:
+    problem = refused(notify.kami.operator.get(f"/v1/messages{query}"), 400, "invalid_request")
+    assert problem["errors"][0]["field"] == "query.recipient"
+
+
+def test_messages_take_their_scope_and_an_unknown_one_is_not_found(notify: Notify) -> None:
+    refused(notify.kami.merchant.get("/v1/messages?recipient=%2B8613812345678"), 403, "insufficient_scope")
+    refused(notify.kami.merchant.get("/v1/messages/msg_none"), 403, "insufficient_scope")
+    refused(notify.kami.operator.get("/v1/messages/msg_none"), 404, "not_found")
+    assert notify.messages(mobile()) == []
+
+
+def test_no_phone_number_is_in_a_log_line_or_a_queue_message(notify: Notify, log: Log) -> None:
+    notify.faults(north="lose_reply", south="down")
+    _, number, event = notify.redeem()
+    notify.deliver(event, told(REVERSED, event["data"]["serial"], "none"), "no json")
+    notify.messages(number)
+    notify.settle(times=2)
+    assert notify.message(number)["status"] == "sent"
+    assert any(json.loads(line).get("message") == "message" for line in log.text.splitlines())
+    written = log.text + "".join(notify.bodies)
+    assert number[1:] not in written and number[3:] not in written

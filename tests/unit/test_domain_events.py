@@ -1,0 +1,255 @@
+"""Events from the images of a write; every type by its published schema."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events
+from functions.domain.lot import Segment, Status, rewritten
+from functions.domain.serials import serial_of
+from functions.notify.models import ORDER, EventType, Told
+
+FOLDER = Path(__file__).parents[2] / "events"
+AT = 1_800_000_000
+POSITION = 1_000_000_000
+SERIAL = serial_of(POSITION)
+BY = {"client": "c", "role": "operator", "tenant": "operator", "address": "192.0.2.1", "request": "r"}
+Item = dict[str, Any]
+
+
+def item(entity: str, command: str, version: int = 1, /, **fields: Any) -> Item:
+    """An image as the stream tells it."""
+    return {
+        "pk": f"{entity.upper()}#1",
+        "entity": entity,
+        "version": version,
+        "last": {"command": command, **BY},
+        **fields,
+    }
+
+
+def schema(type: str) -> Item:
+    read: Item = json.loads((FOLDER / "schemas" / f"{type}.v{TYPES[type]}.json").read_text())
+    return read
+
+
+def told(old: Item | None, new: Item) -> list[tuple[str, Item]]:
+    """Type and data of what a write means, each held to its schema."""
+    found = events(old, new, AT, 1)
+    for event in found:
+        jsonschema_rs.validate(schema(event.type), event.detail(), validate_formats=True)
+    return [(event.type, event.data) for event in found]
+
+
+def lot(command: str, segments: list[Item], version: int = 1, /, **more: Any) -> Item:
+    part = ["bat_1", 0, 99, b"wrapped"]
+    return item("lot", command, version, number=100_000, parts=[part], segments=segments, **more)
+
+
+def voucher(command: str, status: str, version: int = 1, /, **more: Any) -> Item:
+    fields: Item = {"position": POSITION, "status": status, "generation": 1, "balance_minor": 0, "currency": "CNY"}
+    return item("voucher", command, version, **fields, **more)
+
+
+def redemption(**more: Any) -> Item:
+    number = {"account_type": "mobile", "account_number": "+8613812345678"}
+    return {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", **number, **more}
+
+
+WHOLE: list[Item] = [{"first": 0, "last": 99}]
+ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status": "active"}, {"first": 20, "last": 99}]
+VETO = ["rec_1", "void", "not_redeemed", 1]
+CARD = {"serial": SERIAL, "lot": 100_000}
+BATCH: Item = {"id": "bat_1", "campaign": "cmp_1", "quantity": 100}
+USED = {
+    "id": "red-1",
+    "amount_minor": 5000,
+    "currency": "CNY",
+    "balance_minor": 0,
+    "status": "redeemed",
+    "account_type": "mobile",
+}
+
+CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
+    "a batch ordered": (
+        None, item("batch", "create_batch", status="in_progress", **BATCH), [("batch.requested", {"id": "bat_1"})],
+    ),
+    "a batch under way": (
+        item("batch", "create_batch", status="in_progress", **BATCH),
+        item("batch", "generate", 2, status="in_progress", **BATCH), [],
+    ),
+    "a batch completed": (
+        item("batch", "generate", 2, status="in_progress", **BATCH),
+        item("batch", "generate", 3, status="completed", **BATCH), [("batch.completed", BATCH)],
+    ),
+    "an activation ordered": (
+        None, item("command", "activate", kind="activate", id="act_1"), [("activation.requested", {"id": "act_1"})],
+    ),
+    "an activation's progress": (
+        item("command", "activate", kind="activate", id="act_1"),
+        item("command", "activate", 2, kind="activate", id="act_1"), [],
+    ),
+    "a recovery's own range command": (None, item("command", "recall", kind="recall", id="rec_1.veto"), []),
+    "a lot generated": (
+        None, lot("generate", WHOLE), [("lot.generated", {"lot": 100_000, "batch": "bat_1", "ranges": [[0, 99]]})],
+    ),
+    "part of a lot activated": (
+        lot("generate", WHOLE), lot("activate", ACTIVE, 2, commands=[["act_0", 1, {}], ["act_1", 10, {}]]),
+        [("lot.activated", {"lot": 100_000, "command": "act_1", "ranges": [[10, 19]]})],
+    ),
+    "an activation that skipped all of a lot": (
+        lot("activate", ACTIVE, 2), lot("activate", ACTIVE, 3, commands=[["act_2", 0, {"already_active": 10}]]), [],
+    ),
+    "a lot recalled": (
+        lot("activate", ACTIVE, 2),
+        lot("recall", [{**s, "vetoes": [VETO]} for s in ACTIVE], 3, commands=[["rec_1.veto", 100, {}]]),
+        [("lot.recalled", {"lot": 100_000, "recovery": "rec_1", "action": "void", "scope": "not_redeemed",
+                           "ranges": [[0, 99]]})],
+    ),
+    "a lot reclaimed": (
+        lot("recall", [{**s, "vetoes": [VETO]} for s in WHOLE], 3),
+        lot("release", [{**s, "vetoes": [VETO], "generation": 2} for s in WHOLE], 4,
+            commands=[["rec_1.release", 100, {}]]),
+        [("lot.reclaimed", {"lot": 100_000, "recovery": "rec_1", "ranges": [[0, 99]]})],
+    ),
+    "a voucher activated": (
+        None, voucher("activate", "active", command="act_1"), [("voucher.activated", {**CARD, "command": "act_1"})],
+    ),
+    "a voucher redeemed": (
+        None, voucher("redeem", "redeemed", redemptions={"red-1": redemption()}),
+        [("voucher.redeemed", {**CARD, "redemption": USED})],
+    ),
+    "a redemption reversed": (
+        voucher("redeem", "redeemed", redemptions={"red-0": redemption(id="red-0"), "red-1": redemption()}),
+        voucher("reverse", "active", 2, redemptions={"red-0": redemption(id="red-0"),
+                                                     "red-1": redemption(reversal={"id": "rev-1"})}),
+        [("voucher.reversed", {**CARD, "redemption": {**USED, "status": "active"}, "reversal": "rev-1"})],
+    ),
+    "a voucher voided": (
+        voucher("activate", "active", command="act_1"), voucher("recall", "void", 2, command="rec_1.veto"),
+        [("voucher.voided", {**CARD, "recovery": "rec_1"})],
+    ),
+    "two codes revealed": (
+        None, item("reveal", "reveal", id="rvl_1", reason="print proof", serials=[SERIAL, serial_of(POSITION + 1)]),
+        [("voucher.revealed", {**CARD, "reveal": "rvl_1", "reason": "print proof"}),
+         ("voucher.revealed", {**CARD, "serial": serial_of(POSITION + 1), "reveal": "rvl_1", "reason": "print proof"})],
+    ),
+    "a recovery ordered": (
+        None, item("recovery", "request_recovery", id="rec_1", action="void"),
+        [("recovery.requested", {"id": "rec_1"})],
+    ),
+    "a recovery completed": (
+        item("recovery", "recover", 3, id="rec_1", action="void", phase="survey"),
+        item("recovery", "recover", 4, id="rec_1", action="void", phase="done", selected=3, recovered=2),
+        [("recovery.completed", {"id": "rec_1", "action": "void", "selected": 3, "recovered": 2})],
+    ),
+    "a holder's voucher recovered": (
+        None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
+        [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen"})],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CASES.values(), ids=CASES)
+def test_a_write_tells_what_it_means_by_the_schema_of_its_type(
+    old: Item | None, new: Item, expected: list[tuple[str, Item]]
+) -> None:
+    assert told(old, new) == expected
+    assert told(old, new) == expected  # whoever reads it again
+
+
+def test_every_type_is_told_by_some_case_and_has_schema_and_example() -> None:
+    assert {type for _, _, found in CASES.values() for type, _ in found} == set(TYPES)
+    assert {path.name for path in (FOLDER / "schemas").iterdir()} == {f"{t}.v{n}.json" for t, n in TYPES.items()}
+    assert {path.stem for path in (FOLDER / "bus").iterdir()} == set(TYPES)
+
+
+@pytest.mark.parametrize("type", TYPES)
+def test_the_example_of_each_type_is_valid(type: str) -> None:
+    example = json.loads((FOLDER / "bus" / f"{type}.json").read_text())
+    assert (example["source"], example["detail-type"]) == ("kami", type)
+    jsonschema_rs.meta.validate(schema(type))
+    jsonschema_rs.validate(schema(type), example["detail"], validate_formats=True)
+
+
+@pytest.mark.parametrize("type", get_args(EventType))
+def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
+    example = (FOLDER / "bus" / f"{type}.json").read_text()
+    order = ORDER.validate_python(json.loads(example)["detail"])
+    assert isinstance(order, Told)
+    assert (order.type, order.version) == (type, TYPES[type])
+
+
+@pytest.mark.parametrize("type", ["batch.requested", "activation.requested", "recovery.requested"])
+def test_what_becomes_a_job_names_its_work(type: str) -> None:
+    assert schema(type)["properties"]["data"]["required"] == ["id"]
+
+
+def test_an_id_names_the_write_and_counts_what_it_caused() -> None:
+    one = events(None, CASES["a voucher redeemed"][1], AT, 7)
+    assert [event.id for event in one] == ["7.VOUCHER#1.1"]
+    two = events(None, CASES["two codes revealed"][1], AT, 7)
+    assert [event.id for event in two] == ["7.REVEAL#1.1.1", "7.REVEAL#1.1.2"]
+
+
+def test_no_event_holds_an_account_number_or_a_key() -> None:
+    for old, new, _ in CASES.values():
+        text = json.dumps([event.detail() for event in events(old, new, AT, 1)])
+        assert "13812345678" not in text
+        assert "wrapped" not in text
+
+
+@pytest.mark.parametrize("entity", ["voucher", "lot"])
+def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity: str) -> None:
+    with pytest.raises(UnknownCommand, match=f"{entity}, claim"):
+        events(None, item(entity, "claim"), AT, 1)
+
+
+@pytest.mark.parametrize("entity", ["history", "counts", "message", "report", "client", "campaign", "counter", "guard"])
+def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
+    assert entity not in ENTITIES
+    assert events(None, item(entity, "redeem"), AT, 1) == []
+
+
+def test_more_fields_than_this_version_knows_change_nothing() -> None:
+    for old, new, expected in CASES.values():
+        assert told(old, {**new, "colour": "red", "last": {**new["last"], "device": "d"}}) == expected
+
+
+def test_counts_move_from_the_old_status_to_the_new() -> None:
+    active, dated = voucher("activate", "active"), voucher("activate", "active", valid_until=AT)
+    used = voucher("redeem", "redeemed", 2)
+    assert counts(None, active) == {"active": 1}
+    assert counts(active, used) == {"active": -1, "redeemed": 1}
+    assert counts(used, voucher("redeem", "redeemed", 3)) == {}
+    assert counts(None, dated) == {"active": 1, DATED: 1}
+    assert counts(dated, used) == {"active": -1, "redeemed": 1, DATED: -1}
+    assert {entity for entity, _ in EVENTS} == ENTITIES
+
+
+def plain(segments: tuple[Segment, ...]) -> list[Item]:
+    return [{"first": s.first, "last": s.last, "status": s.status.value} for s in segments]
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.sampled_from(list(Status))), max_size=12))
+def test_the_changed_ranges_are_exactly_the_indexes_that_differ(writes: list[tuple[int, int, Status]]) -> None:
+    def status_of(segments: tuple[Segment, ...]) -> list[Status]:
+        return [s.status for s in segments for _ in range(len(s))]
+
+    before: tuple[Segment, ...] = (Segment(0, 99),)
+    for one, other, status in writes:
+        first, last = sorted((one, other))
+        after = rewritten(before, [(first, last)], lambda s, to=status: Segment(s.first, s.last, to))  # type: ignore[misc]
+        ranges = changed(plain(before), plain(after))
+        differing = {i for i, (a, b) in enumerate(zip(status_of(before), status_of(after), strict=True)) if a != b}
+        assert [i for first, last in ranges for i in range(first, last + 1)] == sorted(differing)
+        assert all(b[0] > a[1] + 1 for a, b in pairwise(ranges))
+        before = after
