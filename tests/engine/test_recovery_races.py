@@ -19,6 +19,7 @@ from functions.domain.serials import serial_of
 from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import aws
+from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up, finished, ordered
 from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
 
@@ -61,9 +62,9 @@ def attempt(pauses: threading.local, seconds: float, code: str, till_number: int
     return result if isinstance(result, str) else "redeemed"
 
 
-def test_a_card_is_redeemed_or_voided_never_both(world_on_referee: World) -> None:
+@on_referee
+def test_a_card_is_redeemed_or_voided_never_both(world: World) -> None:
     """Single serials: no fence is needed, the two writes exclude each other by condition."""
-    world = world_on_referee
     batch = world.batch(world.campaign(), ROUNDS)
     world.activate(Selection(batch=batch.id))
     tally: Counter[str] = Counter()
@@ -88,12 +89,13 @@ def test_a_card_is_redeemed_or_voided_never_both(world_on_referee: World) -> Non
     assert sum(tally.values()) == ROUNDS
 
 
+@on_referee
 @pytest.mark.usefixtures("short_window")
 def test_a_redemption_under_way_beats_the_fence_or_is_not_written(
-    world_on_referee: World, pauses: threading.local
+    world: World, pauses: threading.local
 ) -> None:
     """With pauses up to twice the window between a redemption's read and its write."""
-    world, chance = world_on_referee, random.Random(7)
+    chance = random.Random(7)
     for group in range(ROUNDS // AT_ONCE):
         batch = world.batch(world.campaign(), AT_ONCE)
         world.activate(Selection(batch=batch.id))
@@ -116,10 +118,11 @@ def test_a_redemption_under_way_beats_the_fence_or_is_not_written(
         assert set(outcomes) <= {"redeemed", "too late", "voucher_not_redeemable"}
 
 
+@on_referee
 @pytest.mark.usefixtures("short_window")
-def test_no_old_code_spends_the_value_of_a_new_generation(world_on_referee: World, pauses: threading.local) -> None:
+def test_no_old_code_spends_the_value_of_a_new_generation(world: World, pauses: threading.local) -> None:
     """Reclaimed and activated again at once, while redemptions with the old codes are still under way."""
-    world, chance = world_on_referee, random.Random(8)
+    chance = random.Random(8)
     for group in range(ROUNDS // AT_ONCE):
         batch = world.batch(world.campaign(), AT_ONCE)
         world.activate(Selection(batch=batch.id))

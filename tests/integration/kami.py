@@ -222,6 +222,10 @@ class Kami:
         """An activation, done within the call."""
         return granted(self.operator.post("/v1/activations", {"selection": selection}), 201)
 
+    def recovery(self, action: str = "void", **selection: Any) -> Json:
+        """The order of a recovery."""
+        return {"selection": selection, "action": action, "reason": "unsold"}
+
     def serials(self, batch: str, query: str = "limit=100") -> list[str]:
         """The serials on the first page of a batch."""
         page = granted(self.operator.get(f"/v1/batches/{batch}/vouchers?{query}"))

@@ -9,13 +9,14 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
 from functions.edge.http import BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
 from functions.edge.routes import ROUTES, Key, Route
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
-from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, granted, refused, unique
+from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, granted, mobile, refused, unique
 
 JSON: Final = "application/json"
 KEY_BYTES_MAX: Final = 2_048
@@ -36,10 +37,18 @@ BODIES: Final[dict[str, Json]] = {
         "device": "device",
     },
     "POST /v1/redemptions/{id}/reversals": {"reason": "test"},
+    "POST /v1/recoveries": {
+        "selection": {"batch": "${idle_batch}"},
+        "action": "reclaim",
+        "reason": "unsold",
+        "only": "not_claimed",
+        "note": "note",
+    },
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
     "code_format", "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
+    "only", "note",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 
@@ -53,8 +62,13 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
+    "GET /v1/vouchers/{serial}/history": "${serial}",
+    "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
+QUERIES: Final = {"GET /v1/messages": "?recipient=${recipient}"}
+"""What cannot be left out of a route's query."""
 
 
 def by_key(route: Route) -> str:
@@ -96,8 +110,9 @@ class Shop:
         return re.sub(r"\$\{(\w+)\}", lambda match: self.names[match[1]], text)
 
     def target(self, route: Route, id: str | None = None) -> str:
-        """The route's path, with what is there or with another id."""
-        return re.sub(r"\{\w+\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+        """The route's path, with what is there or with another id, and what its query must hold."""
+        path = re.sub(r"\{\w+\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+        return path + self.filled(QUERIES.get(route.key, ""))
 
     def body(self, route: Route) -> str | None:
         """The route's good body."""
@@ -149,23 +164,35 @@ def shop(kami: Kami) -> Shop:
     activation = kami.activate(batch=batch)["id"]
     serials = kami.serials(batch)
     codes = kami.codes(serials)
-    redemption = granted(kami.operator.redeem(codes[3]), 201)["id"]
+    recipient = mobile()
+    redemption = granted(kami.operator.redeem(codes[3], account=recipient), 201)["id"]
+    granted(kami.operator.redeem(kami.voucher().code, account=recipient), 201)
+    kami.campaign()
+    idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
+    recovery, _ = (
+        granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
+    )
+    kami.cloud.drain()
+    lists = {
+        "campaigns": "/v1/campaigns?limit=1",
+        "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
+        "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
+        "recoveries": "/v1/recoveries?limit=1",
+        "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
+    }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
-        "redemption": redemption,
+        "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
+        "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
-    kami.campaign()
-    lists = {"campaigns": "/v1/campaigns?limit=1", "vouchers": f"/v1/batches/{batch}/vouchers?limit=1"}
 
     def cursor(caller: Caller, target: str) -> str:
         return str(granted(caller.get(target))["next_cursor"])
 
     stranger = kami.client("operator")
     cursors = {
-        "campaigns": cursor(kami.operator, lists["campaigns"]),
-        "vouchers": cursor(kami.operator, lists["vouchers"]),
-        "another caller's campaigns": cursor(stranger, lists["campaigns"]),
-        "another caller's vouchers": cursor(stranger, lists["vouchers"]),
+        **{name: cursor(kami.operator, target) for name, target in lists.items()},
+        **{f"another caller's {name}": cursor(stranger, target) for name, target in lists.items()},
         "vouchers of another batch": cursor(
             kami.operator, f"/v1/batches/{kami.batch(campaign, 4)['id']}/vouchers?limit=1"
         ),
@@ -252,7 +279,7 @@ def test_a_member_given_twice_is_named(shop: Shop, route: Route, path: str, valu
     once = f'"{name}": '
     answer = shop.send(route, body=(shop.body(route) or "").replace(once, f'"{name}": null, {once}', 1))
     fields = named(answer)
-    assert any(field.endswith(name) for field in fields) or route.operation == "create_activation"
+    assert any(field.endswith(name) for field in fields) or path.startswith("selection.")
 
 
 # Values
@@ -290,6 +317,10 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/redemptions", "terminal", REFERENCES),
     ("POST /v1/redemptions", "device", REFERENCES),
     ("POST /v1/redemptions/{id}/reversals", "reason", TEXTS),
+    ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
+    ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
+    ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
+    ("POST /v1/recoveries", "note", TEXTS),
 ]
 
 
@@ -323,7 +354,8 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     ("POST /v1/campaigns", {"valid_days_after_activation": 7}),
     *(("POST /v1/campaigns", {"valid_until": None, "valid_days_after_activation": days})
       for days in (0, -1, 3_651, *HUGE, *FRACTIONS)),
-    *(("POST /v1/activations", {"selection": selection}) for selection in SELECTIONS),
+    *((f"POST /v1/{kind}", {"selection": selection}) for kind in ("activations", "recoveries")
+      for selection in SELECTIONS),
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
@@ -448,9 +480,11 @@ def test_where_value_moves_an_idempotency_key_is_required(shop: Shop, route: Rou
 
 # Lists
 
+LISTS: Final = ("campaigns", "vouchers", "history", "recoveries", "messages")
+
 
 @untouched
-@pytest.mark.parametrize("kind", ["campaigns", "vouchers"])
+@pytest.mark.parametrize("kind", LISTS)
 def test_a_cursor_that_was_not_given_for_this_list_is_refused(shop: Shop, kind: str) -> None:
     kami, target, good = shop.kami, shop.lists[kind], shop.cursors[kind]
     granted(kami.operator.get(f"{target}&cursor={good}"))
@@ -467,12 +501,12 @@ def test_a_cursor_that_was_not_given_for_this_list_is_refused(shop: Shop, kind: 
 
 
 @untouched
-@pytest.mark.parametrize("kind", ["campaigns", "vouchers"])
+@pytest.mark.parametrize("kind", LISTS)
 def test_a_page_size_that_is_none_is_refused(shop: Shop, kind: str) -> None:
-    kami, target = shop.kami, shop.lists[kind].partition("?")[0]
+    kami, target = shop.kami, shop.lists[kind].removesuffix("limit=1")
     for limit in ("", "0", "-1", "101", "1000000", "1.0", "1e1", "0x1", "abc", "%EF%BC%91", "%D9%A1", "+5", "1%00"):
-        assert named(kami.operator.get(f"{target}?limit={limit}")) == ["query.limit"], limit
-    assert named(kami.operator.get(f"{target}?limit=1&limit=2")) == ["query.limit"]
+        assert named(kami.operator.get(f"{target}limit={limit}")) == ["query.limit"], limit
+    assert named(kami.operator.get(f"{target}limit=1&limit=2")) == ["query.limit"]
 
 
 @untouched
@@ -489,7 +523,7 @@ def test_unknown_query_parameters_are_named(shop: Shop, route: Route) -> None:
         ("x=1", "x"), ("x", "x"), ("Limit=1", "Limit"), ("access_token=secret", "access_token"), ("%00=1", "\x00"),
         ("=1", ""), ("a[]=1", "a[]"), ("y" * 5_000 + "=1", "y" * 40),
     ):  # fmt: skip
-        answer = shop.send(route, target=f"{target}?{query}")
+        answer = shop.send(route, target=f"{target}{'&' if '?' in target else '?'}{query}")
         assert named(answer) == [f"query.{name}"]
         assert b"secret" not in answer.body
 
