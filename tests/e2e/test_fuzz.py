@@ -107,6 +107,12 @@ class Existing:
         codes = [line["code"] for line in self._post("/v1/reveals", {"serials": serials, "reason": "fuzz"})["data"]]
         account = {"type": "mobile", "number": "+8613812345678"}
         redemption = self._post("/v1/redemptions", {"code": codes[0], "account": account, "amount_minor": 1})
+        recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
+        order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
+        recovery = self._post("/v1/recoveries", order)
+        cloud.drain()
+        recipient = account["number"].replace("+", "%2B")
+        messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
         client_id, client_secret = cloud.demo_client("operator")
         self.ids = {
             "campaigns": campaign["id"],
@@ -114,6 +120,8 @@ class Existing:
             "activations": activation["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
+            "recoveries": recovery["id"],
+            "messages": messages[0]["id"],
         }
         self.values = {
             "code": codes,
@@ -139,7 +147,7 @@ class Existing:
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Idempotency-Key": f"existing-{next(self._keys)}"}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._token)
-        assert answer.status in (200, 201), answer.body
+        assert answer.status in (200, 201, 202), answer.body
         return cast("dict[str, Any]", answer.json())
 
     def put_into(self, case: Case[Any]) -> None:
