@@ -10,19 +10,24 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.events.models import EventsBackend
+from moto.sqs.models import SQSBackend
 
 from functions.authorize import clients
 from functions.domain.codes import parse
+from functions.domain.events import TYPES
 from functions.edge import clock
 from functions.edge.log import logger
+from functions.recover.service import FENCE_S
 from functions.store import table, vault
 from functions.store.entities import LOT
 from infra.local.gateway import Answer
 from tests.integration.conftest import Log
-from tests.integration.kami import FORM, Kami, granted, mistyped, refused, unique
+from tests.integration.kami import FORM, Json, Kami, granted, mistyped, refused, unique
 
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
@@ -58,6 +63,7 @@ class Run:
     log: str = ""
     items: str = ""
     messages: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
     answers: list[tuple[str, Answer]] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
@@ -156,23 +162,44 @@ def misplace(kami: Kami, code: str) -> None:
 
 
 def jobs(kami: Kami, run: Run) -> None:
-    """Work of the queues; their messages are read before they are taken."""
-    path = f"/v1/campaigns/{kami.campaign()['id']}/batches"
+    """Work of the queues, and all that follows from the stream: history, events, messages, recoveries."""
+    path = f"/v1/campaigns/{kami.campaign(redemption='balance')['id']}/batches"
     batch = granted(kami.operator.post(path, {"quantity": 30_000}), 202)
-    read_messages(kami, run)
     kami.cloud.drain()
     granted(kami.operator.post("/v1/activations", {"selection": {"batch": batch["id"]}}), 202)
-    read_messages(kami, run)
     kami.cloud.drain()
-    run.codes += kami.codes([batch["first_serial"], batch["last_serial"]])
+    codes = kami.codes([batch["first_serial"], batch["last_serial"]])
+    run.codes += codes
+    kami.cloud.carriers.set("north", "down")
+    granted(kami.merchant.redeem(codes[0], amount_minor=1, account=PHONES[0]), 201)
+    recovery = granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", batch=batch["id"])), 202)
+    kami.cloud.drain(delayed=False)
+    with pytest.MonkeyPatch.context() as patch:
+        later = clock.now() + FENCE_S
+        patch.setattr(clock, "now", lambda: later)
+        kami.cloud.drain()
+    assert granted(kami.operator.get(f"/v1/recoveries/{recovery['id']}"))["status"] == "completed"
+    granted(kami.operator.get(f"/v1/vouchers/{batch['first_serial']}/history"))
+    granted(kami.operator.get(f"/v1/messages?recipient={quote(PHONES[0])}"))
 
 
-def read_messages(kami: Kami, run: Run) -> None:
-    for url in kami.cloud.stack.queues.values():
-        reply = kami.cloud.client("sqs").receive_message(
-            QueueUrl=url, VisibilityTimeout=0, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-        )
-        run.messages += [json.dumps(message) for message in reply.get("Messages", [])]
+@contextlib.contextmanager
+def tapped(run: Run) -> Iterator[None]:
+    """All that is put on the bus and on any queue."""
+    send_message, put_events = SQSBackend.send_message, EventsBackend.put_events
+
+    def sent(self: SQSBackend, *args: Any, **named: Any) -> Any:
+        run.messages.append(json.dumps([args, named], default=str))
+        return send_message(self, *args, **named)
+
+    def put(self: EventsBackend, events: list[Json]) -> Any:
+        run.events += [json.dumps(event, default=str) for event in events]
+        return put_events(self, events)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SQSBackend, "send_message", sent)
+        patch.setattr(EventsBackend, "put_events", put)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +216,7 @@ def run(kami: Kami) -> Run:
             return answer
 
         patch.setattr(kami.cloud, "request", recorded)
-        with captured() as text:
+        with captured() as text, tapped(run):
             with kami.cloud.environment("authorize"):
                 _, rotated = clients.rotate(kami.merchant.client_id, clock.now(), 3_600, clients.by_engineer("test"))
             everything(kami, run)
@@ -221,7 +248,10 @@ def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     """Everything that the other tests search is there and full, and the search does find what is in it."""
     assert len(run.codes) == 10
     assert len(run.keys) >= 5
-    assert len(run.messages) == 2
+    types = [json.loads(event)["DetailType"] for event in run.events]
+    assert set(types) == set(TYPES) - {"voucher.activated", "voucher.voided"}
+    assert len(run.messages) > types.count("voucher.redeemed") > 5
+    assert len(kami.cloud.carriers.phone(PHONES[0])) > 1
     assert len(run.answers) > 100
     assert all("POST /v1/redemptions" in text for text in (run.log, json.dumps([target for target, _ in run.answers])))
     assert run.log.count('"service"') > 100
@@ -247,8 +277,8 @@ def test_no_item_holds_a_secret(run: Run) -> None:
     assert found(run.secrets, run.items) == []
 
 
-def test_no_message_holds_a_secret_or_an_account_number(run: Run) -> None:
-    assert found([*run.secrets, *PHONES, BROADBAND], *run.messages) == []
+def test_no_message_of_a_queue_or_event_of_the_bus_holds_a_secret_or_an_account_number(run: Run) -> None:
+    assert found([*run.secrets, *PHONES, BROADBAND], *run.messages, *run.events) == []
 
 
 def test_no_answer_holds_a_secret_but_those_that_are_asked_for_it(run: Run) -> None:
