@@ -19,6 +19,7 @@ from functions.domain.serials import serial_of
 from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import aws
+from functions.store.lookup import look
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up, finished, ordered
 from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
@@ -41,7 +42,6 @@ def short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> threading.local:
     """A pause between a redemption's read and its write, as long as its thread says."""
     planted = threading.local()
-    look = redeem.look
 
     def slow_look(*arguments: Any) -> Any:
         sight = look(*arguments)
@@ -91,9 +91,7 @@ def test_a_card_is_redeemed_or_voided_never_both(world: World) -> None:
 
 @on_referee
 @pytest.mark.usefixtures("short_window")
-def test_a_redemption_under_way_beats_the_fence_or_is_not_written(
-    world: World, pauses: threading.local
-) -> None:
+def test_a_redemption_under_way_beats_the_fence_or_is_not_written(world: World, pauses: threading.local) -> None:
     """With pauses up to twice the window between a redemption's read and its write."""
     chance = random.Random(7)
     for group in range(ROUNDS // AT_ONCE):
