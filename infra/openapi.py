@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from functions.domain.errors import PROBLEMS
+from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.voucher import EFFECTIVE
 from functions.edge.http import FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
 from functions.edge.problems import PROBLEM
@@ -56,6 +57,8 @@ SCOPES: Final = {
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
 }
 
+SERIAL_LENGTHS_SAID: Final = " or ".join(map(str, SERIAL_LENGTHS))
+
 PARAMETERS: Final[dict[str, Json]] = {
     "limit": {
         "description": "So many at most.",
@@ -76,7 +79,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "example": "+8613812345678",
     },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
-    "serial": {"description": "12 digits.", "schema": {"type": "string", "minLength": 1}, "example": "010000000003"},
+    "serial": {
+        "description": f"{SERIAL_LENGTHS_SAID} digits.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "010000000003",
+    },
     "Idempotency-Key": {
         "description": "Names this order: send a fresh one with each new order, and the same again on a retry.",
         "schema": {

@@ -15,8 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from functions.domain.actor import ROLES
-from functions.domain.codes import FORMATS
+from functions.domain.campaign import EXPECTED_HITS_A_DAY_MAX
 from functions.domain.errors import PROBLEMS
+from functions.domain.formats import FORMATS
 from functions.domain.rules import REASONS
 from functions.domain.voucher import REFUSALS, STATUSES
 from functions.edge.http import BODY_BYTES_MAX, JSON
@@ -118,6 +119,7 @@ def pages(document: Json) -> dict[str, str]:
         "roles": ROLES,
         "problems": sorted(PROBLEMS.items(), key=lambda row: row[1].status),
         "formats": FORMATS.values(),
+        "expected_hits_max": EXPECTED_HITS_A_DAY_MAX,
         "limits": [(*SUBJECTS[kind], limit) for kind, limit in LIMITS.items()],
         "refusals": [
             (REASONS[reason], REASONS_ZH[reason], PROBLEMS[key].status, key) for reason, key in REFUSALS.items()

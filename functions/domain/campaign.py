@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from functions.domain.actor import By
-from functions.domain.codes import FORMATS
 from functions.domain.errors import Refusal
+from functions.domain.formats import LOT_SIZE
 from functions.domain.lot import PARTS_PER_LOT_MAX, Lot, Part, Rules, Segment
 from functions.domain.selection import Span
-from functions.domain.serials import LOT_SIZE
 
 BATCH_QUANTITY_MAX = 100_000_000
+QUANTITY_MAX_DEFAULT = 1_000_000_000
+"""The planned size of a campaign that states none, unless its codes would be too likely to be guessed then."""
+EXPECTED_HITS_A_DAY_MAX = 0.01
+"""The floor: one right guess in a hundred days of an attack at full strength.
+
+That attack forges codes at every lot of the campaign around the clock, as many as a breaker takes before it opens, and
+each breaker raises its alarm every hour. At the floor it costs ten million requests a day in `mobile18`, a billion in
+all for one voucher, so that nobody gains by it and nobody overlooks it. A tenth of the floor would refuse a million
+cards of 18 digits, which operators do order; at ten times the floor a fortnight's attack would pay one voucher.
+What a breaker lets through once it is open, one guess a subject and window, the arithmetic leaves to the alarm.
+"""
+WRONG_CODES_PER_LOT_AND_HOUR_MIN = 10
+"""Fewer and the mistyping of honest customers would open breakers."""
 LOTS_PER_CALL_MAX = 200
 """A command on more lots than this becomes a job (202)."""
 
@@ -31,7 +44,10 @@ class OpenLot:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """A kind of voucher. `valid_until` (epoch seconds) or `rules.valid_days_after_activation` ends its vouchers."""
+    """A kind of voucher. `valid_until` (epoch seconds) or `rules.valid_days_after_activation` ends its vouchers.
+
+    `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken.
+    """
 
     id: str
     name: str
@@ -42,7 +58,15 @@ class Campaign:
     fingerprint: str
     by: By
     open_lot: OpenLot | None = None
+    quantity_max: int | None = None
+    quantity: int = 0
+    lots: int = 0
     version: int = 0
+
+    @property
+    def planned(self) -> int:
+        """How many vouchers it may have."""
+        return self.quantity_max if self.quantity_max is not None else quantity_max_of(self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +102,87 @@ class LotCounter:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Where a new batch goes: `fresh_lots` lots are taken from the format's counter, which stood at `next_lot`."""
+    """Where a new batch goes: `fresh_lots` lots are taken from the format's counter; `campaign` is as it is then."""
 
     first: int
     fresh_lots: int
-    open_lot: OpenLot | None
+    campaign: Campaign
+
+
+def expected_hits_a_day(rules: Rules, lots: int) -> float:
+    """Right guesses a day at so many lots: odds × lots × the forged codes that their breakers let through a day."""
+    return rules.format.odds * lots * rules.wrong_codes_per_lot_and_hour * 24
+
+
+def quantity_max_of(rules: Rules) -> int:
+    """The planned size of a campaign that states none: as the format and the floor allow, and at least one voucher."""
+    return max(1, min(QUANTITY_MAX_DEFAULT, rules.format.capacity, _safe_lots(rules) * LOT_SIZE))
+
+
+def _safe_lots(rules: Rules) -> int:
+    return int(EXPECTED_HITS_A_DAY_MAX / expected_hits_a_day(rules, 1))
+
+
+def lots_of(quantity: int) -> int:
+    """How many lots so many vouchers fill."""
+    return -(-quantity // LOT_SIZE)
+
+
+def refuse_unsafe(rules: Rules, quantity_max: int) -> None:
+    """Whether a campaign may be planned as large.
+
+    Raises Refusal `quantity_exceeded` beyond what its format can address, `guessing_too_likely` above the floor.
+    """
+    capacity = rules.format.capacity
+    if quantity_max > capacity:
+        _refuse_quantity(f"The code format {rules.code_format} can address {capacity:,} vouchers in all.", capacity)
+    refuse_likely(rules, lots_of(quantity_max))
+
+
+def refuse_likely(rules: Rules, lots: int) -> None:
+    """Raise Refusal `guessing_too_likely`, with the arithmetic, where so many lots are above the floor."""
+    hits = expected_hits_a_day(rules, lots)
+    if hits <= EXPECTED_HITS_A_DAY_MAX:
+        return
+    odds, wrong = rules.format.odds, rules.wrong_codes_per_lot_and_hour
+    arithmetic = f"{odds:.2g} a guess × {lots:,} lots × {wrong:,} wrong codes a lot and hour × 24 hours"
+    cures = ["choose a format with better odds"]
+    if safe_lots := _safe_lots(rules):
+        cures.append(f"plan for at most {safe_lots * LOT_SIZE:,} vouchers")
+    if (safe_wrong := int(wrong * EXPECTED_HITS_A_DAY_MAX / hits)) >= WRONG_CODES_PER_LOT_AND_HOUR_MIN:
+        cures.append(f"let at most {safe_wrong} wrong codes a lot and hour through")
+    detail = (
+        f"{rules.code_format}: {arithmetic} = {hits:.2g} expected hits a day;"
+        f" at most {EXPECTED_HITS_A_DAY_MAX} are allowed. To pass, {', or '.join(cures)}."
+    )
+    raise Refusal("guessing_too_likely", detail, extra={"expected_hits_a_day": hits})
 
 
 def allocate(campaign: Campaign, quantity: int, next_lot: int) -> Allocation:
     """Place a batch: a small one into the campaign's open lot where it fits, else from a fresh lot on.
 
-    Raises Refusal `quantity_exceeded` where the code format cannot address so many.
+    Raises Refusal `quantity_exceeded` where the campaign may not have or the code format cannot address so many,
+    `guessing_too_likely` where many small batches have spread the campaign over too many lots.
     """
+    left = campaign.planned - campaign.quantity
+    if quantity > left:
+        _refuse_quantity(f"The campaign may have {left:,} more vouchers (quantity_max {campaign.planned:,}).", left)
+    grown = replace(campaign, quantity=campaign.quantity + quantity, version=campaign.version + 1)
     shared = campaign.open_lot
     if quantity < LOT_SIZE and shared is not None and shared.takes(quantity):
-        grown = OpenLot(shared.number, shared.next_index + quantity, shared.parts + 1)
-        return Allocation(shared.number * LOT_SIZE + shared.next_index, 0, grown)
-    lots = FORMATS[campaign.rules.code_format].lots
-    fresh = -(-quantity // LOT_SIZE)
-    if next_lot + fresh > lots.stop:
-        left = (lots.stop - next_lot) * LOT_SIZE
-        detail = f"The code format {campaign.rules.code_format} can address {left} more vouchers."
-        raise Refusal("quantity_exceeded", detail, extra={"available": left})
-    open_lot = OpenLot(next_lot, quantity, 1) if quantity < LOT_SIZE else shared
-    return Allocation(next_lot * LOT_SIZE, fresh, open_lot)
+        open_lot = OpenLot(shared.number, shared.next_index + quantity, shared.parts + 1)
+        return Allocation(shared.number * LOT_SIZE + shared.next_index, 0, replace(grown, open_lot=open_lot))
+    numbers, fresh = campaign.rules.format.lots, lots_of(quantity)
+    if next_lot + fresh > numbers.stop:
+        left = (numbers.stop - next_lot) * LOT_SIZE
+        _refuse_quantity(f"The code format {campaign.rules.code_format} can address {left:,} more vouchers.", left)
+    refuse_likely(campaign.rules, campaign.lots + fresh)
+    shared = OpenLot(next_lot, quantity, 1) if quantity < LOT_SIZE else shared
+    return Allocation(next_lot * LOT_SIZE, fresh, replace(grown, lots=campaign.lots + fresh, open_lot=shared))
+
+
+def _refuse_quantity(detail: str, available: int) -> NoReturn:
+    raise Refusal("quantity_exceeded", detail, extra={"available": available})
 
 
 def with_batch(lot: Lot | None, number: int, batch: Batch, campaign: Campaign) -> Lot:

@@ -21,56 +21,19 @@ import hmac
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from functions.domain import lanes
-from functions.domain.serials import LOT_SIZE
+from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
 
 CODE_LENGTH_MAX = 64
 """Longer input is no code; it is not even looked at."""
 _BLOCK, _TAG_BYTES = 16, 8
 
 
-@dataclass(frozen=True, slots=True)
-class CodeFormat:
-    """A format as data: `length` symbols of `alphabet`, shown in groups of `group`.
-
-    `lots` are the lot numbers that its locators can name; `tag_space` is the number of tags, so that one guess hits
-    an existing voucher with odds 1 / tag_space.
-    """
-
-    name: str
-    alphabet: str
-    length: int
-    group: int
-    lots: range
-    tag_space: int
-
-    @property
-    def capacity(self) -> int:
-        """How many vouchers the format can ever address."""
-        return len(self.lots) * LOT_SIZE
-
-    @property
-    def odds(self) -> float:
-        """The odds that one guess at an existing locator is right."""
-        return 1 / self.tag_space
-
-
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Base 32 after Douglas Crockford: no I, L, O, U."""
 _FORGIVEN = str.maketrans("OILoil", "011011", " -\u2010\u2011\u2012\u2013\u2014_")
-
-FORMATS: dict[str, CodeFormat] = {
-    f.name: f
-    for f in (
-        CodeFormat("crockford16", CROCKFORD, 16, 4, range(100_000, 10_000_000), 2**43),
-        CodeFormat("digits20", "0123456789", 20, 4, range(100_000), 10**11),
-    )
-}
-"""Lot numbers of different formats do not meet, so that a lot's number tells its format."""
-_SYMBOLS = {name: bytes.maketrans(bytes(range(len(f.alphabet))), f.alphabet.encode()) for name, f in FORMATS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +43,7 @@ class Candidate:
     format: CodeFormat
     position: int
     tag: int
+    prefix: str = ""
 
 
 def parse(text: str) -> Candidate | None:
@@ -91,12 +55,21 @@ def parse(text: str) -> Candidate | None:
         return None
     plain = plain.upper()
     for code_format in FORMATS.values():
-        if len(plain) != code_format.length or not set(plain) <= set(code_format.alphabet):
+        prefix, symbols = plain[: -code_format.length], plain[-code_format.length :]
+        if len(symbols) < code_format.length or not _may_be_prefix(prefix, code_format):
             continue
-        position, tag = divmod(_number(plain, code_format.alphabet), code_format.tag_space)
+        if not set(plain) <= set(code_format.alphabet):
+            continue
+        locator, tag = divmod(_number(symbols, code_format.alphabet), code_format.tag_space)
+        position = code_format.base * LOT_SIZE + locator
         if position // LOT_SIZE in code_format.lots:
-            return Candidate(code_format, position, tag)
+            return Candidate(code_format, position, tag, prefix)
     return None
+
+
+def _may_be_prefix(text: str, code_format: CodeFormat) -> bool:
+    """A prefix begins with a letter, so that no code of digits only is taken for one with a prefix."""
+    return not text or (len(text) <= code_format.prefix_max and not text[0].isdigit())
 
 
 def _number(symbols: str, alphabet: str) -> int:
@@ -124,10 +97,10 @@ def codes(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, 
     blocks = int.from_bytes(_key_stream(batch_key, code_format, lot, generation, first, count), "big")
     heads = blocks >> 8 * (_BLOCK - _TAG_BYTES) & lanes.repeated(256**_TAG_BYTES - 1, lanes.WIDTH, count)
     tags = heads - lanes.quotients(heads, space, 256**_TAG_BYTES, lanes.WIDTH, count) * space
-    start = (lot * LOT_SIZE + first) * space
+    start = ((lot - code_format.base) * LOT_SIZE + first) * space
     locators = start % radix**lanes.DIGITS * lanes.repeated(1, lanes.WIDTH, count) + lanes.ascending(space, count)
     digits = lanes.digits(locators + tags, radix, count)
-    return iter(_page(_spelled(start, code_format), digits.translate(_SYMBOLS[code_format.name]), count))
+    return iter(_page(_spelled(start, code_format), digits.translate(_symbols(code_format.alphabet)), count))
 
 
 def _key_stream(batch_key: bytes, code_format: CodeFormat, lot: int, generation: int, first: int, count: int) -> bytes:
@@ -138,10 +111,18 @@ def _key_stream(batch_key: bytes, code_format: CodeFormat, lot: int, generation:
     return stream.update(bytes(_BLOCK * count))
 
 
+@cache
+def _symbols(alphabet: str) -> bytes:
+    return bytes.maketrans(bytes(range(len(alphabet))), alphabet.encode())
+
+
 def _spelled(number: int, code_format: CodeFormat) -> str:
-    alphabet, length, group = code_format.alphabet, code_format.length, code_format.group
+    alphabet, length, group = code_format.alphabet, code_format.length, code_format.group or code_format.length
     symbols = "".join(alphabet[number // len(alphabet) ** place % len(alphabet)] for place in reversed(range(length)))
-    return "-".join(symbols[start : start + group] for start in range(0, length, group))
+    groups = [symbols[start : start + group] for start in range(0, length, group)]
+    if code_format.prefix:
+        groups.insert(0, code_format.prefix)
+    return ("-" if code_format.group else "").join(groups)
 
 
 def _page(model: str, symbols: bytes, count: int) -> list[str]:

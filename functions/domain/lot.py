@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from functions.domain.serials import LOT_SIZE
+from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
 
 SEGMENTS_PER_LOT_MAX = 24
 """A lot should stay near 4 KB, for its size is read capacity on every redemption."""
 PARTS_PER_LOT_MAX = 4
 """So many small batches share a lot; each brings its own wrapped key (about 200 bytes)."""
+WRONG_CODES_PER_LOT_AND_HOUR_MAX = 1_000
+"""So many forged codes a lot may meet in an hour before its breaker opens; a campaign may set less."""
 COMMANDS_PER_LOT_MAX = 8
 """So many last commands a lot remembers; an older one is forgotten only once it is known to have finished."""
 
@@ -106,6 +108,14 @@ class Rules:
     valid_days_after_activation: int | None = None
     reversal_days: int = 30
     locale: str = "zh-CN"
+    code_prefix: str = ""
+    code_group: int | None = None
+    wrong_codes_per_lot_and_hour: int = WRONG_CODES_PER_LOT_AND_HOUR_MAX
+
+    @property
+    def format(self) -> CodeFormat:
+        """How its codes are written."""
+        return FORMATS[self.code_format].styled(self.code_prefix, self.code_group)
 
 
 @dataclass(frozen=True, slots=True)

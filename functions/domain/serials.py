@@ -1,4 +1,6 @@
-"""Serial numbers (卡号): lot (7 digits) + index (4 digits) + a check digit by Damm's algorithm.
+"""Serial numbers (卡号): lot + index (4 digits) + a check digit by Damm's algorithm.
+
+A lot's number tells its code format, which says how many digits its serials have; zeros come first.
 
 H. M. Damm, "Total anti-symmetrische Quasigruppen" (2004): the table is a totally anti-symmetric quasigroup of
 order 10, so every single wrong digit and every swap of two neighbours is found.
@@ -6,9 +8,12 @@ order 10, so every single wrong digit and every swap of two neighbours is found.
 
 from __future__ import annotations
 
-LOT_SIZE = 10_000
-LOT_NUMBER_MAX = 9_999_999
-SERIAL_DIGITS = 12
+from functions.domain.formats import LOT_NUMBER_MAX, LOT_SIZE, format_of
+
+__all__ = ["LOT_NUMBER_MAX", "LOT_SIZE", "position_of", "serial_of"]
+
+_DIGITS_MAX = 40
+"""Longer input is no serial; it is not even looked at."""
 
 _DAMM = (
     "0317598642",
@@ -32,13 +37,18 @@ def _check(digits: str) -> str:
 
 
 def serial_of(position: int) -> str:
-    """The serial of a position: lot number × 10,000 + index."""
-    digits = f"{position:011d}"
+    """The serial of a position: lot number × 10,000 + index. Raises ValueError where no format has the lot."""
+    code_format = format_of(position // LOT_SIZE)
+    if code_format is None:
+        raise ValueError(f"no code format has lot {position // LOT_SIZE}")
+    digits = f"{position:0{code_format.serial_digits - 1}d}"
     return digits + _check(digits)
 
 
 def position_of(serial: str) -> int | None:
-    """The position a serial names, or None where it is no serial (length, digits, check digit)."""
-    if len(serial) != SERIAL_DIGITS or not (serial.isascii() and serial.isdigit()) or _check(serial) != "0":
+    """The position a serial names, or None where it is no serial (digits, check digit, length)."""
+    if not (1 < len(serial) <= _DIGITS_MAX and serial.isascii() and serial.isdigit()) or _check(serial) != "0":
         return None
-    return int(serial[:-1])
+    position = int(serial[:-1])
+    code_format = format_of(position // LOT_SIZE)
+    return position if code_format is not None and code_format.serial_digits == len(serial) else None

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonDict, JsonValue
 
+from functions.domain.formats import LOT_NUMBER_MAX, SERIAL_LENGTHS
 from functions.domain.selection import SERIALS_MAX, Selection
-from functions.domain.serials import LOT_NUMBER_MAX
 from functions.domain.voucher import EFFECTIVE
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]*$"
@@ -31,7 +31,8 @@ SerialText = Annotated[str, StringConstraints(max_length=40), Field(examples=["0
 """A serial as it comes in: whether it is one is the domain's to say."""
 
 # What answers are made of; the shapes are for the API's description.
-Serial = Annotated[str, Field(json_schema_extra={"pattern": "^[0-9]{12}$"}, examples=["010000000003"])]
+_LENGTHS = "|".join(f"[0-9]{{{length}}}" for length in SERIAL_LENGTHS)
+Serial = Annotated[str, Field(json_schema_extra={"pattern": f"^({_LENGTHS})$"}, examples=["010000000003"])]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-21T08:00:00Z"])]
 Minor = Annotated[int, Field(description="Minor units (fen, cents) of `currency`.", examples=[5000])]
 Currency = Annotated[str, Field(description="ISO 4217.", examples=["CNY"])]

@@ -75,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/campaigns", "generate", "create_campaign", Scope.CAMPAIGNS,
         "Create a campaign", "创建活动", Key.OPTIONAL, success=(201,),
+        errors=("guessing_too_likely", "quantity_exceeded"),
     ),
     Route(
         "GET", "/v1/campaigns", "generate", "list_campaigns", Scope.CAMPAIGNS,
@@ -86,7 +87,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
-        "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202), errors=("quantity_exceeded",),
+        "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202),
+        errors=("quantity_exceeded", "guessing_too_likely"),
     ),
     Route(
         "GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE,

@@ -12,9 +12,9 @@ from functools import partial
 
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
-from functions.domain.codes import FORMATS
 from functions.domain.errors import Refusal
 from functions.domain.events import DATED
+from functions.domain.formats import FORMATS
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Status
 from functions.domain.serials import LOT_SIZE
@@ -31,7 +31,7 @@ _LOTS_PER_READ = BATCH_GET_MAX // 2
 def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float) -> Batch:
     """Allocate and write the lots within the call, or as a job where they are more than `LOTS_PER_CALL_MAX`.
 
-    Raises Refusal `not_found`, `quantity_exceeded`, `idempotency_key_reused`.
+    Raises Refusal `not_found`, `quantity_exceeded`, `guessing_too_likely`, `idempotency_key_reused`.
     """
     batch = _allocated(id, campaign, quantity, by, now)
     if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
@@ -79,13 +79,10 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
         place = allocate(campaign, quantity, counter.next_lot)
         wrapped_key = wrapped_key or vault.new_key(id)
         batch = Batch(id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by, version=1)
-        writes: list[table.Write] = [(BATCH, batch, 0)]
+        writes: list[table.Write] = [(BATCH, batch, 0), (CAMPAIGN, place.campaign, campaign.version)]
         if place.fresh_lots:
             moved = replace(counter, next_lot=counter.next_lot + place.fresh_lots, version=counter.version + 1)
             writes.append((COUNTER, moved, counter.version))
-        if place.open_lot != campaign.open_lot:
-            opened = replace(campaign, open_lot=place.open_lot, version=campaign.version + 1)
-            writes.append((CAMPAIGN, opened, campaign.version))
         try:
             table.put_all(writes, "create_batch", by)
         except Conflict:

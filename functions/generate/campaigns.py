@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.domain.campaign import Campaign
+from functions.domain.campaign import Campaign, refuse_unsafe
 from functions.domain.errors import Refusal
 from functions.store import keys, table
 from functions.store.entities import CAMPAIGN
@@ -11,7 +11,8 @@ from functions.store.entities import CAMPAIGN
 def create(campaign: Campaign) -> Campaign:
     """Write the campaign, or give back what an earlier request made, even if its validity is over by now.
 
-    Raises Refusal `invalid_request` where a new one would be over already, `idempotency_key_reused`.
+    Raises Refusal `invalid_request` where a new one would be over already, `quantity_exceeded` and
+    `guessing_too_likely` where it is planned too large, `idempotency_key_reused`.
     """
     over = campaign.valid_until is not None and campaign.valid_until <= campaign.created_at
 
@@ -19,6 +20,7 @@ def create(campaign: Campaign) -> Campaign:
         if current is None:
             if over:
                 raise Refusal("invalid_request", errors=[{"field": "valid_until", "detail": "lies in the past"}])
+            refuse_unsafe(campaign.rules, campaign.planned)
             return campaign
         if current.fingerprint != campaign.fingerprint:
             raise Refusal("idempotency_key_reused", "Use a new key for a new campaign.")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.domain.campaign import Batch, Campaign
-from functions.domain.codes import FORMATS
+from functions.domain.campaign import Batch, Campaign, expected_hits_a_day, lots_of, quantity_max_of
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Rules
 from functions.domain.serials import serial_of
@@ -47,9 +46,21 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         valid_days_after_activation=request.valid_days_after_activation,
         reversal_days=request.reversal_days,
         locale=request.locale,
+        code_prefix=request.code_prefix or "",
+        code_group=request.code_group,
+        wrong_codes_per_lot_and_hour=request.wrong_codes_per_lot_and_hour,
     )
-    asked = fingerprint(request.model_dump())
-    wanted = Campaign(id, request.name, rules, request.valid_until_s(), request.locale, call.now, asked, call.by)
+    wanted = Campaign(
+        id=id,
+        name=request.name,
+        rules=rules,
+        valid_until=request.valid_until_s(),
+        locale=request.locale,
+        created_at=call.now,
+        fingerprint=fingerprint(request.model_dump()),
+        by=call.by,
+        quantity_max=request.quantity_max or quantity_max_of(rules),
+    )
     campaign = campaigns.create(wanted)
     replayed = campaign.by.request != call.by.request
     return created(_campaign(campaign), replayed=replayed, location=f"/v1/campaigns/{id}")
@@ -110,7 +121,13 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         valid_until=rfc3339(campaign.valid_until) if campaign.valid_until is not None else None,
         valid_days_after_activation=rules.valid_days_after_activation,
         code_format=rules.code_format,
-        guess_odds=FORMATS[rules.code_format].odds,
+        code_prefix=rules.code_prefix or None,
+        code_group=rules.format.group,
+        guess_odds=rules.format.odds,
+        capacity=rules.format.capacity,
+        quantity_max=campaign.planned,
+        wrong_codes_per_lot_and_hour=rules.wrong_codes_per_lot_and_hour,
+        expected_hits_a_day=expected_hits_a_day(rules, lots_of(campaign.planned)),
         locale=campaign.locale,
         reversal_days=rules.reversal_days,
         created_at=rfc3339(campaign.created_at),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from functions.domain.campaign import BATCH_QUANTITY_MAX
-from functions.domain.codes import FORMATS
+from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
+from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
+from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
 from functions.edge.models import (
     Answer,
@@ -27,6 +28,9 @@ from functions.edge.models import (
 REVEALED_MAX = 100
 DAYS_MAX = 3_650
 RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+GROUP_MAX = 10
+PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
+"""Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
 EPOCH_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
 
@@ -66,6 +70,27 @@ class CampaignRequest(Request):
     )
     valid_days_after_activation: int | None = Field(default=None, ge=1, le=DAYS_MAX)
     code_format: str = Field(default="crockford16", json_schema_extra={"enum": list(FORMATS)})
+    code_prefix: Annotated[str, StringConstraints(pattern=PREFIX)] | None = Field(
+        default=None,
+        description="Before each code, and part of it; for formats with letters only.",
+        examples=["GZ26"],
+    )
+    code_group: int | None = Field(
+        default=None, ge=0, le=GROUP_MAX, description="Symbols from hyphen to hyphen; 0: no hyphens."
+    )
+    wrong_codes_per_lot_and_hour: int = Field(
+        default=WRONG_CODES_PER_LOT_AND_HOUR_MAX,
+        ge=WRONG_CODES_PER_LOT_AND_HOUR_MIN,
+        le=WRONG_CODES_PER_LOT_AND_HOUR_MAX,
+        description="So many forged codes at a lot of 10,000, and its breaker opens.",
+    )
+    quantity_max: int | None = Field(
+        default=None,
+        ge=1,
+        le=(LOT_NUMBER_MAX + 1) * LOT_SIZE,
+        description="The planned size: so many vouchers may be generated in all.",
+        examples=[10_000_000],
+    )
     locale: Literal["zh-CN", "en"] = "zh-CN"
     reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
 
@@ -75,6 +100,14 @@ class CampaignRequest(Request):
         if code_format not in FORMATS:
             raise ValueError(f"choose one of {', '.join(FORMATS)}")
         return code_format
+
+    @field_validator("code_prefix")
+    @classmethod
+    def _fitting(cls, code_prefix: str | None, others: ValidationInfo) -> str | None:
+        code_format = FORMATS.get(others.data.get("code_format", ""))
+        if code_prefix is not None and code_format is not None and len(code_prefix) > code_format.prefix_max:
+            raise ValueError(f"{code_format.name} takes none")
+        return code_prefix
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
@@ -106,7 +139,12 @@ class MoneyAnswer(Answer):
 
 
 class CampaignAnswer(Answer):
-    """A campaign. `guess_odds` are the odds that one guess at a voucher's code is right."""
+    """A campaign. `guess_odds` are the odds that one guess at a voucher's code is right.
+
+    `capacity` is how many vouchers its format can address, for all campaigns together. `expected_hits_a_day` is how
+    many guesses a day would be right if each lot of a campaign of `quantity_max` vouchers were under attack around the
+    clock: `guess_odds` × lots × `wrong_codes_per_lot_and_hour` × 24.
+    """
 
     id: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
     name: str = Field(examples=["Recharge card CNY 50"])
@@ -116,7 +154,13 @@ class CampaignAnswer(Answer):
     valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
     valid_days_after_activation: int | None = None
     code_format: str = Field(json_schema_extra={"enum": list(FORMATS)})
+    code_prefix: str | None = None
+    code_group: int = Field(examples=[4])
     guess_odds: float = Field(examples=[1.1368683772161603e-13])
+    capacity: int = Field(examples=[97_000_000_000])
+    quantity_max: int = Field(examples=[10_000_000])
+    wrong_codes_per_lot_and_hour: int = Field(examples=[1_000])
+    expected_hits_a_day: float = Field(examples=[2.7284841053187848e-06])
     locale: Literal["zh-CN", "en"]
     reversal_days: int = Field(examples=[30])
     created_at: Time

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from functions.domain.actor import By
 from functions.domain.campaign import Batch
-from functions.domain.codes import FORMATS, codes
+from functions.domain.codes import codes
 from functions.domain.command import Reveal
 from functions.domain.lot import Lot
 from functions.domain.selection import refuse_unknown
@@ -110,5 +110,5 @@ def _code(lot: Lot, index: int, generation: int) -> str:
     part = lot.part(index)
     assert part is not None
     key = vault.unwrap(part.wrapped_key, part.batch)
-    (code,) = codes(key, FORMATS[lot.rules.code_format], lot.number, generation, index, index)
+    (code,) = codes(key, lot.rules.format, lot.number, generation, index, index)
     return code

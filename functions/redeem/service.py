@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint
-from functions.domain.serials import LOT_SIZE, SERIAL_DIGITS, position_of, serial_of
+from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import (
     DAY_S,
     REDEMPTIONS_PER_VOUCHER_MAX,
@@ -134,7 +134,7 @@ def find(id: str, by: By) -> Redeemed:
 
 
 def _position(id: str) -> int:
-    position = position_of(id[:SERIAL_DIGITS])
+    position = position_of(id.partition("-")[0])
     if position is None:
         raise Refusal("not_found")
     return position

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
+from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
 from functions.store import keys
 from functions.store.keys import Key
 from functions.store.table import Item, add_below
@@ -23,7 +24,7 @@ LIMITS: dict[str, Limit] = {
     "device": Limit(10, 900),
     "address": Limit(50, 900),
     "till": Limit(100, 900),
-    "lot": Limit(1_000, 3_600),
+    "lot": Limit(WRONG_CODES_PER_LOT_AND_HOUR_MAX, 3_600),
 }
 """Who is limited. `till` is a caller's address where a request names neither account, device nor customer's address."""
 
@@ -32,10 +33,17 @@ LIMIT_WHILE_BREAKER_IS_OPEN = 1
 
 
 class Subject(NamedTuple):
-    """Somebody whose wrong codes are counted together."""
+    """Somebody whose wrong codes are counted together; `own_max` where it has a lower limit than its kind."""
 
     kind: str
     value: str
+    own_max: int | None = None
+
+    @property
+    def wrong_max(self) -> int:
+        """So many wrong codes in a window."""
+        limit = LIMITS[self.kind].wrong_max
+        return limit if self.own_max is None else min(limit, self.own_max)
 
     def key(self, now: int) -> Key:
         """The counter of the window that `now` lies in."""
@@ -57,21 +65,21 @@ def subjects(
     return [s for s in named if s is not None] or [Subject("till", f"{client} {caller_address}")]
 
 
-def lot_subject(lot: int) -> Subject:
+def lot_subject(lot: int, own_max: int | None = None) -> Subject:
     """A lot as the target of forged codes."""
-    return Subject("lot", str(lot))
+    return Subject("lot", str(lot), own_max)
 
 
 def is_open(breaker: Subject | None, counters: Mapping[Key, Item], now: int) -> bool:
     """Whether so many forged codes hit the lot that its breaker is open."""
-    return breaker is not None and _count(breaker, counters, now) >= LIMITS["lot"].wrong_max
+    return breaker is not None and _count(breaker, counters, now) >= breaker.wrong_max
 
 
 def refuse_over_limit(guarded: list[Subject], breaker: Subject | None, counters: Mapping[Key, Item], now: int) -> None:
     """Raise Refusal `too_many_attempts` where a subject is past its limit, whatever its next code is."""
     tight = is_open(breaker, counters, now)
     for subject in guarded:
-        wrong_max = LIMIT_WHILE_BREAKER_IS_OPEN if tight else LIMITS[subject.kind].wrong_max
+        wrong_max = LIMIT_WHILE_BREAKER_IS_OPEN if tight else subject.wrong_max
         if _count(subject, counters, now) >= wrong_max:
             raise _refusal(subject, now)
 
@@ -89,8 +97,7 @@ def count_forged(breaker: Subject, now: int) -> bool:
 
 
 def _add(subject: Subject, now: int) -> bool:
-    limit = LIMITS[subject.kind]
-    return add_below(subject.key(now), limit.wrong_max, ttl_epoch_s=now + 2 * limit.window_s)
+    return add_below(subject.key(now), subject.wrong_max, ttl_epoch_s=now + 2 * LIMITS[subject.kind].window_s)
 
 
 def _count(subject: Subject, counters: Mapping[Key, Item], now: int) -> int:

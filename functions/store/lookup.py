@@ -31,11 +31,16 @@ class Sight:
     @property
     def breaker(self) -> Subject | None:
         """The counter of forged codes on the lot."""
-        return guards.lot_subject(self.lot.number) if self.lot is not None else None
+        if self.lot is None:
+            return None
+        return guards.lot_subject(self.lot.number, self.lot.rules.wrong_codes_per_lot_and_hour)
 
     def is_right(self, generation: int) -> bool:
         """Whether the code is the one of its voucher in a generation."""
-        if self.candidate is None or self.lot is None or self.lot.rules.code_format != self.candidate.format.name:
+        if self.candidate is None or self.lot is None:
+            return False
+        rules = self.lot.rules
+        if (rules.code_format, rules.code_prefix) != (self.candidate.format.name, self.candidate.prefix):
             return False
         part = self.lot.part(self.candidate.position % LOT_SIZE)
         return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), generation)

@@ -7,9 +7,10 @@ import secrets
 import time
 from collections.abc import Iterator
 from statistics import median
+from textwrap import wrap
 
-from functions.domain.codes import FORMATS, CodeFormat, codes
-from functions.domain.serials import LOT_SIZE
+from functions.domain.codes import codes
+from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
 from tests.benchmark.harness import PEERS, Result, at_least, figure, run
 
 TIMES_FASTER_MIN = 2
@@ -40,7 +41,7 @@ def _ours(code_format: CodeFormat) -> float:
 
 
 def _theirs(code_format: CodeFormat) -> dict[str, float]:
-    pattern = "-".join("#" * code_format.group for _ in range(code_format.length // code_format.group))
+    pattern = "-".join(wrap("#" * code_format.length, code_format.group))
     arguments = (code_format.alphabet, pattern, str(LOT_SIZE), str(ROUNDS_PER_TURN))
     speeds: dict[str, float] = json.loads(run("node", PEERS / "npm_codes.mjs", *arguments))
     return speeds

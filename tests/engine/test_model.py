@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from functions.domain.codes import CROCKFORD
+from functions.domain.formats import CROCKFORD
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.edge import clock
 from functions.edge.clock import rfc3339

@@ -13,9 +13,9 @@ from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
 from functions.domain.actor import By
-from functions.domain.codes import CROCKFORD, FORMATS
+from functions.domain.formats import CROCKFORD, FORMATS
 from functions.domain.lot import Lot, Scope, Segment, Veto
-from functions.domain.serials import position_of
+from functions.domain.serials import LOT_SIZE, position_of
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from functions.store import keys, table
@@ -260,7 +260,9 @@ class Kami:
             return replace(lot, segments=tuple(change(segment) for segment in lot.segments))
 
         with self.cloud.environment("redeem"):
-            lot = table.read(LOT, keys.lot(int(serial[:7])))
+            place = position_of(serial)
+            assert place is not None
+            lot = table.read(LOT, keys.lot(place // LOT_SIZE))
             table.change(LOT, lot, rewritten, "recover", NOBODY)
 
     def items(self, *without: str) -> dict[tuple[str, str], Json]:

@@ -23,7 +23,16 @@ KEY_BYTES_MAX: Final = 2_048
 """DynamoDB's limit for a partition key; moto does not keep it."""
 
 BODIES: Final[dict[str, Json]] = {
-    "POST /v1/campaigns": {**CAMPAIGN, "code_format": "digits20", "locale": "en", "reversal_days": 1},
+    "POST /v1/campaigns": {
+        **CAMPAIGN,
+        "code_format": "crockford16",
+        "code_prefix": "GZ26",
+        "code_group": 8,
+        "wrong_codes_per_lot_and_hour": 100,
+        "quantity_max": 1_000_000,
+        "locale": "en",
+        "reversal_days": 1,
+    },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
     "POST /v1/activations": {"selection": {"batch": "${batch}"}},
@@ -47,7 +56,8 @@ BODIES: Final[dict[str, Json]] = {
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
-    "code_format", "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
+    "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
+    "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
@@ -301,7 +311,11 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/campaigns", "face_value.currency", ["XXX", "cny", "RMB", "", "CN", "CNYY", "¥", "CN\x00", "ＣＮＹ"]),
     ("POST /v1/campaigns", "kind", ["money", "", "Recharge", "recharge\n"]),
     ("POST /v1/campaigns", "redemption", ["twice", "", "Single"]),
-    ("POST /v1/campaigns", "code_format", ["none", "", "unicom19", "x" * 1_000]),
+    ("POST /v1/campaigns", "code_format", ["none", "", "unicom20", "x" * 1_000]),
+    ("POST /v1/campaigns", "code_prefix", ["", "gz", "9Z", "GZ-", "I", "U", "ABCDEFGHJ", "ＧＺ", "GZ\n", "广"]),
+    ("POST /v1/campaigns", "code_group", [-1, 11, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "wrong_codes_per_lot_and_hour", [0, -1, 9, 1_001, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "quantity_max", [0, -1, 10**11 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "locale", ["fr", "", "zh_CN"]),
     ("POST /v1/campaigns", "name", TEXTS),
     ("POST /v1/campaigns", "reversal_days", [-1, 3_651, *HUGE, *FRACTIONS]),

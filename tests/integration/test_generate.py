@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from functions.domain.codes import FORMATS
+from functions.domain.campaign import EXPECTED_HITS_A_DAY_MAX
+from functions.domain.formats import FORMATS, CodeFormat
 from functions.domain.lot import PARTS_PER_LOT_MAX
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import DAY_S
 from tests.integration.conftest import Clock
-from tests.integration.kami import CAMPAIGN, Kami, granted, listed, pages, refused, replayed, unique
+from tests.integration.kami import CAMPAIGN, Json, Kami, granted, listed, mistyped, pages, refused, replayed, unique
 
 # Campaigns
 
@@ -19,7 +22,10 @@ def test_a_campaign_is_created_and_read_back(kami: Kami) -> None:
     campaign = granted(answer, 201)
     assert {name: campaign[name] for name in CAMPAIGN} == {**CAMPAIGN, "valid_until": "2035-12-31T15:59:59Z"}
     assert (campaign["code_format"], campaign["locale"], campaign["reversal_days"]) == ("crockford16", "zh-CN", 30)
-    assert campaign["guess_odds"] == 2**-43
+    assert (campaign["guess_odds"], campaign["capacity"]) == (2**-43, 97 * 10**9)
+    assert (campaign["quantity_max"], campaign["wrong_codes_per_lot_and_hour"]) == (10**9, 1_000)
+    assert campaign["expected_hits_a_day"] == pytest.approx(2**-43 * 100_000 * 24_000)
+    assert (campaign["code_group"], campaign.get("code_prefix")) == (4, None)
     assert answer.header("location") == f"/v1/campaigns/{campaign['id']}"
     assert granted(kami.operator.get(f"/v1/campaigns/{campaign['id']}")) == campaign
 
@@ -60,6 +66,58 @@ def test_other_keys_other_clients_and_no_key_make_other_campaigns(kami: Kami) ->
         kami.operator.post("/v1/campaigns", CAMPAIGN),
     ]
     assert len({granted(answer, 201)["id"] for answer in answers}) == len(answers)
+
+
+def test_a_campaign_that_would_be_guessed_too_easily_is_refused_with_the_arithmetic(kami: Kami) -> None:
+    plan = {**CAMPAIGN, "code_format": "telecom18", "quantity_max": 10_000_000}
+    before = kami.items()
+    document = refused(kami.operator.post("/v1/campaigns", plan), 422, "guessing_too_likely")
+    assert document["expected_hits_a_day"] == pytest.approx(0.024)
+    for part in (
+        "1e-09",
+        "1,000 lots",
+        "1,000 wrong codes",
+        "= 0.024",
+        "at most 0.01",
+        "4,160,000",
+        "at most 416 wrong",
+    ):
+        assert part in document["detail"]
+    assert kami.items() == before
+    for cure in ({"quantity_max": 4_160_000}, {"wrong_codes_per_lot_and_hour": 416}, {"code_format": "digits20"}):
+        campaign = granted(kami.operator.post("/v1/campaigns", {**plan, **cure}), 201)
+        assert campaign["expected_hits_a_day"] <= EXPECTED_HITS_A_DAY_MAX
+        assert {name: campaign[name] for name in cure} == cure
+
+
+def test_a_campaign_beyond_what_its_format_can_address_is_refused(kami: Kami) -> None:
+    plan = {**CAMPAIGN, "code_format": "mobile18", "quantity_max": 500_000_001}
+    document = refused(kami.operator.post("/v1/campaigns", plan), 409, "quantity_exceeded")
+    assert document["available"] == 500_000_000
+
+
+def test_a_new_format_is_a_row(kami: Kami, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And lots that no other row holds any more: it is generated, revealed, looked up, redeemed and refused by it."""
+    crockford16 = FORMATS["crockford16"]
+    kept, carved, last = (
+        range(crockford16.lots.start, 9_799_000),
+        range(9_799_000, 9_799_999),
+        range(9_799_999, 9_800_000),
+    )
+    for row in (
+        replace(crockford16, lots=kept),
+        CodeFormat("gas17", "0123456789", 17, 6, carved, 10**10, carved.start, 14),
+        CodeFormat("tiny8", "0123456789", 8, 4, last, 10**4, last.start),
+    ):
+        monkeypatch.setitem(FORMATS, row.name, row)
+    voucher = kami.voucher(code_format="gas17")
+    assert [len(group) for group in voucher.code.split("-")] == [6, 6, 5]
+    assert len(voucher.serial) == 14
+    assert granted(kami.operator.get(f"/v1/vouchers/{voucher.serial}"))["status"] == "active"
+    assert granted(kami.merchant.redeem(voucher.code), 201)["serial"] == voucher.serial
+    kami.merchant.redeem(mistyped(kami.voucher(code_format="gas17").code))
+    answer = kami.operator.post("/v1/campaigns", {**CAMPAIGN, "code_format": "tiny8"})
+    assert "plan for" not in refused(answer, 422, "guessing_too_likely")["detail"]
 
 
 # Batches
@@ -130,7 +188,23 @@ def test_a_lot_shared_with_a_batch_that_fills_it_takes_no_more(kami: Kami) -> No
 def test_batches_of_different_formats_never_meet(kami: Kami) -> None:
     for name, code_format in FORMATS.items():
         batch = kami.batch(kami.campaign(code_format=name)["id"], 1)
-        assert int(batch["first_serial"][:7]) in code_format.lots
+        position = position_of(batch["first_serial"])
+        assert position is not None
+        assert position // LOT_SIZE in code_format.lots
+        assert len(batch["first_serial"]) == len(batch["last_serial"]) == code_format.serial_digits
+
+
+def test_a_campaign_has_no_more_vouchers_than_planned_in_however_many_batches(kami: Kami) -> None:
+    campaign = kami.campaign(quantity_max=30)["id"]
+    path, key = f"/v1/campaigns/{campaign}/batches", unique()
+    first = kami.operator.post(path, {"quantity": 20}, key)
+    granted(first, 201)
+    before = kami.items()
+    assert refused(kami.operator.post(path, {"quantity": 11}), 409, "quantity_exceeded")["available"] == 10
+    assert kami.items() == before
+    assert kami.operator.post(path, {"quantity": 20}, key).body == first.body
+    kami.batch(campaign, 10)
+    assert refused(kami.operator.post(path, {"quantity": 1}), 409, "quantity_exceeded")["available"] == 0
 
 
 # Vouchers of a batch
@@ -191,15 +265,37 @@ def test_a_rare_status_is_found_at_the_end_of_a_batch_of_many_lots(kami: Kami) -
 
 
 def test_codes_are_revealed_in_the_order_asked_for_and_look_as_their_format(kami: Kami) -> None:
-    for code_format, pattern in (("crockford16", 4), ("digits20", 5)):
+    for code_format, pattern in {
+        "crockford16": [4] * 4, "digits20": [4] * 5, "unicom19": [4] * 4 + [3], "mobile18": [3] * 6,
+        "telecom18": [3] * 6,
+    }.items():  # fmt: skip
         batch = kami.batch(kami.campaign(code_format=code_format)["id"], 5)["id"]
         serials = kami.serials(batch)[::-1]
         answer = granted(kami.operator.post("/v1/reveals", {"serials": serials, "reason": "test"}))
         assert [line["serial"] for line in answer["data"]] == serials
         for line in answer["data"]:
             groups = line["code"].split("-")
-            assert [len(group) for group in groups] == [4] * pattern
+            assert [len(group) for group in groups] == pattern
             assert set("".join(groups)) <= set(FORMATS[code_format].alphabet)
+
+
+@pytest.mark.parametrize(
+    ("style", "shape"),
+    [
+        ({"code_prefix": "GZ26"}, "GZ26-XXXX-XXXX-XXXX-XXXX"),
+        ({"code_prefix": "Z", "code_group": 8}, "Z-XXXXXXXX-XXXXXXXX"),
+        ({"code_prefix": "ABCDEFGH", "code_group": 0}, "ABCDEFGHXXXXXXXXXXXXXXXX"),
+        ({"code_format": "unicom19", "code_group": 5}, "XXXXX-XXXXX-XXXXX-XXXX"),
+        ({"code_format": "digits20", "code_group": 0}, "X" * 20),
+    ],
+)
+def test_a_campaign_says_how_its_codes_are_printed(kami: Kami, style: Json, shape: str) -> None:
+    campaign = kami.campaign(**style)
+    assert {name: campaign[name] for name in style} == style
+    for code in kami.codes(kami.serials(kami.batch(campaign["id"], 3)["id"])):
+        prefix = style.get("code_prefix", "")
+        assert code.startswith(prefix)
+        assert prefix + "".join("-" if s == "-" else "X" for s in code[len(prefix) :]) == shape
 
 
 def test_a_reveal_shows_the_same_codes_each_time(kami: Kami) -> None:

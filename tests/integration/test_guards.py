@@ -89,6 +89,10 @@ UNUSABLE: dict[str, Callable[[Kami], str]] = {
     "of another format": lambda kami: f"{position(kami.voucher()) % 10**9:09d}{'1' * 11}",
     "forged": lambda kami: code_of(position(kami.voucher()), 1),
     "forged in another format": lambda kami: kami.voucher(code_format="digits20").code[:-1] + "x",
+    "forged for an operator": lambda kami: mistyped(kami.voucher(code_format="mobile18").code),
+    "without its prefix": lambda kami: kami.voucher(code_prefix="GZ26").code.partition("-")[2],
+    "with another's prefix": lambda kami: "GZ27" + kami.voucher(code_prefix="GZ26").code[4:],
+    "with a prefix too many": lambda kami: "GZ26-" + kami.voucher().code,
     "forged for digits": lambda kami: mistyped(kami.voucher(code_format="digits20").code),
     "not active": lambda kami: kami.voucher(active=False).code,
     "void": with_status(Status.VOID),
@@ -287,6 +291,14 @@ def test_the_breaker_of_a_lot_opens_after_its_limit_and_closes_with_its_window(
     refused(kami.merchant.redeem(mistyped(third.code), account=guesser), 404, "voucher_not_redeemable")
     granted(kami.merchant.redeem(second.code, account=guesser), 201)
     assert alarms() == 1
+
+
+def test_a_campaign_may_have_breakers_that_open_earlier(kami: Kami, clock: Clock, log: Log) -> None:
+    voucher = kami.voucher(wrong_codes_per_lot_and_hour=10)
+    for opened in [*[False] * 10, True]:
+        kami.merchant.redeem(mistyped(voucher.code))
+        assert bool([line for line in log.lines if line.get("alarm") == "lot_breaker_open"]) is opened
+    granted(kami.merchant.redeem(voucher.code), 201)
 
 
 def test_right_codes_that_are_not_active_open_no_breaker(

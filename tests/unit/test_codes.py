@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from itertools import pairwise
+from textwrap import wrap
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.domain.codes import CODE_LENGTH_MAX, CROCKFORD, FORMATS, CodeFormat, codes, is_right, parse
-from functions.domain.serials import LOT_SIZE
+from functions.domain.codes import CODE_LENGTH_MAX, codes, is_right, parse
+from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
+from functions.generate.models import GROUP_MAX, PREFIX
 
 KNOWN_KEY = bytes(range(32))
 SIZE_MAX = 300
@@ -25,8 +26,11 @@ indexes = st.integers(0, LOT_SIZE - 1)
 
 @st.composite
 def places(draw: st.DrawFn) -> tuple[CodeFormat, int]:
-    """A format and one of its lots, often the first or the last."""
+    """A format, in a style that a campaign may choose, and one of its lots, often the first or the last."""
     code_format = draw(formats)
+    if draw(st.booleans()):
+        prefixes = st.from_regex(PREFIX, fullmatch=True) if code_format.prefix_max else st.just("")
+        code_format = code_format.styled(draw(prefixes), draw(st.none() | st.integers(0, GROUP_MAX)))
     ends = st.sampled_from([code_format.lots[0], code_format.lots[-1]])
     return code_format, draw(ends | st.sampled_from(code_format.lots))
 
@@ -37,14 +41,15 @@ def plainly(key: bytes, code_format: CodeFormat, lot: int, generation: int, inde
     lot_key = hmac.new(key, context, hashlib.sha256).digest()
     block = Cipher(algorithms.AES256(lot_key), modes.ECB()).encryptor().update(index.to_bytes(16, "big"))
     tag = int.from_bytes(block[:8], "big") % code_format.tag_space
-    number = (lot * LOT_SIZE + index) * code_format.tag_space + tag
+    number = ((lot - code_format.base) * LOT_SIZE + index) * code_format.tag_space + tag
     symbols = ""
     for _ in range(code_format.length):
         number, digit = divmod(number, len(code_format.alphabet))
         symbols = code_format.alphabet[digit] + symbols
     assert number == 0, "the code is too short for its number"
-    group = code_format.group
-    return "-".join(symbols[start : start + group] for start in range(0, code_format.length, group))
+    if not code_format.group:
+        return code_format.prefix + symbols
+    return "-".join(filter(None, [code_format.prefix, *wrap(symbols, code_format.group)]))
 
 
 def one(key: bytes, code_format: CodeFormat, lot: int, generation: int, index: int) -> str:
@@ -53,8 +58,10 @@ def one(key: bytes, code_format: CodeFormat, lot: int, generation: int, index: i
 
 
 @given(keys, places(), generations, indexes, st.integers(1, SIZE_MAX))
-@example(KNOWN_KEY, (FORMATS["crockford16"], 9_999_999), 1, LOT_SIZE - 1, 1)
+@example(KNOWN_KEY, (FORMATS["crockford16"], 9_799_999), 1, LOT_SIZE - 1, 1)
 @example(bytes(32), (FORMATS["digits20"], 0), 1, 0, 1)
+@example(bytes(32), (FORMATS["mobile18"], 9_849_999), 1, LOT_SIZE - 1, 1)
+@example(bytes(32), (FORMATS["telecom18"], 9_850_000), 1, 0, 1)
 def test_a_range_of_codes_is_what_the_definition_gives_one_by_one(
     key: bytes, place: tuple[CodeFormat, int], generation: int, first: int, size: int
 ) -> None:
@@ -79,11 +86,17 @@ def test_a_whole_lot_has_a_code_of_its_own_for_every_index(code_format: CodeForm
     ("name", "lot", "generation", "index", "code"),
     [
         ("crockford16", 100_000, 1, 0, "07ED-CM01-DAX5-VJPB"),
-        ("crockford16", 9_999_999, 1, 9_999, "Q91V-EFZX-KY8Y-F4ZA"),
+        ("crockford16", 9_799_999, 1, 9_999, "PT50-N7ZW-2KFA-MB8E"),
         ("crockford16", 112_345, 7, 4_321, "08BV-8TWA-DCPQ-RXAV"),
         ("digits20", 0, 1, 0, "0000-0000-0017-4272-6799"),
         ("digits20", 99_999, 1, 9_999, "9999-9999-9390-7781-9769"),
         ("digits20", 12_345, 7, 4_321, "1234-5432-1744-5184-6841"),
+        ("unicom19", 9_900_000, 1, 0, "0000-0000-0393-0230-607"),
+        ("unicom19", 9_999_999, 1, 9_999, "9999-9999-9734-7949-054"),
+        ("mobile18", 9_800_000, 1, 0, "000-000-000-508-697-287"),
+        ("mobile18", 9_849_999, 1, 9_999, "499-999-999-245-249-552"),
+        ("telecom18", 9_850_000, 1, 0, "500-000-000-742-537-314"),
+        ("telecom18", 9_899_999, 1, 9_999, "999-999-999-546-623-900"),
     ],
 )
 def test_codes_that_were_printed_stay_what_they_are(
@@ -99,7 +112,8 @@ def test_a_code_is_read_back_and_is_right_for_its_own_key_and_generation_only(
     code_format, lot = place
     candidate = parse(one(key, code_format, lot, generation, index))
     assert candidate is not None
-    assert (candidate.format, candidate.position) == (code_format, lot * LOT_SIZE + index)
+    assert (candidate.format.name, candidate.prefix) == (code_format.name, code_format.prefix)
+    assert candidate.position == lot * LOT_SIZE + index
     assert is_right(candidate, key, generation)
     assert not is_right(candidate, key, generation + 1)
     assert not is_right(candidate, bytes(byte ^ 1 for byte in key), generation)
@@ -116,11 +130,9 @@ def test_one_wrong_symbol_is_another_code_or_none(
     assert parse(plain[:at] + symbol + plain[at + 1 :]) != parse(plain)
 
 
-@given(keys, st.sampled_from(FORMATS["crockford16"].lots), generations, indexes, st.data())
-def test_what_people_mistype_is_forgiven(
-    key: bytes, lot: int, generation: int, index: int, data: st.DataObject
-) -> None:
-    code = one(key, FORMATS["crockford16"], lot, generation, index)
+@given(keys, st.sampled_from(FORMATS["crockford16"].lots), st.sampled_from(["", "GZ10", "X"]), indexes, st.data())
+def test_what_people_mistype_is_forgiven(key: bytes, lot: int, prefix: str, index: int, data: st.DataObject) -> None:
+    code = one(key, FORMATS["crockford16"].styled(prefix, None), lot, 1, index)
     looks_like = {"0": "0Oo", "1": "1IiLl", "-": ["-", "", " ", "\u2013", "\u2014", "_"]}
     typed = "".join(data.draw(st.sampled_from(looks_like.get(s, [s, s.lower()]))) for s in code)
     assert parse(typed) == parse(code)
@@ -137,6 +149,10 @@ def test_what_people_mistype_is_forgiven(
         "0000-0000-0000-0000",  # lot 0 has no codes of this format
         "-" * (CODE_LENGTH_MAX - 15) + "07EDCM01DAX5VJPB",  # longer than anything worth reading
         "0000-0000-0017-4272-679A",  # a letter on a keypad
+        "9GZ-07ED-CM01-DAX5-VJPB",  # a prefix begins with a letter
+        "GZ1234567-07ED-CM01-DAX5-VJPB",  # and has eight symbols at most
+        "UZ-07ED-CM01-DAX5-VJPB",
+        "GZ-0000-0000-0017-4272-6799",  # digits take none
     ],
 )
 def test_what_is_no_code_is_nothing(text: str) -> None:
@@ -146,13 +162,3 @@ def test_what_is_no_code_is_nothing(text: str) -> None:
 @given(st.text(max_size=2 * CODE_LENGTH_MAX))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     parse(text)
-
-
-def test_formats_state_what_they_can_address_and_do_not_share_lots() -> None:
-    capacities = {name: code_format.capacity for name, code_format in FORMATS.items()}
-    assert capacities == {"crockford16": 99 * 10**9, "digits20": 10**9}
-    assert FORMATS["crockford16"].odds == pytest.approx(1.1e-13, rel=0.05)
-    assert FORMATS["digits20"].odds == 1e-11
-    lots = sorted((f.lots for f in FORMATS.values()), key=lambda lots: lots.start)
-    assert all(before.stop <= after.start for before, after in pairwise(lots))
-    assert len(set(CROCKFORD)) == 32

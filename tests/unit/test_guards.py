@@ -76,3 +76,11 @@ def test_while_forged_codes_pour_in_on_a_lot_one_wrong_guess_is_enough() -> None
     with pytest.raises(Refusal, match="too_many_attempts"):
         refuse_over_limit([ACCOUNT], breaker, full, NOW)
     refuse_over_limit([Subject("account", "an honest customer")], breaker, full, NOW)
+
+
+def test_a_campaign_may_have_its_lots_breakers_open_earlier_but_not_later() -> None:
+    early, late = lot_subject(7, 10), lot_subject(7, 10 * LIMITS["lot"].wrong_max)
+    assert early.key(NOW) == late.key(NOW) == lot_subject(7).key(NOW)
+    assert [is_open(early, counters(lot=count), NOW) for count in (9, 10)] == [False, True]
+    full = LIMITS["lot"].wrong_max
+    assert [is_open(late, counters(lot=count), NOW) for count in (full - 1, full)] == [False, True]
