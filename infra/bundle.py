@@ -27,7 +27,7 @@ VERSION: Final = "3.13"
 CODE: Final = ROOT / "functions"
 BUNDLES: Final = ROOT / ".kami" / "bundles"
 # botocore describes 400 services in 25 MB; these are the ones that Kami calls.
-SERVICES: Final = frozenset({"dynamodb", "events", "kms", "pinpoint-sms-voice-v2", "secretsmanager", "sqs"})
+SERVICES: Final = frozenset({"dynamodb", "events", "kms", "pinpoint-sms-voice-v2", "s3", "secretsmanager", "sqs"})
 
 
 class Assets(Construct):

@@ -1,4 +1,4 @@
-"""What is kept: the table, the keys, the secret, and what the stream's reader could not digest."""
+"""What is kept: the table, the keys, the secret, exports, and what the stream's reader could not digest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from functions.domain.export import KEPT_S
 from infra.settings import Settings
 
 FAILURES_KEPT: Final = Duration.days(90)
+EXPORTS_KEPT: Final = Duration.seconds(KEPT_S)
 
 
 class Data(Construct):
@@ -24,13 +26,16 @@ class Data(Construct):
         super().__init__(scope, "Data")
         self.removal_policy = RemovalPolicy.RETAIN if settings.keep else RemovalPolicy.DESTROY
         self.table_key = self._symmetric_key("TableKey", "Encrypts Kami's table")
-        self.table_key.add_to_resource_policy(_through_dynamodb())
+        self.table_key.add_to_resource_policy(_through("dynamodb"))
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
         self.signing_keys = [self._signing_key(name) for name in settings.signing_keys]
         self.table = self._table(settings)
         self.index = "gsi1"
         self.cursor_secret = self._cursor_secret()
         self.failures = self._failures()
+        self.exports_key = self._symmetric_key("ExportsKey", "Encrypts what Kami exports, once more")
+        self.exports_key.add_to_resource_policy(_through("s3"))
+        self.exports = self._exports()
 
     def _table(self, settings: Settings) -> dynamodb.Table:
         table = dynamodb.Table(
@@ -93,6 +98,29 @@ class Data(Construct):
         )
         return bucket
 
+    def _exports(self) -> s3.Bucket:
+        """Files of codes, encrypted to their recipients before they get here; a week later they are gone."""
+        bucket = s3.Bucket(
+            self,
+            "Exports",
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.exports_key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(expiration=EXPORTS_KEPT, abort_incomplete_multipart_upload_after=Duration.days(1))
+            ],
+            removal_policy=self.removal_policy,
+        )
+        Validations.of(bucket).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-S1",
+                reason="Each file is fetched with a ticket that records who used it when, and CloudTrail has the rest.",
+            )
+        )
+        return bucket
+
     def _cursor_secret(self) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(
             self,
@@ -115,13 +143,13 @@ def _string(name: str) -> dynamodb.Attribute:
     return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
 
 
-def _through_dynamodb() -> iam.PolicyStatement:
-    """Whoever may use the table in this account may have DynamoDB use its key: no role needs a grant of its own.
+def _through(service: str) -> iam.PolicyStatement:
+    """Whoever may use what the service keeps in this account may have it use the key: no role needs a grant of its own.
 
-    The same statement as in the key that AWS manages for DynamoDB.
+    The same statement as in the key that AWS manages for the service.
     """
     return iam.PolicyStatement(
-        sid="ThroughDynamoDB",
+        sid={"dynamodb": "ThroughDynamoDB", "s3": "ThroughS3"}[service],
         principals=[iam.AnyPrincipal()],
         actions=[
             "kms:CreateGrant",
@@ -135,7 +163,7 @@ def _through_dynamodb() -> iam.PolicyStatement:
         conditions={
             "StringEquals": {
                 "kms:CallerAccount": Aws.ACCOUNT_ID,
-                "kms:ViaService": f"dynamodb.{Aws.REGION}.amazonaws.com",
+                "kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com",
             }
         },
     )

@@ -22,6 +22,7 @@ from functions.store.keys import (
     COMMAND,
     COUNTER,
     COUNTS,
+    EXPORT,
     GUARD,
     HISTORY,
     LOT,
@@ -51,6 +52,7 @@ class Resource(StrEnum):
     BUS = "bus"
     FAILURES = "failures"
     FAILED = "failed records"
+    EXPORTS = "exports"
     SMS = "SMS"
 
 
@@ -104,9 +106,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, COUNTS, LOT, VOUCHER)),
-            _table("GetItem", on=(BATCH, CAMPAIGN, LOT)),
-            _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, LOT, REVEAL)),
+            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, COUNTS, EXPORT, LOT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, LOT)),
+            _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, EXPORT, LOT, REVEAL)),
+            Grant(Resource.EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", "TOUCHED#")),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -272,6 +275,7 @@ class Means:
 WIDE: Final = {
     Resource.STREAMS: "Lambda lists the streams of this table, whose names are made when they are.",
     Resource.FAILED: "Lambda makes up the names of the objects.",
+    Resource.EXPORTS: "An export's files are named after it.",
     Resource.SMS: "Whatever the account may send from, until settings.py names one.",
 }
 """Why these grants end in a wildcard."""
@@ -282,7 +286,11 @@ def _as_nag_has_it(arn: str, data: Data) -> str:
     stack = Stack.of(data)
     for name in ("Partition", "Region", "AccountId"):
         arn = arn.replace(str(getattr(Aws, _UPPER[name])), f"<AWS::{name}>")
-    for owner, own in ((data.table, data.table.table_arn), (data.failures, data.failures.bucket_arn)):
+    for owner, own in (
+        (data.table, data.table.table_arn),
+        (data.failures, data.failures.bucket_arn),
+        (data.exports, data.exports.bucket_arn),
+    ):
         resource = owner.node.default_child
         assert isinstance(resource, CfnElement)
         arn = arn.replace(own, f"<{stack.get_logical_id(resource)}.Arn>")
@@ -310,6 +318,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.STREAMS: Means((f"{data.table.table_arn}/stream/*",)),
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
+        Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
     }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
+from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import BaseModel
@@ -84,6 +85,17 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "010000000003",
     },
+    "file": {
+        "description": "`1`, `2`, … or `manifest`.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "manifest",
+    },
+    "ticket": {
+        "description": "The text of a ticket for a file of this export.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1},
+        "example": "tkt_0c55ad015a3bf4f1b2b0b822.Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4hA-fG_oLpKiM",
+    },
     "Idempotency-Key": {
         "description": "Names this order: send a fresh one with each new order, and the same again on a retry.",
         "schema": {
@@ -105,7 +117,7 @@ HEADERS: Final[dict[str, Json]] = {
         ("Content-Language", "Of the title.", {"enum": ["en", "zh"]}),
         ("Retry-After", "Seconds to wait.", {"type": "integer", "minimum": 1}),
         ("WWW-Authenticate", "RFC 9110 §11.6.1.", {"enum": ["Basic", "Bearer"]}),
-        ("Location", "Where to read what was created.", {"type": "string"}),
+        ("Location", "Where to read it.", {"type": "string"}),
         ("Idempotency-Replayed", "There where nothing was done again: the key is known.", {"enum": ["true"]}),
         ("ETag", "RFC 9110 §8.8.3.", {"type": "string"}),
     )
@@ -113,7 +125,9 @@ HEADERS: Final[dict[str, Json]] = {
 
 GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
 """What the gateway answers itself where a request does not reach a function or its answer does not come back."""
-RETRIED: Final = {"try_again", "too_many_attempts", "still_generating", "lot_busy", "recovery_in_progress"}
+RETRIED: Final = {
+    "try_again", "too_many_attempts", "still_generating", "lot_busy", "recovery_in_progress", "export_in_progress",
+}  # fmt: skip
 """Keys that come with `Retry-After`."""
 
 PROBLEM_SCHEMA: Final[Json] = {
@@ -156,12 +170,13 @@ GATEWAY_SCHEMA: Final[Json] = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A route with the models of its body and its answer; console's routes have neither."""
+    """A route with the models of its body and its answer; console's routes have neither, nor are they an `App`'s."""
 
     route: Route
     description: str | None = None
     request: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
+    by_app: bool = False
 
     @property
     def is_form(self) -> bool:
@@ -187,7 +202,7 @@ class Operation:
             yield "invalid_cursor"
         if "{" in route.path:
             yield "not_found"
-        if self.answer:
+        if self.by_app:
             yield from ("invalid_request", "internal_error", "try_again")
 
 
@@ -202,7 +217,7 @@ def _operation(route: Route) -> Operation:
         return Operation(route)
     function, request = app.operations[route.key]
     (answer,) = get_args(get_type_hints(function)["return"])
-    return Operation(route, inspect.getdoc(function), request, answer)
+    return Operation(route, inspect.getdoc(function), request, None if answer is NoneType else answer, by_app=True)
 
 
 def document() -> Json:
@@ -341,7 +356,7 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
     route = operation.route
     for status in route.success:
         headers = _headers("X-Request-Id")
-        if status == HTTPStatus.ACCEPTED:
+        if status in (HTTPStatus.ACCEPTED, HTTPStatus.SEE_OTHER):
             headers |= _headers("Location")
         if status == HTTPStatus.CREATED:
             headers |= _headers("Location", required=False)
@@ -352,7 +367,7 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         if operation.answer:
             response["content"] = _content(route.media_type, operation.answer, schemas)
-        elif status != HTTPStatus.NOT_MODIFIED:
+        elif status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.SEE_OTHER):
             response["content"] = {route.media_type: {"schema": {}}}
         yield str(status), response
 

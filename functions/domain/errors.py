@@ -70,6 +70,15 @@ PROBLEMS: dict[str, Problem] = {
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
     "recovery_in_progress": Problem(409, "These vouchers are being recovered", "卡密正在回收中"),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
+    # exports
+    "export_in_progress": Problem(409, "The export is not completed yet", "导出尚未完成"),
+    "export_expired": Problem(410, "The export has expired", "导出文件已过期"),
+    "ticket_not_valid": Problem(
+        404,
+        "This ticket cannot be used",
+        "提取凭证无效",
+        "A ticket is good for one file of its export, once and for 15 minutes; ask for another.",
+    ),
     # the service
     "try_again": Problem(503, "The service is busy", "系统繁忙，请稍后再试"),
     "internal_error": Problem(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
+from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 
 Item = dict[str, Any]
@@ -26,7 +27,9 @@ TYPES: dict[str, int] = {
     "batch.completed": 1,
     "activation.requested": 1,
     "recovery.requested": 1,
+    "export.requested": 1,
     "lot.generated": 1,
+    "lot.exported": 1,
     "lot.activated": 1,
     "voucher.activated": 1,
     "voucher.revealed": 1,
@@ -37,6 +40,7 @@ TYPES: dict[str, int] = {
     "voucher.recovered": 1,
     "lot.reclaimed": 1,
     "recovery.completed": 1,
+    "export.completed": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -162,6 +166,19 @@ def _recovery(old: Item, new: Item) -> Told:
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
 
 
+def _export(old: Item, new: Item) -> Told:
+    """A file that is new tells that the codes of its lots have left the house."""
+    if not old:
+        yield "export.requested", None, {"id": new["id"]}
+    for first, last, *_ in new.get("files", [])[len(old.get("files", [])) :]:
+        span = Span(first, last)
+        for lot in span.lots:
+            data = {"lot": lot, "export": new["id"], "ranges": [list(span.within(lot))]}
+            yield "lot.exported", Subject("lot", lot), data
+    if "manifest" in new and "manifest" not in old:
+        yield "export.completed", None, {name: new[name] for name in ("id", "batch", "quantity")}
+
+
 def _lot(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item], Told]:
     """A rule for lots; a command that changed no segment (it skipped all, or touched single vouchers) tells nothing."""
 
@@ -253,6 +270,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,
+    ("export", ANY): _export,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 

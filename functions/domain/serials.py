@@ -8,12 +8,16 @@ order 10, so every single wrong digit and every swap of two neighbours is found.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from functions.domain.formats import LOT_NUMBER_MAX, LOT_SIZE, format_of
 
-__all__ = ["LOT_NUMBER_MAX", "LOT_SIZE", "position_of", "serial_of"]
+__all__ = ["LOT_NUMBER_MAX", "LOT_SIZE", "parts_of", "position_of", "serial_of"]
 
 _DIGITS_MAX = 40
 """Longer input is no serial; it is not even looked at."""
+
+_INDEX_DIGITS = 4
 
 _DAMM = (
     "0317598642",
@@ -52,3 +56,24 @@ def position_of(serial: str) -> int | None:
     position = int(serial[:-1])
     code_format = format_of(position // LOT_SIZE)
     return position if code_format is not None and code_format.serial_digits == len(serial) else None
+
+
+def parts_of(lot: int) -> tuple[str, tuple[str, ...]]:
+    """What all serials of a lot begin with, and by index how each ends: with the index and the check digit.
+
+    The endings depend only on the state that the lot's digits leave the algorithm in, one of ten.
+    """
+    stem = serial_of(lot * LOT_SIZE)[: -_INDEX_DIGITS - 1]
+    return stem, _endings(_check(stem))
+
+
+@lru_cache(maxsize=10)
+def _endings(state: str) -> tuple[str, ...]:
+    found = [("", state)]
+    for _ in range(_INDEX_DIGITS):
+        found = [
+            (digits + digit, after)
+            for digits, before in found
+            for digit, after in zip("0123456789", _DAMM[int(before)], strict=True)
+        ]
+    return tuple(digits + check for digits, check in found)

@@ -129,6 +129,11 @@ def accepted(body: B, *, replayed: bool, location: str) -> Reply[B]:
     return Reply(body, 202, created(body, replayed=replayed, location=location).headers)
 
 
+def see_other(location: str) -> Reply[None]:
+    """303: what is asked for is to be had elsewhere."""
+    return Reply(None, 303, {"Location": location})
+
+
 def refuse_fields(errors: Any) -> NoReturn:
     """Raise Refusal `invalid_request` for (field, detail) pairs."""
     listed = [{"field": name, "detail": detail} for name, detail in errors]
@@ -288,5 +293,7 @@ def _busy() -> Refusal:
 def _response(reply: Reply[Any]) -> Response:
     body = reply.body
     text = body.model_dump_json(exclude_none=True) if isinstance(body, BaseModel) else body
-    headers = {"Content-Type": JSON, "Cache-Control": "no-store"} | reply.headers
-    return {"statusCode": reply.status, "headers": headers, "body": text}
+    headers = {"Cache-Control": "no-store"} | reply.headers
+    if text is None:
+        return {"statusCode": reply.status, "headers": headers}
+    return {"statusCode": reply.status, "headers": {"Content-Type": JSON} | headers, "body": text}

@@ -103,6 +103,25 @@ ROUTES: tuple[Route, ...] = (
         "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
     ),
     Route(
+        "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
+        "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
+        success=(202,), errors=("still_generating", "quantity_exceeded"),
+    ),
+    Route(
+        "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,
+        "Get an export with its progress and files", "查询导出进度与文件",
+    ),
+    Route(
+        "POST", "/v1/exports/{id}/tickets", "generate", "create_ticket", Scope.SECRETS,
+        "Get a one-time ticket for a file of an export", "获取一次性提取凭证", success=(201,),
+        errors=("export_in_progress", "export_expired"),
+    ),
+    Route(
+        "GET", "/v1/exports/{id}/files/{file}", "generate", "get_file", None,
+        "Fetch a file of an export with a ticket", "凭证提取导出文件", success=(303,), query=("ticket",),
+        errors=("ticket_not_valid",),
+    ),
+    Route(
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
         errors=(

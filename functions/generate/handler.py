@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from functions.domain.campaign import Batch, Campaign, expected_hits_a_day, lots_of, quantity_max_of
+from functions.domain.export import MANIFEST, Export, Layout
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Rules
 from functions.domain.serials import serial_of
 from functions.domain.voucher import EFFECTIVE
 from functions.edge import batch as queue
 from functions.edge.clock import rfc3339
-from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields
+from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields, see_other
 from functions.edge.models import Progress
-from functions.generate import batches, campaigns, vouchers
+from functions.generate import batches, campaigns, exports, vouchers
 from functions.generate.models import (
     BatchAnswer,
     BatchRequest,
     CampaignAnswer,
     CampaignList,
     CampaignRequest,
+    ExportAnswer,
+    ExportRequest,
+    FileAnswer,
+    FilesDone,
     MoneyAnswer,
     Revealed,
     RevealList,
     RevealRequest,
+    TicketAnswer,
     VoucherLine,
     VoucherList,
 )
@@ -110,6 +116,35 @@ def create_reveal(request: RevealRequest, call: Call) -> Reply[RevealList]:
     return ok(RevealList(id=id, data=[Revealed(serial=serial, code=code) for serial, code in shown]))
 
 
+@app.route("POST /v1/batches/{id}/exports")
+def create_export(request: ExportRequest, call: Call) -> Reply[ExportAnswer]:
+    layout = Layout(request.format)
+    export = exports.create(
+        call.derived_id("exp"), call.path["id"], request.recipient, layout, request.qr, call.by, call.now
+    )
+    replayed = export.by.request != call.by.request
+    return accepted(_export(export), replayed=replayed, location=f"/v1/exports/{export.id}")
+
+
+@app.route("GET /v1/exports/{id}")
+def get_export(call: Call) -> Reply[ExportAnswer]:
+    return ok(_export(exports.find(call.path["id"])))
+
+
+@app.route("POST /v1/exports/{id}/tickets")
+def create_ticket(call: Call) -> Reply[TicketAnswer]:
+    ticket, text = exports.issue(call.path["id"], call.by, call.now)
+    answer = TicketAnswer(id=ticket.id, export=ticket.export, ticket=text, expires_at=rfc3339(ticket.expires_at))
+    return created(answer, replayed=False)
+
+
+@app.route("GET /v1/exports/{id}/files/{file}")
+def get_file(call: Call) -> Reply[None]:
+    """Redirects to a link that works for 60 s, and uses the ticket up. No token is needed."""
+    ticket = call.query.get("ticket", "")
+    return see_other(exports.fetch(call.path["id"], call.path["file"], ticket, call.by, call.now))
+
+
 def _campaign(campaign: Campaign) -> CampaignAnswer:
     rules = campaign.rules
     return CampaignAnswer(
@@ -151,5 +186,42 @@ def _batch(batch: Batch, counts: dict[str, int] | None, as_of: int) -> BatchAnsw
     )
 
 
+def _export(export: Export) -> ExportAnswer:
+    files = [
+        FileAnswer(
+            file=str(n),
+            first_serial=serial_of(file.first),
+            last_serial=serial_of(file.last),
+            lines=file.last - file.first + 1,
+            size=file.size,
+            sha256=file.sha256,
+        )
+        for n, file in enumerate(export.files, 1)
+    ]
+    if export.manifest is not None:
+        files.append(FileAnswer(file=MANIFEST, size=export.manifest.size, sha256=export.manifest.sha256))
+    return ExportAnswer.model_validate(
+        {
+            "id": export.id,
+            "batch": export.batch,
+            "status": "in_progress" if export.manifest is None else "completed",
+            "recipient": export.recipient,
+            "format": export.layout.value,
+            "qr": export.qr,
+            "quantity": export.quantity,
+            "progress": FilesDone(files_done=len(export.files), files=len(export.plan)),
+            "files": files,
+            "created_at": rfc3339(export.created_at),
+            "completed_at": rfc3339(export.completed_at) if export.completed_at is not None else None,
+            "expires_at": rfc3339(export.expires_at),
+        }
+    )
+
+
+def _proceed(id: str, now: int, until: float) -> int | None:
+    work: queue.Work = exports.proceed if id.startswith("exp_") else batches.proceed
+    return work(id, now, until)
+
+
 def handle(event: Event, context: Any) -> Response:
-    return queue.take(event, context, batches.proceed) if "Records" in event else app(event, context)
+    return queue.take(event, context, _proceed) if "Records" in event else app(event, context)

@@ -1,4 +1,4 @@
-"""Bodies of campaigns, batches and reveals."""
+"""Bodies of campaigns, batches, reveals and exports."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from functions.edge.models import (
     VoucherStatus,
     exactly_one,
 )
+from functions.generate.files import is_recipient
 
 REVEALED_MAX = 100
 DAYS_MAX = 3_650
 RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GROUP_MAX = 10
 PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
 """Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
@@ -230,3 +232,70 @@ class RevealList(Answer):
 
     id: str = Field(examples=["rvl_7pjh2d4r6tn5xw2y4kc4wz6n"])
     data: list[Revealed]
+
+
+class ExportRequest(Request):
+    """Whose key the codes are encrypted to, and how they are written."""
+
+    recipient: Annotated[str, StringConstraints(pattern=r"^age1[02-9ac-hj-np-z]{58}$")] = Field(
+        description="An age X25519 public key, as `age-keygen` prints it.", examples=[RECIPIENT]
+    )
+    format: Literal["csv", "jsonl"] = Field(default="csv", description="CSV with a header, or JSON Lines.")
+    qr: bool = Field(default=False, description="Each line with its code's QR image, a PNG as a `data:` URI.")
+
+    @field_validator("recipient")
+    @classmethod
+    def _checked(cls, recipient: str) -> str:
+        if not is_recipient(recipient):
+            raise ValueError("no age public key: its checksum is wrong")
+        return recipient
+
+
+class FileAnswer(Answer):
+    """A file of an export, encrypted; `size` in bytes, `sha256` of the file as it is fetched."""
+
+    file: str = Field(examples=["1"])
+    first_serial: Serial | None = None
+    last_serial: Serial | None = Field(default=None, examples=["010000099999"])
+    lines: int | None = Field(default=None, description="Vouchers in it.", examples=[10_000])
+    size: int = Field(examples=[330_283])
+    sha256: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+
+
+class FilesDone(Answer):
+    """How far an export is, in files of up to 100 lots."""
+
+    files_done: int = Field(examples=[1])
+    files: int = Field(examples=[1])
+
+
+class ExportAnswer(Answer):
+    """An export. `files` grows while it is `in_progress`; the last one is the `manifest`.
+
+    The files can be fetched until `expires_at`, each with a ticket.
+    """
+
+    id: str = Field(examples=["exp_z6n7pjh2d4r6tn5xw2y4kc4w"])
+    batch: str = Field(examples=["bat_c4wz6n7pjh2d4r6tn5xw2y4k"])
+    status: Literal["in_progress", "completed"] = Field(examples=["completed"])
+    recipient: str = Field(examples=[RECIPIENT])
+    format: Literal["csv", "jsonl"]
+    qr: bool = Field(examples=[False])
+    quantity: int = Field(examples=[10_000])
+    progress: FilesDone
+    files: list[FileAnswer]
+    created_at: Time
+    completed_at: Time | None = None
+    expires_at: Time = Field(examples=["2026-11-28T08:00:00Z"])
+
+
+class TicketAnswer(Answer):
+    """A ticket for one file of the export, once; its text, `ticket`, is told only now.
+
+    `GET /v1/exports/{id}/files/{file}?ticket=…` takes no other credentials.
+    """
+
+    id: str = Field(examples=["tkt_0c55ad015a3bf4f1b2b0b822"])
+    export: str = Field(examples=["exp_z6n7pjh2d4r6tn5xw2y4kc4w"])
+    ticket: str = Field(examples=["tkt_0c55ad015a3bf4f1b2b0b822.Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4hA-fG_oLpKiM"])
+    expires_at: Time = Field(examples=["2026-11-21T08:15:00Z"])

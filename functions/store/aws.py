@@ -20,11 +20,14 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from types_boto3_dynamodb.client import DynamoDBClient
     from types_boto3_kms.client import KMSClient
+    from types_boto3_s3.client import S3Client
     from types_boto3_secretsmanager.client import SecretsManagerClient
     from types_boto3_sqs.client import SQSClient
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
+TRANSFER_TIMEOUT_S = 20.0
+"""For S3, which may take its time over a large object."""
 ATTEMPTS_MAX = 3
 WRITE_WINDOW_S = 8.0
 CONNECTIONS_MAX = 32
@@ -63,6 +66,8 @@ def client(service: Literal["kms"]) -> KMSClient: ...
 @overload
 def client(service: Literal["sqs"]) -> SQSClient: ...
 @overload
+def client(service: Literal["s3"]) -> S3Client: ...
+@overload
 def client(service: Literal["secretsmanager"]) -> SecretsManagerClient: ...
 @overload
 def client(service: Literal["pinpoint-sms-voice-v2"]) -> Any: ...
@@ -83,8 +88,9 @@ def _client(service: str) -> Any:
     attempts_max = 1 if service in NEVER_REPEATED else ATTEMPTS_MAX
     config = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
+        read_timeout=TRANSFER_TIMEOUT_S if service == "s3" else READ_TIMEOUT_S,
         retries=cast("Any", {"mode": "standard", "total_max_attempts": attempts_max}),
+        signature_version="s3v4" if service == "s3" else None,  # links to what KMS encrypts are signed by no other
         max_pool_connections=CONNECTIONS_MAX,
         parameter_validation=False,  # the types are checked here already; doing it again is a fifth of a call's CPU
         user_agent=USER_AGENT,  # botocore would put its own together anew for each call

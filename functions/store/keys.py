@@ -10,6 +10,7 @@ CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "C
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
+EXPORT = "EXPORT#"
 
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -79,6 +80,16 @@ def report(recovery_id: str, lot_number: int) -> Key:
 def recovered(recovery_id: str, position: int) -> Key:
     """A held voucher that a recovery ended."""
     return _own(RECOVERED, f"{recovery_id}#{position:011d}")
+
+
+def export(id: str) -> Key:
+    """An export."""
+    return _own(EXPORT, id)
+
+
+def ticket(export_id: str, id: str) -> Key:
+    """A ticket for a file of an export."""
+    return Key(EXPORT + export_id, f"TICKET#{id}")
 
 
 def guard(kind: str, subject: str, window: int) -> Key:

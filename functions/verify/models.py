@@ -56,7 +56,16 @@ class HistoryLine(Answer):
     """
 
     event: Literal[
-        "generated", "activated", "revealed", "redeemed", "reversed", "recalled", "voided", "recovered", "reclaimed"
+        "generated",
+        "exported",
+        "activated",
+        "revealed",
+        "redeemed",
+        "reversed",
+        "recalled",
+        "voided",
+        "recovered",
+        "reclaimed",
     ] = Field(examples=["redeemed"])
     at: Time
     actor: str = Field(description="The API client.", examples=["merchant-9f86d081884c7d65"])
@@ -67,6 +76,7 @@ class HistoryLine(Answer):
     batch: str | None = None
     command: str | None = Field(default=None, description="The activation.")
     reveal: str | None = None
+    export: str | None = None
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     reversal: str | None = None
     account_type: str | None = Field(default=None, examples=["mobile"])

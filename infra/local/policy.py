@@ -249,6 +249,10 @@ def _object(operation: str, params: dict[str, Any], names: Names) -> list[Reques
     return [Request(f"s3:{operation}", f"arn:{PARTITION}:s3:::{params['Bucket']}/{params['Key']}")]
 
 
+def _read_object(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
+    return _object("GetObject", params, names)
+
+
 def _bucket(operation: str, params: dict[str, Any], names: Names) -> list[Request]:
     return [Request("s3:ListBucket", f"arn:{PARTITION}:s3:::{params['Bucket']}")]
 
@@ -280,6 +284,7 @@ CALLS: Final[dict[str, Mapper]] = {
     "dynamodbstreams:ListStreams": _streams,
     "events:PutEvents": _bus,
     **dict.fromkeys(["s3:GetObject", "s3:PutObject"], _object),
+    "s3:HeadObject": _read_object,
     "s3:ListObjectsV2": _bucket,
     "pinpoint-sms-voice-v2:SendTextMessage": _sms,
     "sts:GetCallerIdentity": _anyone,

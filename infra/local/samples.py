@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 SMALL: Final = 10
+RECIPIENT: Final = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+"""A public key; nobody here has its other half."""
 LARGE: Final = (LOTS_PER_CALL_MAX + 1) * LOT_SIZE
 """So many vouchers are generated and activated as a job."""
 
@@ -41,7 +43,7 @@ class Samples:
             self._made[name] = MAKERS[name](self)
         return self._made[name]
 
-    def post(self, path: str, body: Json, role: str = "operator") -> Json:
+    def post(self, path: str, body: Json | None, role: str = "operator") -> Json:
         """What a request makes."""
         headers = {"idempotency-key": "sample"} if role == "merchant" else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
@@ -95,6 +97,20 @@ def _recovery(samples: Samples) -> str:
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
 
 
+def _export(batch: str, samples: Samples) -> str:
+    return str(samples.post(f"/v1/batches/{samples(batch)}/exports", {"recipient": RECIPIENT})["id"])
+
+
+def _done_export(samples: Samples) -> str:
+    export = _export("batch", samples)
+    samples.drain()
+    return export
+
+
+def _ticket(samples: Samples) -> str:
+    return str(samples.post(f"/v1/exports/{samples('export')}/tickets", None)["ticket"])
+
+
 def _message(samples: Samples) -> str:
     samples("redemption")
     samples.drain()
@@ -123,6 +139,9 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),
     "recovery": _recovery,
+    "export": _done_export,
+    "open_export": partial(_export, "batch"),
+    "ticket": _ticket,
     "message": _message,
     "large_batch": _large_batch,
     "large_activation": _large_activation,

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from functions.edge.routes import ROUTES
 from infra.local.cloud import Cloud
 from infra.local.gateway import Request
+from infra.local.samples import RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
 
@@ -110,6 +111,7 @@ class Existing:
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
+        export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")
         messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
@@ -122,6 +124,8 @@ class Existing:
             "redemptions": redemption["id"],
             "recoveries": recovery["id"],
             "messages": messages[0]["id"],
+            "exports": export["id"],
+            "file": "1",
         }
         self.values = {
             "code": codes,
@@ -132,6 +136,7 @@ class Existing:
             "grant_type": ["client_credentials"],
             "client_id": [client_id],
             "client_secret": [client_secret],
+            "recipient": [RECIPIENT],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 
@@ -155,7 +160,9 @@ class Existing:
         assert case.meta is not None
         if not case.meta.is_negative_at(ParameterLocation.PATH) and case.path_parameters:
             kind = case.operation.path.split("/")[2]
-            case.path_parameters = {n: self.ids[kind] if len(v) < SHORT else v for n, v in case.path_parameters.items()}
+            case.path_parameters = {
+                n: self.ids.get(n, self.ids[kind]) if len(v) < SHORT else v for n, v in case.path_parameters.items()
+            }
         if not case.meta.is_negative_at(ParameterLocation.BODY) and isinstance(case.body, Mapping):
             case.body = {name: self._known(name, member) for name, member in case.body.items()}
 

@@ -20,7 +20,7 @@ from functions.domain.campaign import LotCounter
 from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
 from functions.redeem import service as redeem
-from functions.store import entities, keys, table
+from functions.store import entities, exports, keys, table
 from functions.store.entities import CLIENT, COUNTER
 from functions.store.keys import Key
 from functions.store.table import CONFLICTS_MAX, READ_ROUNDS_MAX, Conflict, Entity
@@ -378,16 +378,18 @@ st.register_type_strategy(
         Event, type=st.sampled_from(sorted(TYPES)), subject=st.from_type(Subject), data=st.dictionaries(texts, texts)
     ),
 )
-KINDS: dict[str, Entity[Any]] = {e.name: e for e in vars(entities).values() if isinstance(e, Entity)}
+KINDS: dict[str, Entity[Any]] = {
+    e.name: e for module in (entities, exports) for e in vars(module).values() if isinstance(e, Entity)
+}
 
-MANY_TO_A_PARTITION = ("report", "history")
+MANY_TO_A_PARTITION = ("report", "history", "ticket")
 """The others have a partition each."""
 
 
 def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
-        "recovery", "report", "recovered", "history", "message",
+        "recovery", "report", "recovered", "history", "message", "export", "ticket",
     }  # fmt: skip
 
 

@@ -184,8 +184,13 @@ def _is_local(url: str) -> bool:
     return url.startswith("http://127.0.0.1")
 
 
+_OF_S3 = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject"}
+
+
 def _call(request: Any) -> Call:
-    target = request.headers["X-Amz-Target"]
+    target = request.headers.get("X-Amz-Target")
+    if target is None:
+        return Call("S3", _OF_S3[request.method], {}, request.url)
     name = target.decode() if isinstance(target, bytes) else str(target)
     service, _, operation = name.partition(".")
     return Call(service.partition("_")[0], operation, json.loads(request.body), request.url)

@@ -6,12 +6,13 @@ The functions run as processes, because in one process they share caches, and on
 from __future__ import annotations
 
 import pytest
+import requests
 
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX
 from functions.store import keys
 from functions.store.wire import write
 from infra.local.cloud import Cloud
-from infra.local.samples import LARGE
+from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
 from tests.integration.kami import Kami, granted, mobile, refused, unique
 
@@ -50,6 +51,7 @@ def use_everything(kami: Kami) -> None:
     kami.cloud.drain()
     assert granted(kami.operator.get(f"/v1/activations/{activation['id']}"))["status"] == "completed"
     split_a_lot(kami, campaign["id"])
+    export_a_batch(kami, campaign["id"])
 
 
 def split_a_lot(kami: Kami, campaign: str) -> None:
@@ -62,6 +64,22 @@ def split_a_lot(kami: Kami, campaign: str) -> None:
     kami.cloud.drain()
     counts = granted(kami.operator.get(f"/v1/batches/{batch}"))["counts"]
     assert counts["active"] == COMMANDS_PER_LOT_MAX + 1 + SEGMENTS_PER_LOT_MAX
+
+
+def export_a_batch(kami: Kami, campaign: str) -> None:
+    """The second job finds the first file there already, as if it had not heard of it."""
+    batch = kami.batch(campaign, 1)["id"]
+    order = kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT})
+    export = granted(order, 202)["id"]
+    bucket = kami.cloud.stack.functions["generate"].environment["EXPORTS_BUCKET"]
+    about = {"sha256": "", "seal": ""}
+    kami.cloud.client("s3").put_object(Bucket=bucket, Key=f"{export}/manifest", Body=b"", Metadata=about)
+    kami.cloud.drain()
+    ticket = granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"]
+    answer = kami.cloud.request("GET", f"/v1/exports/{export}/files/1?ticket={ticket}")
+    assert answer.status == 303
+    link = str(answer.header("location"))
+    assert requests.get(link, timeout=10).content.startswith(b"age-encryption.org/v1")
 
 
 def use_the_rest(kami: Kami) -> None:

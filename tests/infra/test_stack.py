@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aws_cdk import App
@@ -24,7 +24,9 @@ from tests.infra.conftest import Template, listed
 
 pytestmark = pytest.mark.xdist_group("synthesis")
 
-WITHIN: Final = (["dynamodb:ListStreams"], ["s3:PutObject"], ["sms-voice:SendTextMessage"])
+WITHIN: Final = (
+    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
+)  # fmt: skip
 """What is allowed on everything within one of our resources, or within the account's SMS."""
 XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 
@@ -209,7 +211,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
 
 def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -> None:
     (mapping,) = (m for m in template.of_type("AWS::Lambda::EventSourceMapping").values() if "StartingPosition" in m)
-    (bucket,) = template.of_type("AWS::S3::Bucket")
+    (bucket,) = (id for id in template.of_type("AWS::S3::Bucket") if "Failures" in id)
     (table,) = template.of_type("AWS::DynamoDB::Table").values()
     (pattern,) = (json.loads(one["Pattern"]) for one in mapping["FilterCriteria"]["Filters"])
     entities = set(pattern["dynamodb"]["NewImage"]["entity"]["S"])
@@ -221,8 +223,10 @@ def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -
     assert mapping["MaximumRetryAttempts"] >= 3
     assert 3600 <= mapping["MaximumRecordAgeInSeconds"] < 24 * 3600
     assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": [bucket, "Arn"]}}}
-    assert entities == {"batch", "command", "lot", "voucher", "reveal", "recovery", "recovered"}
-    assert not entities & {"history", "counts", "message", "report"}, "what comes of events must not cause them"
+    assert entities == {"batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export"}
+    assert not entities & {"history", "counts", "message", "report", "ticket"}, (
+        "what comes of events must not cause them"
+    )
 
 
 def test_relay_may_read_the_stream_and_write_nothing_but_history_and_counts(template: Template) -> None:
@@ -240,14 +244,38 @@ def test_relay_may_read_the_stream_and_write_nothing_but_history_and_counts(temp
 
 
 def test_what_is_set_aside_is_private_encrypted_and_expires(template: Template) -> None:
-    ((id, bucket),) = template.of_type("AWS::S3::Bucket").items()
-    (policy,) = template.of_type("AWS::S3::BucketPolicy").values()
+    _, bucket = private(template, "Failures")
+
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] > 14
+
+
+def test_what_is_exported_is_private_encrypted_by_a_key_of_its_own_and_gone_in_a_week(template: Template) -> None:
+    _, bucket = private(template, "Exports")
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    key = rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]["Fn::GetAtt"][0]
+    (through,) = (
+        statement["Condition"]["StringEquals"]["kms:ViaService"]
+        for statement in template.of_type("AWS::KMS::Key")[key]["KeyPolicy"]["Statement"]
+        if statement.get("Sid") == "ThroughS3"
+    )
+
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert "ExportsKey" in key
+    assert through["Fn::Join"][1][0] == "s3."
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 7
+    actions = {action for s in template.statements("generate") for action in s["Action"] if action.startswith("s3:")}
+    assert actions == {"s3:GetObject", "s3:PutObject"}
+
+
+def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
+    """A bucket's id and properties, once it is known to be closed to all but encrypted connections of ours."""
+    ((id, bucket),) = ((id, b) for id, b in template.of_type("AWS::S3::Bucket").items() if name in id)
+    (policy,) = (p for p in template.of_type("AWS::S3::BucketPolicy").values() if p["Bucket"] == {"Ref": id})
 
     assert all(bucket["PublicAccessBlockConfiguration"].values())
     assert bucket["BucketEncryption"]
-    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] > 14
-    assert policy["Bucket"] == {"Ref": id}
     assert policy["PolicyDocument"]["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    return id, bucket
 
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
@@ -268,6 +296,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
 
     assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
         "batch.requested": "Generate",
+        "export.requested": "Generate",
         "activation.requested": "Distribute",
         "recovery.requested": "Recover",
         "voucher.redeemed": "Notify",

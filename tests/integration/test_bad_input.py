@@ -9,13 +9,15 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
-from functions.edge.http import BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
+from functions.domain.export import MANIFEST
+from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
 from functions.edge.routes import ROUTES, Key, Route
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
+from infra.local.samples import RECIPIENT
 from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, granted, mobile, refused, unique
 
 JSON: Final = "application/json"
@@ -35,6 +37,7 @@ BODIES: Final[dict[str, Json]] = {
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
+    "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
     "POST /v1/activations": {"selection": {"batch": "${batch}"}},
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
@@ -58,7 +61,7 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note",
+    "only", "note", "format", "qr",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 
@@ -68,6 +71,10 @@ IDS: Final = {
     "GET /v1/campaigns/{id}": "${campaign}",
     "GET /v1/batches/{id}": "${batch}",
     "GET /v1/batches/{id}/vouchers": "${batch}",
+    "POST /v1/batches/{id}/exports": "${batch}",
+    "GET /v1/exports/{id}": "${export}",
+    "POST /v1/exports/{id}/tickets": "${export}",
+    "GET /v1/exports/{id}/files/{file}": "${export}",
     "GET /v1/activations/{id}": "${activation}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
@@ -77,7 +84,10 @@ IDS: Final = {
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
-QUERIES: Final = {"GET /v1/messages": "?recipient=${recipient}"}
+QUERIES: Final = {
+    "GET /v1/messages": "?recipient=${recipient}",
+    "GET /v1/exports/{id}/files/{file}": "?ticket=${ticket}",
+}
 """What cannot be left out of a route's query."""
 
 
@@ -85,6 +95,7 @@ def by_key(route: Route) -> str:
     return route.key
 
 
+TAKES_A_BODY: Final = [route for route in APP if route.key in BODIES or route.operation == "create_token"]
 every_route = pytest.mark.parametrize("route", APP, ids=by_key)
 every_scoped_route = pytest.mark.parametrize("route", [route for route in APP if route.scope], ids=by_key)
 every_body = pytest.mark.parametrize("route", [route for route in APP if route.key in BODIES], ids=by_key)
@@ -121,7 +132,8 @@ class Shop:
 
     def target(self, route: Route, id: str | None = None) -> str:
         """The route's path, with what is there or with another id, and what its query must hold."""
-        path = re.sub(r"\{\w+\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+        path = re.sub(r"\{(id|serial)\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+        path = path.replace("{file}", MANIFEST)
         return path + self.filled(QUERIES.get(route.key, ""))
 
     def body(self, route: Route) -> str | None:
@@ -182,6 +194,7 @@ def shop(kami: Kami) -> Shop:
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
+    export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
@@ -193,6 +206,8 @@ def shop(kami: Kami) -> Shop:
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
+        "export": export,
+        "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -251,6 +266,7 @@ each_member = pytest.mark.parametrize(
 WRONG_TYPES: Final[dict[type, list[Any]]] = {
     str: [0, 1.5, True, [], {}, ["x"]],
     int: ["5", 5.5, Literal("5.0"), True, [], {}, "five", ""],
+    bool: [0, 1, "true", "", [], {}],
     list: ["x", {}, 5, True, [5], [None], [[]], [{}]],
     dict: ["x", [], 5, True, [{}]],
 }
@@ -322,6 +338,8 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/campaigns/{id}/batches", "quantity", [0, -1, 100_000_001, *HUGE, *FRACTIONS]),
     ("POST /v1/reveals", "serials", [[], ["010000000003"] * 101, ["0" * 41], ["${serial}", 5]]),
     ("POST /v1/reveals", "reason", TEXTS),
+    ("POST /v1/batches/{id}/exports", "recipient", ["", "age1", RECIPIENT[:-1], RECIPIENT.upper(), f"{RECIPIENT} "]),
+    ("POST /v1/batches/{id}/exports", "format", ["", "CSV", "xlsx", "csv\n"]),
     ("POST /v1/verifications", "code", ["c" * 65, "💳" * 65]),
     ("POST /v1/verifications", "device", REFERENCES),
     ("POST /v1/redemptions", "code", ["c" * 65, "1" * 60_000]),
@@ -464,7 +482,7 @@ def test_json_by_another_spelling_is_json(shop: Shop, content_type: str) -> None
 
 
 @untouched
-@pytest.mark.parametrize("route", [route for route in APP if route.method == "POST"], ids=by_key)
+@pytest.mark.parametrize("route", TAKES_A_BODY, ids=by_key)
 def test_a_body_over_the_limit_is_refused_whatever_it_holds(shop: Shop, route: Route) -> None:
     for body in ((shop.body(route) or "").ljust(BODY_BYTES_MAX + 1), "é" * (BODY_BYTES_MAX // 2 + 1), b"\x00" * 10**6):
         refused(shop.send(route, body=body), 413, "body_too_large")
@@ -557,7 +575,8 @@ def test_an_id_that_is_none_is_not_found(shop: Shop, route: Route) -> None:
     ):  # fmt: skip
         answer = shop.send(route, target=shop.target(route, id))
         assert answer.status == 404, id
-        refused(answer, 404, "not_found")
+        by_ticket = route.operation == "get_file" and len(unquote(id)) <= ID_LENGTH_MAX
+        refused(answer, 404, "ticket_not_valid" if by_ticket else "not_found")
         assert answer.header("x-a") is None
 
 

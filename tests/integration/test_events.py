@@ -41,6 +41,11 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "generate/campaign-without-end": (400, "invalid_request"),
     "generate/campaigns": 200,
     "generate/reveal": 200,
+    "generate/export": 202,
+    "generate/export-read": 200,
+    "generate/ticket": 201,
+    "generate/file": 303,
+    "generate/file-without-ticket": (404, "ticket_not_valid"),
     "generate/vouchers": 200,
     "redeem/redemption": 201,
     "redeem/redemption-of-a-wrong-code": (404, "voucher_not_redeemable"),
@@ -60,7 +65,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
-ORDERS: Final = ["notify/event", "recover/job"]
+ORDERS: Final = ["generate/export-job", "notify/event", "recover/job"]
 """One message each, too, but what it begins is not over with it."""
 
 

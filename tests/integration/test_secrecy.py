@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import ClientError
 from moto.events.models import EventsBackend
+from moto.s3.models import s3_backends
 from moto.sqs.models import SQSBackend
 
 from functions.authorize import clients
@@ -26,6 +27,8 @@ from functions.recover.service import FENCE_S
 from functions.store import table, vault
 from functions.store.entities import LOT
 from infra.local.gateway import Answer
+from infra.local.samples import RECIPIENT
+from infra.local.template import ACCOUNT
 from tests.integration.conftest import Log
 from tests.integration.kami import FORM, Json, Kami, granted, mistyped, refused, unique
 
@@ -62,12 +65,14 @@ class Run:
 
     log: str = ""
     items: str = ""
+    objects: str = ""
     messages: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     answers: list[tuple[str, Answer]] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     client_secrets: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     cursor_secret: str = ""
 
@@ -75,7 +80,8 @@ class Run:
     def secrets(self) -> list[str | bytes]:
         basic = [b64encode(f":{secret}".encode()).decode()[2:] for secret in self.client_secrets]
         signatures = [token.rpartition(".")[2] for token in self.tokens]
-        return [*self.codes, *self.keys, *self.client_secrets, *basic, *self.tokens, *signatures, self.cursor_secret]
+        own = [*self.tokens, *signatures, *self.tickets, self.cursor_secret]
+        return [*self.codes, *self.keys, *self.client_secrets, *basic, *own]
 
 
 @contextlib.contextmanager
@@ -170,6 +176,7 @@ def jobs(kami: Kami, run: Run) -> None:
     kami.cloud.drain()
     codes = kami.codes([batch["first_serial"], batch["last_serial"]])
     run.codes += codes
+    exports(kami, run, batch["id"])
     kami.cloud.carriers.set("north", "down")
     granted(kami.merchant.redeem(codes[0], amount_minor=1, account=PHONES[0]), 201)
     recovery = granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", batch=batch["id"])), 202)
@@ -181,6 +188,26 @@ def jobs(kami: Kami, run: Run) -> None:
     assert granted(kami.operator.get(f"/v1/recoveries/{recovery['id']}"))["status"] == "completed"
     granted(kami.operator.get(f"/v1/vouchers/{batch['first_serial']}/history"))
     granted(kami.operator.get(f"/v1/messages?recipient={quote(PHONES[0])}"))
+
+
+def exports(kami: Kami, run: Run, batch: str) -> None:
+    """In both layouts, with tickets used rightly and wrongly."""
+    for body in ({"format": "csv"}, {"format": "jsonl"}):
+        path = f"/v1/batches/{batch}/exports"
+        export = granted(kami.operator.post(path, {"recipient": RECIPIENT, **body}), 202)["id"]
+        kami.cloud.drain()
+        granted(kami.operator.get(f"/v1/exports/{export}"))
+        text = granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"]
+        run.tickets.append(text.partition(".")[2])
+        for name, asked in (("9", text), ("1", text), ("1", text), ("1", text[:-1]), (text, "x"), (run.codes[0], text)):
+            kami.cloud.request("GET", f"/v1/exports/{export}/files/{name}?ticket={asked}")
+    batch = kami.batch(kami.campaign()["id"], 2)["id"]
+    granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT, "qr": True}), 202)
+    kami.cloud.drain()
+    run.codes += kami.codes(kami.serials(batch))
+    stored = s3_backends[ACCOUNT]["aws"].buckets.values()
+    found = [(name, key.metadata, key.value) for one in stored for name, key in one.keys.items()]
+    run.objects = "".join(f"{name} {dict(about)} {written(value)}" for name, about, value in found)
 
 
 @contextlib.contextmanager
@@ -246,7 +273,8 @@ def found(secrets: list[Any], *texts: str) -> list[str]:
 
 def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     """Everything that the other tests search is there and full, and the search does find what is in it."""
-    assert len(run.codes) == 10
+    assert len(run.codes) == 12
+    assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
     assert set(types) == set(TYPES) - {"voucher.activated", "voucher.voided"}
@@ -275,6 +303,10 @@ def test_no_log_line_holds_a_whole_account_number(run: Run) -> None:
 
 def test_no_item_holds_a_secret(run: Run) -> None:
     assert found(run.secrets, run.items) == []
+
+
+def test_no_object_of_a_bucket_holds_a_secret(run: Run) -> None:
+    assert found(run.secrets, run.objects) == []
 
 
 def test_no_message_of_a_queue_or_event_of_the_bus_holds_a_secret_or_an_account_number(run: Run) -> None:

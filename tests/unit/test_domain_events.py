@@ -69,6 +69,7 @@ ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status
 VETO = ["rec_1", "void", "not_redeemed", 1]
 CARD = {"serial": SERIAL, "lot": 100_000}
 BATCH: Item = {"id": "bat_1", "campaign": "cmp_1", "quantity": 100}
+EXPORT: Item = {"id": "exp_1", "batch": "bat_1", "quantity": 100}
 USED = {
     "id": "red-1",
     "amount_minor": 5000,
@@ -142,6 +143,19 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         [("voucher.revealed", {**CARD, "reveal": "rvl_1", "reason": "print proof"}),
          ("voucher.revealed", {**CARD, "serial": serial_of(POSITION + 1), "reveal": "rvl_1", "reason": "print proof"})],
     ),
+    "an export ordered": (None, item("export", "request_export", **EXPORT), [("export.requested", {"id": "exp_1"})]),
+    "a file of an export written": (
+        item("export", "export", 2, **EXPORT, files=[[POSITION, POSITION + 9_999, 1, "a", b"wrapped"]]),
+        item("export", "export", 3, **EXPORT, files=[[POSITION, POSITION + 9_999, 1, "a", b"wrapped"],
+                                                     [POSITION + 10_000, POSITION + 20_004, 1, "b", b"wrapped"]]),
+        [("lot.exported", {"lot": 100_001, "export": "exp_1", "ranges": [[0, 9_999]]}),
+         ("lot.exported", {"lot": 100_002, "export": "exp_1", "ranges": [[0, 4]]})],
+    ),
+    "an export completed": (
+        item("export", "export", 3, **EXPORT, files=[[POSITION, POSITION + 99, 1, "a", b"wrapped"]]),
+        item("export", "export", 4, **EXPORT, files=[[POSITION, POSITION + 99, 1, "a", b"wrapped"]], manifest=[1, "c"]),
+        [("export.completed", {"id": "exp_1", "batch": "bat_1", "quantity": 100})],
+    ),
     "a recovery ordered": (
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
@@ -188,7 +202,7 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
     assert (order.type, order.version) == (type, TYPES[type])
 
 
-@pytest.mark.parametrize("type", ["batch.requested", "activation.requested", "recovery.requested"])
+@pytest.mark.parametrize("type", ["batch.requested", "activation.requested", "recovery.requested", "export.requested"])
 def test_what_becomes_a_job_names_its_work(type: str) -> None:
     assert schema(type)["properties"]["data"]["required"] == ["id"]
 
@@ -213,7 +227,9 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         events(None, item(entity, "claim"), AT, 1)
 
 
-@pytest.mark.parametrize("entity", ["history", "counts", "message", "report", "client", "campaign", "counter", "guard"])
+@pytest.mark.parametrize(
+    "entity", ["history", "counts", "message", "report", "client", "campaign", "counter", "guard", "ticket"]
+)
 def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
     assert entity not in ENTITIES
     assert events(None, item(entity, "redeem"), AT, 1) == []

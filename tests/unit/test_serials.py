@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.domain.formats import FORMATS, format_of
-from functions.domain.serials import LOT_NUMBER_MAX, LOT_SIZE, position_of, serial_of
+from functions.domain.serials import LOT_NUMBER_MAX, LOT_SIZE, parts_of, position_of, serial_of
 
 POSITION_MAX = LOT_NUMBER_MAX * LOT_SIZE + LOT_SIZE - 1
 positions = st.integers(0, POSITION_MAX) | st.sampled_from(list(FORMATS.values())).flatmap(
@@ -90,3 +90,11 @@ def test_what_is_no_serial_names_nothing(text: str) -> None:
 )
 def test_other_lengths_and_digits_of_other_scripts_are_no_serials(text: str) -> None:
     assert position_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "lot", [0, 1, 7, 42, 99_999, 100_000, *range(100_001, 100_021), 9_799_999, 9_800_000, 9_850_001, 9_999_999]
+)
+def test_the_parts_of_a_lots_serials_make_up_each_of_them(lot: int) -> None:
+    stem, endings = parts_of(lot)
+    assert [stem + ending for ending in endings] == [serial_of(lot * LOT_SIZE + index) for index in range(LOT_SIZE)]
