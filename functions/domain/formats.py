@@ -67,4 +67,7 @@ SERIAL_LENGTHS = sorted({f.serial_digits for f in FORMATS.values()})
 
 def format_of(lot: int) -> CodeFormat | None:
     """The format that a lot's number tells, or None where no format has it."""
-    return next((f for f in FORMATS.values() if lot in f.lots), None)
+    for code_format in FORMATS.values():
+        if lot in code_format.lots:
+            return code_format
+    return None
