@@ -18,6 +18,7 @@ from constructs import Construct
 from functions.store.keys import (
     BATCH,
     CAMPAIGN,
+    CHANNEL,
     CLIENT,
     COMMAND,
     COUNTER,
@@ -30,6 +31,7 @@ from functions.store.keys import (
     RECOVERED,
     RECOVERY,
     REVEAL,
+    STOCK,
     VOUCHER,
 )
 from infra.bundle import Assets
@@ -121,9 +123,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(LOT,)),
-            _table("GetItem", on=(BATCH, COMMAND, LOT)),
-            _table("PutItem", on=(COMMAND, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(CHANNEL, COUNTS, LOT)),
+            _table("GetItem", on=(BATCH, CHANNEL, COMMAND, LOT)),
+            _table("PutItem", on=(CHANNEL, COMMAND, LOT, VOUCHER)),
+            _table("Query", on=(STOCK,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", "TOUCHED#")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
         ),
@@ -183,7 +188,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("PutItem", on=(HISTORY,)),
+            _table("PutItem", on=(HISTORY, STOCK)),
             _table("UpdateItem", on=(COUNTS,)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             # Lambda's poller in the function's name.

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 TAGS: Final = {
     "authorize": "Access · 访问",
     "generate": "Campaigns and stock · 活动与库存",
-    "distribute": "Activation · 激活",
+    "distribute": "Distribution and activation · 分发与激活",
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
@@ -49,7 +49,8 @@ SCOPES: Final = {
     Scope.CAMPAIGNS: "Create and read campaigns · 管理活动",
     Scope.GENERATE: "Generate batches and list their serials · 生成卡密",
     Scope.SECRETS: "See codes · 查看卡密",
-    Scope.DISTRIBUTE: "Activate vouchers · 激活卡密",
+    Scope.CHANNELS: "Create channels · 管理渠道",
+    Scope.DISTRIBUTE: "Hand vouchers out to channels, activate them · 分发与激活卡密",
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",

@@ -1,46 +1,150 @@
-"""distribute: activate ranges; the queue takes up what is too much for a call."""
+"""distribute: channels and what they hold, orders about ranges; the queue takes up what is too much for a call."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from functions.distribute import service
-from functions.distribute.models import ActivationAnswer, ActivationRequest
+from functions.distribute import channels, distributions, service
+from functions.distribute.models import (
+    ActivationAnswer,
+    ActivationRequest,
+    ChannelAnswer,
+    ChannelList,
+    ChannelRequest,
+    DistributionAnswer,
+    DistributionRequest,
+    HeldRange,
+    StockAnswer,
+)
+from functions.domain.channel import Channel
 from functions.domain.command import Command
+from functions.domain.ids import fingerprint
+from functions.domain.serials import serial_of
 from functions.edge import batch
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok
-from functions.edge.models import Progress, Skipped
+from functions.edge.models import Answer, Progress, Skipped
 
 app = App("distribute")
+A = TypeVar("A", bound=Answer)
+
+
+@app.route("POST /v1/channels")
+def create_channel(request: ChannelRequest, call: Call) -> Reply[ChannelAnswer]:
+    wanted = Channel(
+        call.derived_id("chn"),
+        request.kind,
+        request.name,
+        request.region,
+        request.tenant,
+        fingerprint(request.model_dump()),
+        call.by,
+        call.now,
+    )
+    channel = channels.create(wanted)
+    replayed = channel.by.request != call.by.request
+    return created(_channel(channel), replayed=replayed, location=f"/v1/channels/{channel.id}")
+
+
+@app.route("GET /v1/channels")
+def list_channels(call: Call) -> Reply[ChannelList]:
+    found, next_cursor = channels.page(call.limit(), call.query.get("cursor"), call.by)
+    return ok(ChannelList(data=[_channel(channel) for channel in found], next_cursor=next_cursor))
+
+
+@app.route("GET /v1/channels/{id}")
+def get_channel(call: Call) -> Reply[ChannelAnswer]:
+    return ok(_channel(channels.find(call.path["id"], call.by)))
+
+
+@app.route("GET /v1/channels/{id}/stock")
+def get_stock(call: Call) -> Reply[StockAnswer]:
+    channel = channels.find(call.path["id"], call.by)
+    held, counts, next_cursor = channels.holdings(channel, call.limit(), call.query.get("cursor"), call.by, call.now)
+    data = [
+        HeldRange(
+            first_serial=serial_of(each.first),
+            last_serial=serial_of(each.last),
+            quantity=each.last - each.first + 1,
+            status=each.status,
+            valid_until=rfc3339(each.valid_until) if each.valid_until is not None else None,
+        )
+        for each in held
+    ]
+    as_of = rfc3339(call.now)
+    return ok(StockAnswer(channel=channel.id, counts=counts, as_of=as_of, data=data, next_cursor=next_cursor))
+
+
+@app.route("POST /v1/distributions")
+def create_distribution(request: DistributionRequest, call: Call) -> Reply[DistributionAnswer]:
+    command = distributions.distribute(
+        call.derived_id("dst"),
+        request.chosen(),
+        request.quantity,
+        request.to,
+        request.source,
+        call.by,
+        call.now,
+        batch.call_deadline(call.remaining_s),
+    )
+    return _ordered(command, _distribution(command), call, "distributions")
+
+
+@app.route("GET /v1/distributions/{id}")
+def get_distribution(call: Call) -> Reply[DistributionAnswer]:
+    return ok(_distribution(service.find(call.path["id"], distributions.KIND, call.by)))
 
 
 @app.route("POST /v1/activations")
 def create_activation(request: ActivationRequest, call: Call) -> Reply[ActivationAnswer]:
     until = batch.call_deadline(call.remaining_s)
     command = service.activate(call.derived_id("act"), request.selection.selection(), call.by, call.now, until)
-    replayed = command.by.request != call.by.request
-    reply = created if command.status == "completed" else accepted
-    return reply(_answer(command), replayed=replayed, location=f"/v1/activations/{command.id}")
+    return _ordered(command, _activation(command), call, "activations")
 
 
 @app.route("GET /v1/activations/{id}")
 def get_activation(call: Call) -> Reply[ActivationAnswer]:
-    return ok(_answer(service.find(call.path["id"])))
+    return ok(_activation(service.find(call.path["id"], "activate", call.by)))
 
 
-def _answer(command: Command) -> ActivationAnswer:
-    return ActivationAnswer.model_validate(
+def _ordered(command: Command, answer: A, call: Call, path: str) -> Reply[A]:
+    """201 where the order is done, 202 where it goes on as a job."""
+    reply = created if command.status == "completed" else accepted
+    return reply(answer, replayed=command.by.request != call.by.request, location=f"/v1/{path}/{command.id}")
+
+
+def _channel(channel: Channel) -> ChannelAnswer:
+    return ChannelAnswer.model_validate(
         {
-            "id": command.id,
-            "status": command.status,
-            "activated": command.changed,
-            "skipped": Skipped(count=sum(command.skipped.values()), by_reason=command.skipped),
-            "progress": Progress(lots_done=command.lots_done, lots=command.lots),
-            "created_at": rfc3339(command.created_at),
-            "completed_at": rfc3339(command.completed_at) if command.completed_at is not None else None,
+            "id": channel.id,
+            "kind": channel.kind,
+            "name": channel.name,
+            "region": channel.region,
+            "tenant": channel.tenant,
+            "created_at": rfc3339(channel.created_at),
         }
     )
+
+
+def _order(command: Command) -> dict[str, Any]:
+    """What the answers of all orders share."""
+    return {
+        "id": command.id,
+        "status": command.status,
+        "skipped": Skipped(count=sum(command.skipped.values()), by_reason=command.skipped),
+        "progress": Progress(lots_done=command.lots_done, lots=command.lots),
+        "created_at": rfc3339(command.created_at),
+        "completed_at": rfc3339(command.completed_at) if command.completed_at is not None else None,
+    }
+
+
+def _activation(command: Command) -> ActivationAnswer:
+    return ActivationAnswer.model_validate({**_order(command), "activated": command.changed})
+
+
+def _distribution(command: Command) -> DistributionAnswer:
+    own = {"to": command.to, "source": command.source, "quantity": command.quantity}
+    return DistributionAnswer.model_validate({**_order(command), **own, "distributed": command.changed})
 
 
 def handle(event: Event, context: Any) -> Response:

@@ -1,12 +1,129 @@
-"""Bodies of activations."""
+"""Bodies of channels, distributions and activations."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
-from functions.edge.models import Answer, Progress, Request, SelectionRequest, Skipped, Time
+from functions.domain.campaign import BATCH_QUANTITY_MAX
+from functions.domain.selection import Selection
+from functions.edge.models import (
+    Answer,
+    Progress,
+    Reference,
+    Request,
+    SelectionRequest,
+    Serial,
+    Skipped,
+    Text,
+    Time,
+    VoucherStatus,
+    exactly_one,
+)
+
+Kind = Literal["offline", "online", "partner"]
+Status = Literal["in_progress", "completed"]
+ChannelId = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), Field(examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"])
+]
+
+
+class ChannelRequest(Request):
+    """Who sells or hands out vouchers. Clients of `tenant` may act on what the channel holds."""
+
+    kind: Kind
+    name: Text = Field(examples=["Shop 12, Nanjing Road 南京路店"])
+    region: Text | None = Field(default=None, examples=["Shanghai"])
+    tenant: Reference | None = Field(
+        default=None, description="As the partner's clients have it: by default the id of its client."
+    )
+
+
+class ChannelAnswer(Answer):
+    """A channel."""
+
+    id: str = Field(examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"])
+    kind: Kind
+    name: str = Field(examples=["Shop 12, Nanjing Road 南京路店"])
+    region: str | None = Field(default=None, examples=["Shanghai"])
+    tenant: str | None = None
+    created_at: Time
+
+
+class ChannelList(Answer):
+    """A page of channels; it may be short while `next_cursor` is there."""
+
+    data: list[ChannelAnswer]
+    next_cursor: str | None = None
+
+
+class HeldRange(Answer):
+    """Serials that a channel holds, alike in status and validity."""
+
+    first_serial: Serial
+    last_serial: Serial = Field(examples=["010000099999"])
+    quantity: int = Field(examples=[10_000])
+    status: VoucherStatus = Field(examples=["distributed"])
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+
+
+class StockAnswer(Answer):
+    """What a channel holds, as its ranges say; what was done to single cards shows in `counts` only.
+
+    A page is about `limit` lots of up to 10,000 vouchers. `counts` by status are of all pages and come with the first,
+    unless the stock is too large or too scattered to be counted within a call. What was moved within the last second
+    may be missing.
+    """
+
+    channel: ChannelId
+    counts: dict[str, int] | None = Field(default=None, examples=[{"distributed": 10_000}])
+    as_of: Time
+    data: list[HeldRange]
+    next_cursor: str | None = None
+
+
+class DistributionRequest(Request):
+    """Which vouchers go to which channel: a `selection`, or the first `quantity` of a `batch` that can be had.
+
+    `to` alone takes what nobody holds; `from` and `to` move what a channel holds; `from` alone takes it back to stock.
+    """
+
+    model_config = exactly_one(("selection",), ("batch", "quantity"))
+
+    selection: SelectionRequest | None = None
+    batch: str | None = Field(default=None, max_length=64)
+    quantity: int | None = Field(default=None, ge=1, le=BATCH_QUANTITY_MAX)
+    to: ChannelId | None = None
+    source: ChannelId | None = Field(default=None, alias="from")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        picked = self.batch is not None and self.quantity is not None
+        if (self.selection is None) != picked or (self.batch is None) != (self.quantity is None):
+            raise ValueError("name exactly one of selection, batch with quantity")
+        if self.to == self.source:
+            raise ValueError("name from, or to, or two different channels")
+        return self
+
+    def chosen(self) -> Selection:
+        """The selection, or the batch to pick from."""
+        return self.selection.selection() if self.selection is not None else Selection(batch=self.batch)
+
+
+class DistributionAnswer(Answer):
+    """A distribution; `distributed` and `skipped` grow while it is `in_progress`."""
+
+    id: str = Field(examples=["dst_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    status: Status = Field(examples=["completed"])
+    to: ChannelId | None = None
+    source: ChannelId | None = Field(default=None, serialization_alias="from")
+    quantity: int | None = Field(default=None, description="As asked for.")
+    distributed: int = Field(examples=[9998])
+    skipped: Skipped
+    progress: Progress
+    created_at: Time
+    completed_at: Time | None = None
 
 
 class ActivationRequest(Request):
@@ -19,7 +136,7 @@ class ActivationAnswer(Answer):
     """An activation; `activated` and `skipped` grow while it is `in_progress`."""
 
     id: str = Field(examples=["act_k3q7x2m5c4wz6n7pjh2d4r6t"])
-    status: Literal["in_progress", "completed"] = Field(examples=["completed"])
+    status: Status = Field(examples=["completed"])
     activated: int = Field(examples=[9998])
     skipped: Skipped
     progress: Progress

@@ -1,39 +1,74 @@
-"""Activate a selection of vouchers: one write a lot, whatever its size."""
+"""Orders about ranges of vouchers: one write a lot, whatever their size.
+
+An order's command, once written, brings a worker by way of the stream: what the call leaves undone is done there.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
+from functions.distribute.channels import Reach
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
+from functions.domain.channel import activated, distributed
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
-from functions.domain.lot import Lot, Segment, Status
+from functions.domain.lot import Lot, Segment
 from functions.domain.recovery import Action
 from functions.domain.selection import Selection, Span, by_lot, lot_count
-from functions.domain.voucher import DAY_S, Voucher, binding
+from functions.domain.voucher import Voucher, binding
 from functions.store import jobs, keys, ranges, table
 from functions.store.entities import COMMAND
 
-KIND = "activate"
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of order does to a segment and, where it may write single vouchers, to one of those."""
+
+    change: Callable[[Command, Lot, Segment], Segment | str]
+    touch: ranges.Touch | None = None
+
+
+def _in_use(item: Voucher | None, fresh: Voucher) -> Voucher | str:
+    return fresh if item is None else item.status.value
+
+
+KINDS = {"activate": Kind(activated, _in_use), "distribute": Kind(distributed)}
 
 
 def activate(id: str, selection: Selection, by: By, now: int, until: float) -> Command:
-    """Activate within the call where the selection touches at most `LOTS_PER_CALL_MAX` lots, else as a job.
+    """Have a selection of vouchers in use. Raises Refusal as `order` and `selected`."""
+    wanted = Command(id, "activate", fingerprint(asdict(selection)), (), 0, by, now)
+    return order(wanted, lambda reach: selected(selection, reach), until)
 
-    The command's item, once written, brings a worker by way of the stream: what the call leaves undone is done there.
+
+def order(wanted: Command, spans: Callable[[Reach], list[Span]], until: float) -> Command:
+    """Do an order within the call where it touches at most `LOTS_PER_CALL_MAX` lots, else as a job.
+
+    A repeat is answered from what stands, before anything else is looked at; `spans` is asked what a new order is
+    about. Raises Refusal as `spans` and `ranges.again`.
+    """
+    command = ranges.again(wanted.id, wanted.fingerprint)
+    if command is None:
+        found = spans(Reach(wanted.by))
+        command = ranges.begin(replace(wanted, spans=tuple(found), lots=lot_count(found)))
+    if command.status != "completed" and command.lots <= LOTS_PER_CALL_MAX:
+        command = _run(command, wanted.created_at, until, checkpoint=False)
+    return command
+
+
+def selected(selection: Selection, reach: Reach) -> list[Span]:
+    """What a selection names, of what is within reach; a tenant's clients do not select by batch.
+
     Raises Refusal as `ranges.resolve` and `ranges.known`, `recovery_in_progress`.
     """
-    spans = ranges.resolve(selection)
-    count = lot_count(spans)
-    command = Command(id, KIND, fingerprint(asdict(selection)), tuple(spans), count, by, now)
-    as_job = count > LOTS_PER_CALL_MAX
-    _refuse_while_reclaimed(ranges.known(spans), spans)
-    command = ranges.begin(command)
-    if command.status != "completed" and not as_job:
-        command = ranges.run(command, _active(command), _touch, now, until, checkpoint=False)
-    return command
+    if selection.batch is not None and reach.by.is_tenant:
+        raise Refusal("not_found", f"There is no batch {selection.batch}.")
+    spans = ranges.resolve(selection, reach.view)
+    _refuse_while_reclaimed(ranges.known(spans, reach.view), spans)
+    return spans
 
 
 def _refuse_while_reclaimed(found: dict[int, Lot], spans: list[Span]) -> None:
@@ -48,38 +83,30 @@ def _refuse_while_reclaimed(found: dict[int, Lot], spans: list[Span]) -> None:
 
 
 def proceed(id: str, now: int, until: float) -> int | None:
-    """Go on with an activation; says after how many seconds there is more to do, None when it is done."""
-    command = find(id)
+    """Go on with an order; says after how many seconds there is more to do, None when it is done."""
+    command = table.read(COMMAND, keys.command(id))
+    if command is None or command.kind not in KINDS:
+        raise Refusal("not_found")
     if command.status == "completed":
         return None
     if command.lots <= LOTS_PER_CALL_MAX and (wait_s := command.created_at + jobs.IN_CALL_S - now) > 0:
         return wait_s
-    command = ranges.run(command, _active(command), _touch, now, until, checkpoint=True)
-    return None if command.status == "completed" else 0
+    return None if _run(command, now, until, checkpoint=True).status == "completed" else 0
 
 
-def find(id: str) -> Command:
-    """An activation. Raises Refusal `not_found`."""
+def _run(command: Command, now: int, until: float, *, checkpoint: bool) -> Command:
+    """Whose the vouchers are is decided with each lot's write, on the lot as it is then."""
+    kind, reach = KINDS[command.kind], Reach(command.by)
+
+    def change(lot: Lot, segment: Segment) -> Segment | str:
+        return kind.change(command, lot, segment) if reach.holds(segment.channel) else "unknown"
+
+    return ranges.run(command, change, kind.touch, now, until, checkpoint=checkpoint)
+
+
+def find(id: str, kind: str, by: By) -> Command:
+    """An order of a kind. Raises Refusal `not_found`, the same for another tenant's and for none."""
     command = table.read(COMMAND, keys.command(id))
-    if command is None or command.kind != KIND:
+    if command is None or command.kind != kind or (by.is_tenant and command.by.tenant != by.tenant):
         raise Refusal("not_found")
     return command
-
-
-def _active(command: Command) -> ranges.Change:
-    def active(lot: Lot, segment: Segment) -> Segment | str:
-        if binding(segment.vetoes, segment.status, segment.generation):
-            return "recalled"
-        if segment.status is Status.ACTIVE:
-            return "already_active"
-        if segment.valid_until is not None and segment.valid_until <= command.created_at:
-            return "expired"
-        days = lot.rules.valid_days_after_activation
-        valid_until = segment.valid_until if days is None else command.created_at + days * DAY_S
-        return replace(segment, status=Status.ACTIVE, valid_until=valid_until)
-
-    return active
-
-
-def _touch(item: Voucher | None, fresh: Voucher) -> Voucher | str:
-    return fresh if item is None else item.status.value

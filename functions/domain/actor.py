@@ -10,6 +10,7 @@ from typing import NamedTuple
 ROLES: dict[str, tuple[str, ...]] = {
     "operator": (
         "campaigns",
+        "channels",
         "vouchers:generate",
         "secrets:read",
         "vouchers:distribute",
@@ -21,7 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "messages",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
-    "partner": ("vouchers:claim", "vouchers:verify", "vouchers:redeem"),
+    "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "messages"),
     "auditor": ("vouchers:inspect",),
@@ -29,6 +30,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """Role → the scopes that its clients may ask for."""
 
+TENANTS = ("partner", "merchant")
+"""Roles whose clients see and act on what is their tenant's own."""
 SECRETS_PER_CLIENT_MAX = 2
 
 
@@ -40,6 +43,11 @@ class By(NamedTuple):
     tenant: str
     address: str
     request: str
+
+    @property
+    def is_tenant(self) -> bool:
+        """Whether only its tenant's own is its business."""
+        return self.role in TENANTS
 
 
 class Secret(NamedTuple):

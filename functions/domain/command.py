@@ -11,7 +11,11 @@ from functions.domain.selection import Span
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Written before the first lot is touched; `lots_done` lots from the start are known to be done."""
+    """Written before the first lot is touched; `lots_done` lots from the start are known to be done.
+
+    A distribution goes `to` a channel, or back to stock without it, from who holds the vouchers by now (`source`), or
+    out of stock without it. `quantity` is what was asked for where the vouchers were picked.
+    """
 
     id: str
     kind: str
@@ -25,6 +29,9 @@ class Command:
     changed: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     completed_at: int | None = None
+    to: str | None = None
+    source: str | None = None
+    quantity: int | None = None
     version: int = 0
 
     def after(self, done: list[Done], now: int) -> Command:

@@ -25,11 +25,14 @@ Data = dict[str, Any]
 TYPES: dict[str, int] = {
     "batch.requested": 1,
     "batch.completed": 1,
+    "distribution.requested": 1,
     "activation.requested": 1,
     "recovery.requested": 1,
     "export.requested": 1,
     "lot.generated": 1,
     "lot.exported": 1,
+    "lot.returned": 1,
+    "lot.distributed": 1,
     "lot.activated": 1,
     "voucher.activated": 1,
     "voucher.revealed": 1,
@@ -80,6 +83,16 @@ class Event:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """That a channel has come to hold vouchers of a lot; what it holds by now, the lot says."""
+
+    channel: str
+    lot: int
+    by: By
+    version: int = 0
+
+
 class UnknownCommand(Exception):  # noqa: N818 - it may be right, and this code too old for it
     """An item that causes events was written by a command that has no rule here."""
 
@@ -113,6 +126,14 @@ def counts(old: Item | None, new: Item) -> dict[str, int]:
         if image.get("valid_until") is not None:
             moved[DATED] = moved.get(DATED, 0) + by
     return {name: by for name, by in moved.items() if by}
+
+
+def holdings(old: Item | None, new: Item) -> list[Holding]:
+    """The channels that a write of a lot brought into it."""
+    before = {segment.get("channel") for segment in (old or {}).get("segments", [])}
+    after = {segment.get("channel") for segment in new["segments"]}
+    by = By(**{name: new["last"][name] for name in By._fields})
+    return [Holding(channel, new["number"], by, version=1) for channel in sorted(after - before - {None})]
 
 
 def changed(old: Sequence[Item], new: Sequence[Item]) -> list[list[int]]:
@@ -154,8 +175,8 @@ def _batch(old: Item, new: Item) -> Told:
 
 
 def _command(old: Item, new: Item) -> Told:
-    if not old and new["kind"] == "activate":
-        yield "activation.requested", None, {"id": new["id"]}
+    if not old and new["kind"] in ORDERED:
+        yield ORDERED[new["kind"]], None, {"id": new["id"]}
 
 
 def _recovery(old: Item, new: Item) -> Told:
@@ -189,6 +210,19 @@ def _lot(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item]
             yield type, Subject("lot", new["number"]), data
 
     return rule
+
+
+def _handed_out(old: Item, new: Item) -> Told:
+    """A distribution, or a return where nobody holds the vouchers afterwards."""
+    ranges = changed(old.get("segments", []), new["segments"])
+    if not ranges:
+        return
+    ((first, _), *_) = ranges
+    source, to = (next((s.get("channel") for s in item["segments"] if s["first"] <= first <= s["last"]), None)
+                  for item in (old, new))  # fmt: skip
+    ends = {name: channel for name, channel in (("from", source), ("to", to)) if channel is not None}
+    data = {"lot": new["number"], "command": _last_command(new), **ends, "ranges": ranges}
+    yield "lot.returned" if to is None else "lot.distributed", Subject("lot", new["number"]), data
 
 
 def _share(old: Item, new: Item) -> Data:
@@ -256,11 +290,14 @@ def _recovered(old: Item, new: Item) -> Told:
 
 
 ANY = "*"
+ORDERED = {"distribute": "distribution.requested", "activate": "activation.requested"}
+"""Kind of a range command that a client orders → the event that brings a worker for it."""
 EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("batch", ANY): _batch,
     ("command", ANY): _command,
     ("recovery", ANY): _recovery,
     ("lot", "generate"): _lot("lot.generated", _share),
+    ("lot", "distribute"): _handed_out,
     ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),

@@ -85,6 +85,12 @@ def of_lot(lot: Lot) -> list[Span]:
     return [Span(start + part.first, start + part.last) for part in lot.parts]
 
 
+def of_segments(lot: Lot) -> list[Span]:
+    """What the lot's segments hold."""
+    start = lot.number * LOT_SIZE
+    return [Span(start + segment.first, start + segment.last) for segment in lot.segments]
+
+
 def by_lot(spans: list[Span]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Lot number → index ranges, lot by lot in order."""
     number, ranges = -1, list[tuple[int, int]]()

@@ -292,7 +292,7 @@ def _busy() -> Refusal:
 
 def _response(reply: Reply[Any]) -> Response:
     body = reply.body
-    text = body.model_dump_json(exclude_none=True) if isinstance(body, BaseModel) else body
+    text = body.model_dump_json(exclude_none=True, by_alias=True) if isinstance(body, BaseModel) else body
     headers = {"Cache-Control": "no-store"} | reply.headers
     if text is None:
         return {"statusCode": reply.status, "headers": headers}

@@ -18,6 +18,7 @@ class Scope(StrEnum):
     """What a token may be good for (OAuth 2.0 scope values)."""
 
     CAMPAIGNS = "campaigns"
+    CHANNELS = "channels"
     GENERATE = "vouchers:generate"
     SECRETS = "secrets:read"
     DISTRIBUTE = "vouchers:distribute"
@@ -59,6 +60,9 @@ class Route:
 
 _PAGED = ("limit", "cursor")
 _CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_SELECTED = (
+    "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
+)  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
     # who asks
@@ -102,6 +106,32 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
         "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
     ),
+    # channels and what goes to them
+    Route(
+        "POST", "/v1/channels", "distribute", "create_channel", Scope.CHANNELS,
+        "Create a channel", "创建渠道", Key.OPTIONAL, success=(201,),
+    ),
+    Route(
+        "GET", "/v1/channels", "distribute", "list_channels", Scope.DISTRIBUTE,
+        "List channels, newest first", "渠道列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/channels/{id}", "distribute", "get_channel", Scope.DISTRIBUTE,
+        "Get a channel", "查询渠道",
+    ),
+    Route(
+        "GET", "/v1/channels/{id}/stock", "distribute", "get_stock", Scope.DISTRIBUTE,
+        "Get what a channel holds: ranges, and counts by status", "查询渠道库存", query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/distributions", "distribute", "create_distribution", Scope.DISTRIBUTE,
+        "Hand vouchers out to a channel, move or return them", "分发、调拨或退回卡密", Key.OPTIONAL, success=(201, 202),
+        errors=(*_SELECTED, "quantity_exceeded"),
+    ),
+    Route(
+        "GET", "/v1/distributions/{id}", "distribute", "get_distribution", Scope.DISTRIBUTE,
+        "Get a distribution and its progress", "查询分发进度",
+    ),
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
@@ -124,10 +154,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
-        errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
-            "recovery_in_progress",
-        ),
+        errors=_SELECTED,
     ),
     Route(
         "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,

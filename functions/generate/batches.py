@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
 from functions.domain.errors import Refusal
-from functions.domain.events import DATED
 from functions.domain.formats import FORMATS
 from functions.domain.ids import fingerprint
-from functions.domain.lot import Lot, Status
-from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher, standing, untouched
-from functions.store import history, jobs, keys, lots, table, vault
+from functions.domain.lot import Lot
+from functions.store import jobs, keys, lots, table, tally, vault
 from functions.store.entities import BATCH, CAMPAIGN, COUNTER, LOT
-from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Conflict
-
-CLOSE_LOOKS_MAX = 1_000
-"""So many lots of a batch are counted voucher by voucher at most: each costs a query of up to 10,000 entries."""
-_LOTS_PER_READ = BATCH_GET_MAX // 2
+from functions.store.table import CONFLICTS_MAX, Conflict
 
 
 def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float) -> Batch:
@@ -123,91 +113,7 @@ def _put_lot(batch: Batch, campaign: Campaign, number: int) -> None:
 
 
 def counts(batch: Batch, now: int) -> dict[str, int] | None:
-    """Vouchers by effective status, however many; None for a batch that is unfinished.
-
-    Lots and their counts of touched vouchers are read together. The index is asked only about lots that are of several
-    kinds and touched; None as well where more than `CLOSE_LOOKS_MAX` lots are, for no call has the time for them.
-    """
+    """Vouchers by effective status, as `tally.counts`; None as well for a batch that is unfinished."""
     if batch.status != "completed":
         return None
-    numbers = batch.span.lots
-    with ThreadPoolExecutor(lots.WORKERS_MAX) as pool:
-        parts = pool.map(partial(_counts_in, batch, now), (numbers[at : at + _LOTS_PER_READ]
-                         for at in range(0, len(numbers), _LOTS_PER_READ)))  # fmt: skip
-        total, mixed = Counter[str](), list[Lot]()
-        for counted, left in parts:
-            total += counted
-            mixed += left
-        if len(mixed) > CLOSE_LOOKS_MAX:
-            return None
-        for counted in pool.map(partial(_looked_at, batch, now), mixed):
-            total += counted
-    return dict(total)
-
-
-def _counts_in(batch: Batch, now: int, numbers: Sequence[int]) -> tuple[Counter[str], list[Lot]]:
-    """The counts of as many lots as one read takes, and the lots among them that need a closer look."""
-    items = table.get_many(key for number in numbers for key in (keys.lot(number), keys.counts(number)))
-    total, mixed = Counter[str](), list[Lot]()
-    for number in numbers:
-        lot, touched = LOT.load(items[keys.lot(number)]), history.counted(items, number)
-        if not touched:
-            total += _counts_by(batch, lot, {}, now)
-        elif _is_uniform(lot) and DATED not in touched:
-            total += _uniform(lot, touched, now)
-        else:
-            mixed.append(lot)
-    return total, mixed
-
-
-def _is_uniform(lot: Lot) -> bool:
-    """Whether all touched vouchers of one stored status are in one standing, wherever they lie in the lot."""
-    return len(lot.parts) == len(lot.segments) == 1 and lot.segments[0].generation == 1
-
-
-def _uniform(lot: Lot, touched: dict[str, int], now: int) -> Counter[str]:
-    (segment,) = lot.segments
-    voucher = untouched(lot, segment, segment.first)
-    result = Counter({_status(lot, voucher, now): len(segment) - sum(touched.values())})
-    for status, n in touched.items():
-        result[_status(lot, replace(voucher, status=Status(status)), now)] += n
-    return result
-
-
-def _looked_at(batch: Batch, now: int, lot: Lot) -> Counter[str]:
-    return _counts_by(batch, lot, touched_in(lot), now)
-
-
-def _counts_by(batch: Batch, lot: Lot, touched: dict[int, Voucher], now: int) -> Counter[str]:
-    first, last = batch.span.within(lot.number)
-    result = Counter[str]()
-    for segment in lot.segments:
-        low, high = max(first, segment.first), min(last, segment.last)
-        if low > high:
-            continue
-        own = [voucher for index, voucher in touched.items() if low <= index <= high]
-        result[_status(lot, untouched(lot, segment, low), now)] += high - low + 1 - len(own)
-        result.update(_status(lot, voucher, now) for voucher in own)
-    return +result
-
-
-def _status(lot: Lot, voucher: Voucher, now: int) -> str:
-    at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
-    assert at is not None
-    return at.status
-
-
-def touched_in(lot: Lot) -> dict[int, Voucher]:
-    """Index → what the index knows of a voucher that has an item: all that its effective status depends on."""
-    found: dict[int, Voucher] = {}
-    for entry in table.query(keys.touched_in(lot.number), limit=LOT_SIZE):
-        index = int(entry["gsi1sk"])
-        segment = lot.segment(index)
-        assert segment is not None, "only what was generated is touched"
-        found[index] = replace(
-            untouched(lot, segment, index),
-            status=Status(entry["status"]),
-            generation=entry["generation"],
-            valid_until=entry.get("valid_until"),
-        )
-    return found
+    return tally.counts(batch.span.lots, lambda lot: [batch.span.within(lot.number)], now)

@@ -27,11 +27,11 @@ from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot
 from functions.domain.selection import Span
 from functions.generate import files
-from functions.generate.batches import touched_in
 from functions.generate.files import Source
 from functions.store import keys, lots, table, vault
 from functions.store.entities import BATCH
 from functions.store.exports import EXPORT, TICKET, link, put_once
+from functions.store.tally import touched_in
 
 STEP_S = 15
 QR_STEP_S = 35

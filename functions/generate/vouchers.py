@@ -12,10 +12,10 @@ from functions.domain.lot import Lot
 from functions.domain.selection import refuse_unknown
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import standing
-from functions.generate.batches import touched_in
 from functions.store import cursors, keys, lots, table, vault
 from functions.store.entities import LOT, REVEAL, VOUCHER
 from functions.store.table import BATCH_GET_MAX
+from functions.store.tally import touched_in
 
 LOTS_PER_PAGE_MAX = 50
 READS_PER_PAGE_MAX = 20

@@ -1,4 +1,4 @@
-"""What follows from the table's writes: history and counts, and then the events on the bus.
+"""What follows from the table's writes: history, counts and stock, and then the events on the bus.
 
 History first: whatever reads the bus finds what it is told about already counted. A crash in between is healed by the
 stream, which brings the same writes again: the lines are there and stay as they are, and the events, which have the
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.domain.events import Event, Subject, counts, events
+from functions.domain.events import Event, Holding, Subject, counts, events, holdings
 from functions.domain.serials import LOT_SIZE
-from functions.store import bus, history, wire
+from functions.store import bus, history, stock, wire
 from functions.store.history import Line
 from functions.store.table import Item
 
-Told = Line | Event
-"""A line of history, which is an event too, or an event that belongs to nobody's history."""
+Told = Line | Event | Holding
+"""A line of history, which is an event too; an event that belongs to nobody's history; or a channel new to a lot."""
 
 
 class Written(NamedTuple):
@@ -45,10 +45,11 @@ def told(written: Written, incarnation: int) -> list[Told]:
         raise ValueError("an item was deleted, which no function may do")
     moved = counts(old, new) if new.get("entity") == "voucher" else {}
     found = events(old, new, written.at, incarnation)
-    return [
+    lines: list[Told] = [
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event
         for n, event in enumerate(found)
     ]
+    return [*lines, *holdings(old, new)] if new.get("entity") == "lot" else lines
 
 
 def _lot(subject: Subject) -> int:
@@ -56,7 +57,9 @@ def _lot(subject: Subject) -> int:
 
 
 def follow(found: Iterable[Told]) -> None:
-    """Record the lines that are new, then publish all events."""
+    """Record the lines that are new and where channels hold stock, then publish all events."""
     every = list(found)
     history.record(each for each in every if isinstance(each, Line))
-    bus.publish(each.event if isinstance(each, Line) else each for each in every)
+    stock.note(each for each in every if isinstance(each, Holding))
+    told = (each.event if isinstance(each, Line) else each for each in every)
+    bus.publish(each for each in told if isinstance(each, Event))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
+from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
-from functions.domain.events import Event
+from functions.domain.events import Event, Holding
 from functions.domain.lot import Lot
 from functions.domain.message import Message
 from functions.domain.recovery import Recovered, Recovery, Report
@@ -25,6 +26,13 @@ CAMPAIGN: Entity[Campaign] = Entity(
     key=lambda c: keys.campaign(c.id),
     index=lambda c: keys.in_list("campaign", c.id, c.created_at),
 )
+CHANNEL: Entity[Channel] = Entity(
+    "channel",
+    Channel,
+    key=lambda c: keys.channel(c.id),
+    index=lambda c: keys.in_list("channel", c.id, c.created_at),
+)
+STOCK: Entity[Holding] = Entity("stock", Holding, key=lambda h: keys.stock(h.channel, h.lot))
 BATCH: Entity[Batch] = Entity("batch", Batch, key=lambda b: keys.batch(b.id))
 COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command(c.id))
 REVEAL: Entity[Reveal] = Entity("reveal", Reveal, key=lambda r: keys.reveal(r.id))

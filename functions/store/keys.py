@@ -11,6 +11,7 @@ LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
+CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -45,6 +46,21 @@ def batch(id: str) -> Key:
 def command(id: str) -> Key:
     """A range command with its progress."""
     return _own(COMMAND, id)
+
+
+def channel(id: str) -> Key:
+    """A channel."""
+    return _own(CHANNEL, id)
+
+
+def stock(channel_id: str, lot_number: int) -> Key:
+    """That a channel has held vouchers of a lot."""
+    return Key(stock_of(channel_id), f"{lot_number:07d}")
+
+
+def stock_of(channel_id: str) -> str:
+    """The partition of the lots that a channel has held vouchers of."""
+    return STOCK + channel_id
 
 
 def lot_counter(code_format: str) -> Key:

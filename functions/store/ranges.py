@@ -13,11 +13,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from functions.domain.campaign import LOTS_PER_CALL_MAX
+from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
-from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX, Done, Lot, Segment, rewritten
-from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_serials
+from functions.domain.lot import (
+    COMMANDS_PER_LOT_MAX,
+    SEGMENTS_HELD_MAX,
+    SEGMENTS_PER_LOT_MAX,
+    Done,
+    Lot,
+    Segment,
+    rewritten,
+)
+from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_segments, of_serials
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, untouched
 from functions.store import keys, table
@@ -28,6 +36,8 @@ from functions.store.table import CONFLICTS_MAX, Conflict
 
 Change = Callable[[Lot, Segment], Segment | str]
 """What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
+View = Callable[[Lot], Lot]
+"""What of a lot a caller may know of and act on: the lot itself, or the segments of it that are the caller's own."""
 Touch = Callable[[Voucher | None, Voucher], Voucher | str]
 """The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
 part of its changed segment, the item as it shall be, or the reason why it is skipped."""
@@ -35,29 +45,39 @@ TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 
 
-def resolve(selection: Selection) -> list[Span]:
+def _whole(lot: Lot) -> Lot:
+    return lot
+
+
+def resolve(selection: Selection, view: View = _whole) -> list[Span]:
     """The spans that a selection names. Raises Refusal `not_found`, `still_generating`, or as `domain.selection`."""
     if selection.serials is not None:
         return of_serials(selection.serials)
     if selection.lot is not None:
         lot = table.read(LOT, keys.lot(selection.lot))
-        if lot is None:
+        seen = view(lot) if lot is not None else None
+        if seen is None or not seen.segments:
             raise Refusal("not_found", f"There is no lot {selection.lot}.")
-        return of_lot(lot)
+        return of_lot(seen) if seen is lot else of_segments(seen)
     if selection.batch is not None:
-        batch = table.read(BATCH, keys.batch(selection.batch))
-        if batch is None:
-            raise Refusal("not_found", f"There is no batch {selection.batch}.")
-        if batch.status != "completed":
-            raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
-        return [batch.span]
+        return [generated(selection.batch).span]
     assert selection.first_serial is not None
     assert selection.last_serial is not None
     return of_range(selection.first_serial, selection.last_serial)
 
 
-def known(spans: list[Span]) -> dict[int, Lot]:
-    """The lots that the spans touch, of more than `LOTS_PER_CALL_MAX` only the outermost two.
+def generated(id: str) -> Batch:
+    """A batch whose lots are all there. Raises Refusal `not_found`, `still_generating`."""
+    batch = table.read(BATCH, keys.batch(id))
+    if batch is None:
+        raise Refusal("not_found", f"There is no batch {id}.")
+    if batch.status != "completed":
+        raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
+    return batch
+
+
+def known(spans: list[Span], view: View = _whole) -> dict[int, Lot]:
+    """The lots that the spans touch, as the caller sees them; of more than `LOTS_PER_CALL_MAX` only the outermost two.
 
     Raises Refusal `unknown_serials` where one of them lacks what is selected: a job finds out about those between, and
     counts them as skipped.
@@ -68,23 +88,30 @@ def known(spans: list[Span]) -> dict[int, Lot]:
     else:
         ends = (spans[0].first, spans[-1].last)
         parts = [(position // LOT_SIZE, [(position % LOT_SIZE, position % LOT_SIZE)]) for position in ends]
-    found = read_many(number for number, _ in parts)
+    found = {number: view(lot) for number, lot in read_many(number for number, _ in parts).items()}
     refuse_unknown(found, parts)
     return found
 
 
-def begin(command: Command) -> Command:
-    """Write the command's item, or give back what an earlier request made of the same command.
+def again(id: str, fingerprint: str) -> Command | None:
+    """The command that an earlier request made under this id, whatever has become of its vouchers since.
 
     Raises Refusal `idempotency_key_reused` where that was for another body.
     """
+    return _same(table.read(COMMAND, keys.command(id)), fingerprint)
+
+
+def _same(command: Command | None, fingerprint: str) -> Command | None:
+    if command is not None and command.fingerprint != fingerprint:
+        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+    return command
+
+
+def begin(command: Command) -> Command:
+    """Write the command's item, or give back what an earlier request made of the same command, as `again`."""
 
     def once(current: Command | None) -> Command | None:
-        if current is None:
-            return command
-        if current.fingerprint != command.fingerprint:
-            raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
-        return None
+        return command if _same(current, command.fingerprint) is None else None
 
     return table.change(COMMAND, None, once, command.kind, command.by)
 
@@ -92,7 +119,7 @@ def begin(command: Command) -> Command:
 def run(
     command: Command,
     change: Change,
-    touch: Touch,
+    touch: Touch | None,
     now: int,
     until: float,
     *,
@@ -102,6 +129,7 @@ def run(
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
 
     With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
+    Without `touch` none is: lots may be cut up to `SEGMENTS_HELD_MAX`, and what would cut them further is skipped.
 
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
@@ -129,7 +157,7 @@ def _saved(command: Command) -> Command:
 def _do_lot(
     command: Command,
     change: Change,
-    touch: Touch,
+    touch: Touch | None,
     one_by_one: bool,
     finished: set[str],
     number: int,
@@ -149,7 +177,10 @@ def _do_lot(
             if known is not None:
                 return known
             segments, done = applied(command.id, lot, ranges, change)
-            if one_by_one or len(segments) > SEGMENTS_PER_LOT_MAX:
+            if touch is None:
+                if not _fits(lot, segments, SEGMENTS_HELD_MAX):
+                    segments, done = lot.segments, _refused(done)
+            elif one_by_one or not _fits(lot, segments, SEGMENTS_PER_LOT_MAX):
                 if not _touch_some(command, lot, ranges, change, touch, touched):
                     continue
                 segments, done = lot.segments, _counted(done, touched)
@@ -162,6 +193,15 @@ def _do_lot(
                 continue
             return done
     raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
+
+
+def _fits(lot: Lot, segments: tuple[Segment, ...], segments_max: int) -> bool:
+    """Whether a lot may be cut like this; one that is cut further already may stay so."""
+    return len(segments) <= max(segments_max, len(lot.segments))
+
+
+def _refused(done: Done) -> Done:
+    return Done(done.command, 0, done.skipped | ({"lot_fragmented": done.changed} if done.changed else {}))
 
 
 def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Change) -> tuple[tuple[Segment, ...], Done]:

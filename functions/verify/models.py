@@ -58,6 +58,8 @@ class HistoryLine(Answer):
     event: Literal[
         "generated",
         "exported",
+        "distributed",
+        "returned",
         "activated",
         "revealed",
         "redeemed",
@@ -74,7 +76,9 @@ class HistoryLine(Answer):
     address: str = Field(description="Where the request came from.", examples=["192.0.2.1"])
     request: str = Field(description="Its `X-Request-Id`.", examples=["JKJaXmPLvHcESHA="])
     batch: str | None = None
-    command: str | None = Field(default=None, description="The activation.")
+    command: str | None = Field(default=None, description="The distribution or activation.")
+    source: str | None = Field(default=None, alias="from", description="The channel that held it.")
+    to: str | None = Field(default=None, description="The channel that it went to.")
     reveal: str | None = None
     export: str | None = None
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])

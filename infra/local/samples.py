@@ -78,6 +78,15 @@ def _activation(batch: str, samples: Samples) -> str:
     return str(samples.post("/v1/activations", {"selection": {"batch": samples(batch)}})["id"])
 
 
+def _channel(samples: Samples) -> str:
+    return str(samples.post("/v1/channels", {"kind": "offline", "name": "Sample", "region": "Shanghai"})["id"])
+
+
+def _distribution(samples: Samples) -> str:
+    order = {"selection": {"batch": samples("inactive_batch")}, "to": samples("channel")}
+    return str(samples.post("/v1/distributions", order)["id"])
+
+
 def _code(serial: str, samples: Samples) -> str:
     return str(samples.post("/v1/reveals", {"serials": [samples(serial)], "reason": "sample"})["data"][0]["code"])
 
@@ -138,6 +147,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),
+    "channel": _channel,
+    "distribution": _distribution,
     "recovery": _recovery,
     "export": _done_export,
     "open_export": partial(_export, "batch"),

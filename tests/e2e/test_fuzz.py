@@ -108,6 +108,9 @@ class Existing:
         codes = [line["code"] for line in self._post("/v1/reveals", {"serials": serials, "reason": "fuzz"})["data"]]
         account = {"type": "mobile", "number": "+8613812345678"}
         redemption = self._post("/v1/redemptions", {"code": codes[0], "account": account, "amount_minor": 1})
+        channel, other = (self._post("/v1/channels", {"kind": kind, "name": kind}) for kind in ("offline", "online"))
+        held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
+        distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
@@ -120,6 +123,8 @@ class Existing:
             "campaigns": campaign["id"],
             "batches": batch["id"],
             "activations": activation["id"],
+            "channels": channel["id"],
+            "distributions": distribution["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
             "recoveries": recovery["id"],
@@ -132,7 +137,9 @@ class Existing:
             "serials": serials,
             "first_serial": serials[:20],
             "last_serial": serials[20:],
-            "batch": [batch["id"]],
+            "batch": [batch["id"], held["id"]],
+            "from": [channel["id"], other["id"]],
+            "to": [other["id"], channel["id"]],
             "grant_type": ["client_credentials"],
             "client_id": [client_id],
             "client_secret": [client_secret],

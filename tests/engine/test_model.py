@@ -130,7 +130,10 @@ class Model:
                 skipped["expired"] += 1
             else:
                 wanted[serial] = "active", until if days is None else self.now + days * DAY_S
-        if runs([(self.segments | wanted)[s] for s in self.lot(serials[0])]) <= SEGMENTS_MAX:
+        before, after = (
+            runs([segments[s] for s in self.lot(serials[0])]) for segments in (self.segments, self.segments | wanted)
+        )
+        if after <= max(SEGMENTS_MAX, before):
             self.segments |= wanted
             return len(wanted), skipped
         for serial, (_, until) in wanted.items():  # the lot is full: one by one

@@ -117,7 +117,7 @@ def test_a_crash_at_each_lot_of_a_hundred_loses_nothing_and_undoes_nothing(
         else:
             suspended[other] = suspend(other)
     assert distribute.proceed("act_1", TAKEN_OVER, later()) is None
-    command = distribute.find("act_1")
+    command = distribute.find("act_1", "activate", OPERATOR)
     assert (command.status, command.lots_done) == ("completed", LOTS)
     assert command.changed == (LOTS - len(suspended)) * LOT_SIZE
     assert command.skipped == {"recalled": len(suspended) * LOT_SIZE}
@@ -261,7 +261,7 @@ def _generation(world: World, numbers: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _assert_activated(world: World, id: str) -> None:
-    command = distribute.find(id)
+    command = distribute.find(id, "activate", OPERATOR)
     assert (command.status, command.lots_done, command.changed) == ("completed", FEW, FEW * LOT_SIZE)
     (span,) = command.spans
     for number in span.lots:

@@ -382,7 +382,7 @@ KINDS: dict[str, Entity[Any]] = {
     e.name: e for module in (entities, exports) for e in vars(module).values() if isinstance(e, Entity)
 }
 
-MANY_TO_A_PARTITION = ("report", "history", "ticket")
+MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock")
 """The others have a partition each."""
 
 
@@ -390,6 +390,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
+        "channel", "stock",
     }  # fmt: skip
 
 

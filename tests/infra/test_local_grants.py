@@ -82,6 +82,23 @@ def export_a_batch(kami: Kami, campaign: str) -> None:
     assert requests.get(link, timeout=10).content.startswith(b"age-encryption.org/v1")
 
 
+def use_channels(kami: Kami) -> None:
+    """Stock of several kinds, some of it touched, on its way to channels and back."""
+    shops = [kami.channel()["id"] for _ in range(2)]
+    batch = kami.batch(kami.campaign()["id"], 10)["id"]
+    kami.distribute(to=shops[0], batch=batch)
+    serials = kami.serials(batch)
+    kami.activate(serials=serials[:2])
+    granted(kami.merchant.redeem(kami.codes(serials[:1])[0]), 201)
+    kami.cloud.drain()
+    assert kami.stock(shops[0])["counts"] == {"redeemed": 1, "active": 1, "distributed": 8}
+    moved = kami.distribute(source=shops[0], to=shops[1], serials=serials[4:])
+    granted(kami.operator.get(f"/v1/distributions/{moved['id']}"))
+    granted(kami.operator.post("/v1/distributions", {"batch": batch, "quantity": 1, "from": shops[1]}), 201)
+    granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
+    granted(kami.operator.get("/v1/channels?limit=1"))
+
+
 def use_the_rest(kami: Kami) -> None:
     """What follows from the stream, and recoveries of what was touched and what was not."""
     used = kami.voucher()
@@ -123,6 +140,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
     with Cloud.in_processes(synthesized()) as cloud:
         kami = Kami(cloud)
         use_everything(kami)
+        use_channels(kami)
         use_the_rest(kami)
         unneeded = {grant for grants in cloud.unneeded_grants().values() for grant in grants}
         assert {grant for grant in unneeded if not grant.startswith(NOT_HERE)} == set()

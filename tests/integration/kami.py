@@ -222,6 +222,22 @@ class Kami:
         """An activation, done within the call."""
         return granted(self.operator.post("/v1/activations", {"selection": selection}), 201)
 
+    def channel(self, **changes: Any) -> Json:
+        """A new channel."""
+        body = {"kind": "offline", "name": unique("Shop"), "region": "Shanghai", **changes}
+        return granted(self.operator.post("/v1/channels", body), 201)
+
+    def distribute(self, to: str | None = None, source: str | None = None, **selection: Any) -> Json:
+        """A distribution, done within the call, with the stream followed."""
+        body: Json = {"selection": selection, "to": to, "from": source}
+        made = granted(self.operator.post("/v1/distributions", body), 201)
+        self.cloud.drain()
+        return made
+
+    def stock(self, channel: str, query: str = "") -> Json:
+        """What a channel holds."""
+        return granted(self.operator.get(f"/v1/channels/{channel}/stock{query}"))
+
     def recovery(self, action: str = "void", **selection: Any) -> Json:
         """The order of a recovery."""
         return {"selection": selection, "action": action, "reason": "unsold"}

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from functions.domain.export import MANIFEST
+from functions.domain.serials import LOT_SIZE
 from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
 from functions.edge.routes import ROUTES, Key, Route
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
@@ -38,6 +39,12 @@ BODIES: Final[dict[str, Json]] = {
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
+    "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
+    "POST /v1/distributions": {
+        "selection": {"batch": "${idle_batch}"},
+        "from": "${channel}",
+        "to": "${other_channel}",
+    },
     "POST /v1/activations": {"selection": {"batch": "${batch}"}},
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
@@ -61,9 +68,11 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note", "format", "qr",
+    "only", "note", "format", "qr", "region", "tenant", "from", "to",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
+ONE_OF: Final = {("POST /v1/distributions", "selection")}
+"""The same, of these routes only: another member may stand for them."""
 
 APP: Final = [route for route in ROUTES if route.function != "console"]
 IDS: Final = {
@@ -76,6 +85,9 @@ IDS: Final = {
     "POST /v1/exports/{id}/tickets": "${export}",
     "GET /v1/exports/{id}/files/{file}": "${export}",
     "GET /v1/activations/{id}": "${activation}",
+    "GET /v1/channels/{id}": "${channel}",
+    "GET /v1/channels/{id}/stock": "${channel}",
+    "GET /v1/distributions/{id}": "${distribution}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
@@ -190,6 +202,9 @@ def shop(kami: Kami) -> Shop:
     redemption = granted(kami.operator.redeem(codes[3], account=recipient), 201)["id"]
     granted(kami.operator.redeem(kami.voucher().code, account=recipient), 201)
     kami.campaign()
+    channel, other_channel = (kami.channel()["id"] for _ in range(2))
+    two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
+    distribution = kami.distribute(to=channel, batch=two_lots)["id"]
     idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
@@ -201,6 +216,8 @@ def shop(kami: Kami) -> Shop:
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
+        "channels": "/v1/channels?limit=1",
+        "stock": f"/v1/channels/{channel}/stock?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
     }
     names = {
@@ -208,6 +225,7 @@ def shop(kami: Kami) -> Shop:
         "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
         "export": export,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
+        "channel": channel, "other_channel": other_channel, "distribution": distribution,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -255,6 +273,10 @@ def members(body: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from members(value, f"{prefix}{name}.")
 
 
+def may_be_left_out(route: Route, path: str) -> bool:
+    return path.rpartition(".")[2] in OPTIONAL or (route.key, path) in ONE_OF
+
+
 def within(field: str, path: str) -> bool:
     return field == path or field.startswith(f"{path}.")
 
@@ -275,7 +297,7 @@ WRONG_TYPES: Final[dict[type, list[Any]]] = {
 @untouched
 @each_member
 def test_a_member_of_a_wrong_type_is_named(shop: Shop, route: Route, path: str, value: Any) -> None:
-    nothing = [] if path.rpartition(".")[2] in OPTIONAL else [None]
+    nothing = [] if may_be_left_out(route, path) else [None]
     for wrong in [*WRONG_TYPES[type(value)], *nothing]:
         fields = named(shop.change(route, path, wrong))
         assert any(within(field, path) for field in fields), (wrong, fields)
@@ -284,7 +306,7 @@ def test_a_member_of_a_wrong_type_is_named(shop: Shop, route: Route, path: str, 
 @untouched
 @each_member
 def test_a_required_member_that_is_missing_is_named(shop: Shop, route: Route, path: str, value: Any) -> None:
-    if path.rpartition(".")[2] not in OPTIONAL:
+    if not may_be_left_out(route, path):
         assert named(shop.change(route, path, ...)) == [path]
 
 
@@ -349,6 +371,12 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/redemptions", "terminal", REFERENCES),
     ("POST /v1/redemptions", "device", REFERENCES),
     ("POST /v1/redemptions/{id}/reversals", "reason", TEXTS),
+    ("POST /v1/channels", "kind", ["", "Offline", "shop", "partner\n"]),
+    ("POST /v1/channels", "name", TEXTS),
+    ("POST /v1/channels", "region", TEXTS),
+    ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/distributions", "to", ["", "c" * 65]),
+    ("POST /v1/distributions", "from", ["", "c" * 65]),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
@@ -386,8 +414,15 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     ("POST /v1/campaigns", {"valid_days_after_activation": 7}),
     *(("POST /v1/campaigns", {"valid_until": None, "valid_days_after_activation": days})
       for days in (0, -1, 3_651, *HUGE, *FRACTIONS)),
-    *((f"POST /v1/{kind}", {"selection": selection}) for kind in ("activations", "recoveries")
+    *((f"POST /v1/{kind}", {"selection": selection}) for kind in ("activations", "recoveries", "distributions")
       for selection in SELECTIONS),
+    *(("POST /v1/distributions", {"selection": None, "batch": "${batch}", "quantity": quantity})
+      for quantity in (0, -1, 100_000_001, *HUGE, *FRACTIONS)),
+    *(("POST /v1/distributions", contradiction) for contradiction in (
+        {"selection": None}, {"selection": None, "batch": "${batch}"}, {"selection": None, "quantity": 1},
+        {"quantity": 1}, {"batch": "${batch}"}, {"batch": "${batch}", "quantity": 1}, {"to": None, "from": None},
+        {"from": "${other_channel}"}, {"source": "${channel}"}, {"selection": None, "batch": "b" * 65, "quantity": 1},
+    )),
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
@@ -512,7 +547,7 @@ def test_where_value_moves_an_idempotency_key_is_required(shop: Shop, route: Rou
 
 # Lists
 
-LISTS: Final = ("campaigns", "vouchers", "history", "recoveries", "messages")
+LISTS: Final = ("campaigns", "vouchers", "history", "recoveries", "messages", "channels", "stock")
 
 
 @untouched

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events
+from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events, holdings
 from functions.domain.lot import Segment, Status, rewritten
 from functions.domain.serials import serial_of
 from functions.notify.models import ORDER, EventType, Told
@@ -66,6 +66,11 @@ def redemption(**more: Any) -> Item:
 
 WHOLE: list[Item] = [{"first": 0, "last": 99}]
 ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status": "active"}, {"first": 20, "last": 99}]
+HELD: list[Item] = [
+    {"first": 0, "last": 9},
+    {"first": 10, "last": 29, "status": "distributed", "channel": "chn_1"},
+    {"first": 30, "last": 99},
+]
 VETO = ["rec_1", "void", "not_redeemed", 1]
 CARD = {"serial": SERIAL, "lot": 100_000}
 BATCH: Item = {"id": "bat_1", "campaign": "cmp_1", "quantity": 100}
@@ -90,6 +95,27 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a batch completed": (
         item("batch", "generate", 2, status="in_progress", **BATCH),
         item("batch", "generate", 3, status="completed", **BATCH), [("batch.completed", BATCH)],
+    ),
+    "a distribution ordered": (
+        None, item("command", "distribute", kind="distribute", id="dst_1"),
+        [("distribution.requested", {"id": "dst_1"})],
+    ),
+    "part of a lot distributed": (
+        lot("generate", WHOLE), lot("distribute", HELD, 2, commands=[["dst_1", 20, {}]]),
+        [("lot.distributed", {"lot": 100_000, "command": "dst_1", "to": "chn_1", "ranges": [[10, 29]]})],
+    ),
+    "part of a lot moved to another channel": (
+        lot("distribute", HELD, 2),
+        lot("distribute", [HELD[0], {**HELD[1], "channel": "chn_2"}, HELD[2]], 3, commands=[["dst_2", 20, {}]]),
+        [("lot.distributed", {"lot": 100_000, "command": "dst_2", "from": "chn_1", "to": "chn_2",
+                              "ranges": [[10, 29]]})],
+    ),
+    "part of a lot returned": (
+        lot("distribute", HELD, 3), lot("distribute", WHOLE, 4, commands=[["dst_3", 20, {}]]),
+        [("lot.returned", {"lot": 100_000, "command": "dst_3", "from": "chn_1", "ranges": [[10, 29]]})],
+    ),
+    "a distribution that skipped all of a lot": (
+        lot("distribute", HELD, 2), lot("distribute", HELD, 3, commands=[["dst_4", 0, {"held": 20}]]), [],
     ),
     "an activation ordered": (
         None, item("command", "activate", kind="activate", id="act_1"), [("activation.requested", {"id": "act_1"})],
@@ -202,7 +228,10 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
     assert (order.type, order.version) == (type, TYPES[type])
 
 
-@pytest.mark.parametrize("type", ["batch.requested", "activation.requested", "recovery.requested", "export.requested"])
+@pytest.mark.parametrize(
+    "type",
+    ["batch.requested", "distribution.requested", "activation.requested", "recovery.requested", "export.requested"],
+)
 def test_what_becomes_a_job_names_its_work(type: str) -> None:
     assert schema(type)["properties"]["data"]["required"] == ["id"]
 
@@ -228,11 +257,20 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
 
 
 @pytest.mark.parametrize(
-    "entity", ["history", "counts", "message", "report", "client", "campaign", "counter", "guard", "ticket"]
+    "entity",
+    ["history", "counts", "message", "report", "client", "campaign", "counter", "guard", "ticket", "channel", "stock"],
 )
 def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
     assert entity not in ENTITIES
     assert events(None, item(entity, "redeem"), AT, 1) == []
+
+
+def test_a_channel_that_is_new_to_a_lot_is_told_and_one_that_was_there_is_not() -> None:
+    other = [HELD[0], {**HELD[1], "last": 19}, {**HELD[1], "first": 20, "channel": "chn_2"}, HELD[2]]
+    told = [(h.channel, h.lot, h.by.client) for h in holdings(lot("distribute", HELD), lot("distribute", other, 2))]
+    assert told == [("chn_2", 100_000, "c")]
+    assert [h.channel for h in holdings(None, lot("distribute", other))] == ["chn_1", "chn_2"]
+    assert holdings(lot("distribute", other), lot("distribute", WHOLE, 2)) == []
 
 
 def test_more_fields_than_this_version_knows_change_nothing() -> None:

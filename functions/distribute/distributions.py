@@ -1,0 +1,79 @@
+"""Distributions (分发): vouchers go to a channel, from one channel to another, or back to stock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from functions.distribute import channels
+from functions.distribute.channels import Reach
+from functions.distribute.service import order, selected
+from functions.domain.actor import By
+from functions.domain.channel import picked
+from functions.domain.command import Command
+from functions.domain.errors import Refusal
+from functions.domain.ids import fingerprint
+from functions.domain.selection import Selection, Span
+from functions.store import lots, ranges
+from functions.store.table import BATCH_GET_MAX
+
+KIND = "distribute"
+SPANS_MAX = 5_000
+"""So many pieces a picked distribution may be made of; its item holds them."""
+
+
+def distribute(
+    id: str,
+    selection: Selection,
+    quantity: int | None,
+    to: str | None,
+    source: str | None,
+    by: By,
+    now: int,
+    until: float,
+) -> Command:
+    """Hand a selection out or, with `quantity`, the first so many of a batch that can be had.
+
+    Raises Refusal `not_found` for a channel out of reach, `insufficient_scope` where a tenant's client does anything
+    but return, or as `service.selected` and `picking`.
+    """
+    asked = {**asdict(selection), "quantity": quantity, "to": to, "source": source}
+    wanted = Command(id, KIND, fingerprint(asked), (), 0, by, now, to=to, source=source, quantity=quantity)
+    if by.is_tenant and (to is not None or quantity is not None):
+        raise Refusal("insufficient_scope", "You may return what your channels hold, not hand it out.")
+
+    def spans(reach: Reach) -> list[Span]:
+        for channel in (source, to):
+            if channel is not None:
+                channels.find(channel, by)
+        return picking(wanted, selection) if quantity is not None else selected(selection, reach)
+
+    return order(wanted, spans, until)
+
+
+def picking(wanted: Command, selection: Selection) -> list[Span]:
+    """The first `quantity` vouchers of a batch that the distribution would move, as exact ranges.
+
+    They are picked before the command is written and stay what they are, so that a repeat does not pick others. What
+    another order takes meanwhile is skipped. Raises Refusal `quantity_exceeded`, or as `ranges.generated`.
+    """
+    assert selection.batch is not None
+    assert wanted.quantity is not None
+    span = ranges.generated(selection.batch).span
+    found: list[Span] = []
+    left = wanted.quantity
+    for start in range(span.lots.start, span.lots.stop, BATCH_GET_MAX):
+        numbers = range(start, min(start + BATCH_GET_MAX, span.lots.stop))
+        for _, lot in sorted(lots.read_many(numbers).items()):
+            for piece in picked(wanted, lot, *span.within(lot.number), left):
+                left -= piece.size
+                if found and found[-1].last + 1 == piece.first:
+                    piece = Span(found.pop().first, piece.last)
+                found.append(piece)
+        if left == 0 or len(found) > SPANS_MAX:
+            break
+    if left or len(found) > SPANS_MAX:
+        available = sum(piece.size for piece in found[:SPANS_MAX])
+        raise Refusal(
+            "quantity_exceeded", f"{available} vouchers of the batch can be had.", extra={"available": available}
+        )
+    return found
