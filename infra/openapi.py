@@ -51,6 +51,7 @@ SCOPES: Final = {
     Scope.SECRETS: "See codes · 查看卡密",
     Scope.CHANNELS: "Create channels · 管理渠道",
     Scope.DISTRIBUTE: "Hand vouchers out to channels, activate them · 分发与激活卡密",
+    Scope.EXTEND: "Extend validity · 延长有效期",
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",

@@ -36,8 +36,8 @@ def distribute(
     Raises Refusal `not_found` for a channel out of reach, `insufficient_scope` where a tenant's client does anything
     but return, or as `service.selected` and `picking`.
     """
-    asked = {**asdict(selection), "quantity": quantity, "to": to, "source": source}
-    wanted = Command(id, KIND, fingerprint(asked), (), 0, by, now, to=to, source=source, quantity=quantity)
+    asked = fingerprinted(selection, quantity, to, source)
+    wanted = Command(id, KIND, asked, (), 0, by, now, to=to, source=source, quantity=quantity)
     if by.is_tenant and (to is not None or quantity is not None):
         raise Refusal("insufficient_scope", "You may return what your channels hold, not hand it out.")
 
@@ -48,6 +48,11 @@ def distribute(
         return picking(wanted, selection) if quantity is not None else selected(selection, reach)
 
     return order(wanted, spans, until)
+
+
+def fingerprinted(selection: Selection, quantity: int | None, to: str | None, source: str | None) -> str:
+    """What tells two distributions under one key apart."""
+    return fingerprint({**asdict(selection), "quantity": quantity, "to": to, "source": source})
 
 
 def picking(wanted: Command, selection: Selection) -> list[Span]:

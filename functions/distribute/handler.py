@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, distributions, service
+from functions.distribute import channels, distributions, extensions, service
 from functions.distribute.models import (
     ActivationAnswer,
     ActivationRequest,
@@ -13,17 +13,20 @@ from functions.distribute.models import (
     ChannelRequest,
     DistributionAnswer,
     DistributionRequest,
+    ExtensionAnswer,
+    ExtensionRequest,
     HeldRange,
+    SaleRequest,
     StockAnswer,
 )
 from functions.domain.channel import Channel
-from functions.domain.command import Command
+from functions.domain.command import Command, Sale
 from functions.domain.ids import fingerprint
 from functions.domain.serials import serial_of
 from functions.edge import batch
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok
-from functions.edge.models import Answer, Progress, Skipped
+from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 
 app = App("distribute")
 A = TypeVar("A", bound=Answer)
@@ -97,14 +100,39 @@ def get_distribution(call: Call) -> Reply[DistributionAnswer]:
 
 @app.route("POST /v1/activations")
 def create_activation(request: ActivationRequest, call: Call) -> Reply[ActivationAnswer]:
-    until = batch.call_deadline(call.remaining_s)
-    command = service.activate(call.derived_id("act"), request.selection.selection(), call.by, call.now, until)
+    command = service.activate(
+        call.derived_id("act"),
+        request.selection.selection(),
+        call.by,
+        call.now,
+        batch.call_deadline(call.remaining_s),
+        _sale(request.sale),
+    )
     return _ordered(command, _activation(command), call, "activations")
 
 
 @app.route("GET /v1/activations/{id}")
 def get_activation(call: Call) -> Reply[ActivationAnswer]:
     return ok(_activation(service.find(call.path["id"], "activate", call.by)))
+
+
+@app.route("POST /v1/extensions")
+def create_extension(request: ExtensionRequest, call: Call) -> Reply[ExtensionAnswer]:
+    command = extensions.extend(
+        call.derived_id("ext"),
+        request.selection.selection(),
+        end_of_validity(request.valid_until) if request.valid_until is not None else None,
+        request.days,
+        call.by,
+        call.now,
+        batch.call_deadline(call.remaining_s),
+    )
+    return _ordered(command, _extension(command), call, "extensions")
+
+
+@app.route("GET /v1/extensions/{id}")
+def get_extension(call: Call) -> Reply[ExtensionAnswer]:
+    return ok(_extension(service.find(call.path["id"], extensions.KIND, call.by)))
 
 
 def _ordered(command: Command, answer: A, call: Call, path: str) -> Reply[A]:
@@ -138,13 +166,27 @@ def _order(command: Command) -> dict[str, Any]:
     }
 
 
+def _sale(sale: SaleRequest | None) -> Sale | None:
+    return Sale(sale.price.amount_minor, sale.price.currency, sale.shop) if sale is not None else None
+
+
 def _activation(command: Command) -> ActivationAnswer:
-    return ActivationAnswer.model_validate({**_order(command), "activated": command.changed})
+    sale = command.sale
+    sold = (
+        {"price": {"amount_minor": sale.amount_minor, "currency": sale.currency}, "shop": sale.shop} if sale else None
+    )
+    return ActivationAnswer.model_validate({**_order(command), "sale": sold, "activated": command.changed})
 
 
 def _distribution(command: Command) -> DistributionAnswer:
     own = {"to": command.to, "source": command.source, "quantity": command.quantity}
     return DistributionAnswer.model_validate({**_order(command), **own, "distributed": command.changed})
+
+
+def _extension(command: Command) -> ExtensionAnswer:
+    valid_until = rfc3339(command.valid_until) if command.valid_until is not None else None
+    own = {"valid_until": valid_until, "days": command.days}
+    return ExtensionAnswer.model_validate({**_order(command), **own, "extended": command.changed})
 
 
 def handle(event: Event, context: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Bodies of channels, distributions and activations."""
+"""Bodies of channels, and of orders about ranges: distributions, activations, extensions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from functions.domain.campaign import BATCH_QUANTITY_MAX
 from functions.domain.selection import Selection
 from functions.edge.models import (
     Answer,
+    Money,
+    MoneyAnswer,
     Progress,
     Reference,
     Request,
@@ -18,9 +20,13 @@ from functions.edge.models import (
     Skipped,
     Text,
     Time,
+    TimeText,
     VoucherStatus,
+    end_of_validity,
     exactly_one,
 )
+
+DAYS_MAX = 3_650
 
 Kind = Literal["offline", "online", "partner"]
 Status = Literal["in_progress", "completed"]
@@ -91,10 +97,12 @@ class DistributionRequest(Request):
 
     model_config = exactly_one(("selection",), ("batch", "quantity"))
 
-    selection: SelectionRequest | None = None
+    selection: SelectionRequest | None = Field(
+        default=None, examples=[{"first_serial": "010000000003", "last_serial": "010000099999"}]
+    )
     batch: str | None = Field(default=None, max_length=64)
     quantity: int | None = Field(default=None, ge=1, le=BATCH_QUANTITY_MAX)
-    to: ChannelId | None = None
+    to: ChannelId | None = Field(default=None, examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"])
     source: ChannelId | None = Field(default=None, alias="from")
 
     @model_validator(mode="after")
@@ -126,10 +134,60 @@ class DistributionAnswer(Answer):
     completed_at: Time | None = None
 
 
-class ActivationRequest(Request):
-    """Which vouchers become usable."""
+class ExtensionRequest(Request):
+    """Which vouchers are valid for longer: all until `valid_until`, or each `days` longer than it would be.
+
+    None becomes valid for less.
+    """
+
+    model_config = exactly_one(("valid_until",), ("days",))
 
     selection: SelectionRequest
+    valid_until: TimeText | None = Field(default=None, description="RFC 3339.", examples=["2028-12-31T23:59:59Z"])
+    days: int | None = Field(default=None, ge=1, le=DAYS_MAX)
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.valid_until is None) == (self.days is None):
+            raise ValueError("give exactly one of valid_until and days")
+        if self.valid_until is not None:
+            end_of_validity(self.valid_until)
+        return self
+
+
+class ExtensionAnswer(Answer):
+    """An extension; `extended` and `skipped` grow while it is `in_progress`."""
+
+    id: str = Field(examples=["ext_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    status: Status = Field(examples=["completed"])
+    valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
+    days: int | None = None
+    extended: int = Field(examples=[9998])
+    skipped: Skipped
+    progress: Progress
+    created_at: Time
+    completed_at: Time | None = None
+
+
+class SaleRequest(Request):
+    """What one voucher was sold for, and where."""
+
+    price: Money
+    shop: Reference = Field(examples=["shop-12"])
+
+
+class SaleAnswer(Answer):
+    """The same."""
+
+    price: MoneyAnswer
+    shop: str = Field(examples=["shop-12"])
+
+
+class ActivationRequest(Request):
+    """Which vouchers become usable, and as what they were sold."""
+
+    selection: SelectionRequest
+    sale: SaleRequest | None = None
 
 
 class ActivationAnswer(Answer):
@@ -137,6 +195,7 @@ class ActivationAnswer(Answer):
 
     id: str = Field(examples=["act_k3q7x2m5c4wz6n7pjh2d4r6t"])
     status: Status = Field(examples=["completed"])
+    sale: SaleAnswer | None = None
     activated: int = Field(examples=[9998])
     skipped: Skipped
     progress: Progress

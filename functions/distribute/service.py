@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from functions.distribute.channels import Reach
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.channel import activated, distributed
-from functions.domain.command import Command
+from functions.domain.command import Command, Sale
 from functions.domain.errors import Refusal
+from functions.domain.extension import extended, extended_voucher
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Segment
 from functions.domain.recovery import Action
@@ -21,26 +23,34 @@ from functions.domain.selection import Selection, Span, by_lot, lot_count
 from functions.domain.voucher import Voucher, binding
 from functions.store import jobs, keys, ranges, table
 from functions.store.entities import COMMAND
+from functions.store.singles import Touch
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a kind of order does to a segment and, where it may write single vouchers, to one of those."""
+    """What a kind of order does to a segment, to a single voucher where a lot cannot be split, and to one with terms of
+    its own."""
 
     change: Callable[[Command, Lot, Segment], Segment | str]
-    touch: ranges.Touch | None = None
+    touch: Touch | None = None
+    own: Callable[[Command, Segment, Voucher], Voucher | str | None] | None = None
 
 
 def _in_use(item: Voucher | None, fresh: Voucher) -> Voucher | str:
     return fresh if item is None else item.status.value
 
 
-KINDS = {"activate": Kind(activated, _in_use), "distribute": Kind(distributed)}
+KINDS = {
+    "activate": Kind(activated, touch=_in_use),
+    "distribute": Kind(distributed),
+    "extend": Kind(extended, own=extended_voucher),
+}
 
 
-def activate(id: str, selection: Selection, by: By, now: int, until: float) -> Command:
-    """Have a selection of vouchers in use. Raises Refusal as `order` and `selected`."""
-    wanted = Command(id, "activate", fingerprint(asdict(selection)), (), 0, by, now)
+def activate(id: str, selection: Selection, by: By, now: int, until: float, sale: Sale | None = None) -> Command:
+    """Have a selection of vouchers in use, as sold where a sale is given. Raises Refusal as `order` and `selected`."""
+    asked = fingerprint({**asdict(selection), "sale": sale})
+    wanted = Command(id, "activate", asked, (), 0, by, now, sale=sale)
     return order(wanted, lambda reach: selected(selection, reach), until)
 
 
@@ -101,7 +111,8 @@ def _run(command: Command, now: int, until: float, *, checkpoint: bool) -> Comma
     def change(lot: Lot, segment: Segment) -> Segment | str:
         return kind.change(command, lot, segment) if reach.holds(segment.channel) else "unknown"
 
-    return ranges.run(command, change, kind.touch, now, until, checkpoint=checkpoint)
+    own = partial(kind.own, command) if kind.own is not None else None
+    return ranges.run(command, change, kind.touch, now, until, checkpoint=checkpoint, own=own)
 
 
 def find(id: str, kind: str, by: By) -> Command:

@@ -14,6 +14,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:generate",
         "secrets:read",
         "vouchers:distribute",
+        "vouchers:extend",
         "vouchers:claim",
         "vouchers:verify",
         "vouchers:inspect",

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.lot import Done
 from functions.domain.selection import Span
+
+
+class Sale(NamedTuple):
+    """What one voucher of an activation was sold for, and where."""
+
+    amount_minor: int
+    currency: str
+    shop: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +23,8 @@ class Command:
     """Written before the first lot is touched; `lots_done` lots from the start are known to be done.
 
     A distribution goes `to` a channel, or back to stock without it, from who holds the vouchers by now (`source`), or
-    out of stock without it. `quantity` is what was asked for where the vouchers were picked.
+    out of stock without it. `quantity` is what was asked for where the vouchers were picked. An extension has a new end
+    (`valid_until`), or a number of `days` to be added.
     """
 
     id: str
@@ -32,6 +42,9 @@ class Command:
     to: str | None = None
     source: str | None = None
     quantity: int | None = None
+    valid_until: int | None = None
+    days: int | None = None
+    sale: Sale | None = None
     version: int = 0
 
     def after(self, done: list[Done], now: int) -> Command:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
+from functions.domain.command import Sale
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 
@@ -27,6 +28,7 @@ TYPES: dict[str, int] = {
     "batch.completed": 1,
     "distribution.requested": 1,
     "activation.requested": 1,
+    "extension.requested": 1,
     "recovery.requested": 1,
     "export.requested": 1,
     "lot.generated": 1,
@@ -35,6 +37,8 @@ TYPES: dict[str, int] = {
     "lot.distributed": 1,
     "lot.activated": 1,
     "voucher.activated": 1,
+    "lot.extended": 1,
+    "voucher.extended": 1,
     "voucher.revealed": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
@@ -42,6 +46,7 @@ TYPES: dict[str, int] = {
     "voucher.voided": 1,
     "voucher.recovered": 1,
     "lot.reclaimed": 1,
+    "activation.completed": 1,
     "recovery.completed": 1,
     "export.completed": 1,
 }
@@ -77,7 +82,7 @@ class Event:
             "id": self.id,
             "type": self.type,
             "schema": TYPES[self.type],
-            "at": datetime.fromtimestamp(self.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "at": _told(self.at),
             "by": self.by._asdict(),
             "data": self.data,
         }
@@ -177,6 +182,9 @@ def _batch(old: Item, new: Item) -> Told:
 def _command(old: Item, new: Item) -> Told:
     if not old and new["kind"] in ORDERED:
         yield ORDERED[new["kind"]], None, {"id": new["id"]}
+    if new["kind"] == "activate" and new.get("status") == "completed" and old.get("status") != "completed":
+        sale = {"sale": dict(zip(Sale._fields, new["sale"], strict=True))} if "sale" in new else {}
+        yield "activation.completed", None, {"id": new["id"], "activated": new.get("changed", 0), **sale}
 
 
 def _recovery(old: Item, new: Item) -> Told:
@@ -277,6 +285,14 @@ def _reversed(old: Item, new: Item) -> Data:
     return {"redemption": _redemption(new, back), "reversal": back["reversal"]["id"]}
 
 
+def _extended(old: Item, new: Item) -> Data:
+    return {"command": new["extensions"][-1], "valid_until": _told(new["valid_until"])}
+
+
+def _told(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _reveal(old: Item, new: Item) -> Told:
     for serial in new["serials"]:
         position = position_of(serial)
@@ -290,7 +306,11 @@ def _recovered(old: Item, new: Item) -> Told:
 
 
 ANY = "*"
-ORDERED = {"distribute": "distribution.requested", "activate": "activation.requested"}
+ORDERED = {
+    "distribute": "distribution.requested",
+    "activate": "activation.requested",
+    "extend": "extension.requested",
+}
 """Kind of a range command that a client orders → the event that brings a worker for it."""
 EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("batch", ANY): _batch,
@@ -299,9 +319,11 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "generate"): _lot("lot.generated", _share),
     ("lot", "distribute"): _handed_out,
     ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
+    ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
+    ("voucher", "extend"): _voucher("voucher.extended", _extended),
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),

@@ -15,6 +15,8 @@ from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
 DAY_S = 86_400
+VALID_UNTIL_MAX = 4_102_444_800
+"""2100-01-01: nothing is valid longer."""
 
 
 class Meaning(NamedTuple):
@@ -105,7 +107,8 @@ class Redemption:
 class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
-    `command` is the range command that gave it an item, where its lot could not be split any further.
+    `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
+    the last of those that gave it a later end of its own.
     """
 
     position: int
@@ -120,6 +123,7 @@ class Voucher:
     channel: str | None = None
     valid_until: int | None = None
     command: str | None = None
+    extensions: tuple[str, ...] = ()
     version: int = 0
 
     @property

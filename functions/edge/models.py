@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.config import JsonDict, JsonValue
 
 from functions.domain.formats import LOT_NUMBER_MAX, SERIAL_LENGTHS
+from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
 from functions.domain.selection import SERIALS_MAX, Selection
-from functions.domain.voucher import EFFECTIVE
+from functions.domain.voucher import EFFECTIVE, VALID_UNTIL_MAX
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]*$"
 """Nor U+FFFD, which stands where the gateway or a client has lost what was there."""
@@ -30,6 +32,10 @@ Address = Annotated[
 SerialText = Annotated[str, StringConstraints(max_length=40), Field(examples=["010000000003"])]
 """A serial as it comes in: whether it is one is the domain's to say."""
 
+RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+TimeText = Annotated[str, StringConstraints(pattern=RFC_3339), Field(json_schema_extra={"format": "date-time"})]
+"""A time as it comes in."""
+
 # What answers are made of; the shapes are for the API's description.
 _LENGTHS = "|".join(f"[0-9]{{{length}}}" for length in SERIAL_LENGTHS)
 Serial = Annotated[str, Field(json_schema_extra={"pattern": f"^({_LENGTHS})$"}, examples=["010000000003"])]
@@ -49,6 +55,39 @@ class Answer(BaseModel):
     """A reply's body; absent values are left out."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class Money(Request):
+    """Minor units (fen, cents) of an ISO 4217 currency."""
+
+    amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX, examples=[5000])
+    currency: str = Field(json_schema_extra={"enum": [*sorted(MINOR_DIGITS)]}, examples=["CNY"])
+
+    @field_validator("currency")
+    @classmethod
+    def _known(cls, currency: str) -> str:
+        if currency not in MINOR_DIGITS:
+            raise ValueError("no ISO 4217 currency code")
+        return currency
+
+
+class MoneyAnswer(Answer):
+    """Minor units (fen, cents) of an ISO 4217 currency."""
+
+    amount_minor: Minor
+    currency: Currency
+
+
+def end_of_validity(text: str) -> int:
+    """A `TimeText` in epoch seconds. Raises ValueError where it is no time, or not one that vouchers may end at."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("valid_until is no date and time") from None
+    seconds = int(when.timestamp())
+    if not 0 < seconds <= VALID_UNTIL_MAX:
+        raise ValueError("valid_until lies before 1970 or after 2100")
+    return seconds
 
 
 def exactly_one(*ways: tuple[str, ...]) -> ConfigDict:

@@ -22,6 +22,7 @@ class Scope(StrEnum):
     GENERATE = "vouchers:generate"
     SECRETS = "secrets:read"
     DISTRIBUTE = "vouchers:distribute"
+    EXTEND = "vouchers:extend"
     CLAIM = "vouchers:claim"
     VERIFY = "vouchers:verify"
     INSPECT = "vouchers:inspect"
@@ -159,6 +160,15 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,
         "Get an activation and its progress", "查询激活进度",
+    ),
+    Route(
+        "POST", "/v1/extensions", "distribute", "create_extension", Scope.EXTEND,
+        "Extend the validity of a selection of vouchers", "延长有效期", Key.OPTIONAL, success=(201, 202),
+        errors=_SELECTED,
+    ),
+    Route(
+        "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
+        "Get an extension and its progress", "查询延期进度",
     ),
     # use
     Route(

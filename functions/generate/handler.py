@@ -13,7 +13,7 @@ from functions.domain.voucher import EFFECTIVE
 from functions.edge import batch as queue
 from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields, see_other
-from functions.edge.models import Progress
+from functions.edge.models import MoneyAnswer, Progress
 from functions.generate import batches, campaigns, exports, vouchers
 from functions.generate.models import (
     BatchAnswer,
@@ -25,7 +25,6 @@ from functions.generate.models import (
     ExportRequest,
     FileAnswer,
     FilesDone,
-    MoneyAnswer,
     Revealed,
     RevealList,
     RevealRequest,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
@@ -10,49 +9,33 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator, 
 from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
-from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
 from functions.edge.models import (
     Answer,
-    Currency,
-    Minor,
+    Money,
+    MoneyAnswer,
     Progress,
     Request,
     Serial,
     SerialText,
     Text,
     Time,
+    TimeText,
     VoucherStatus,
+    end_of_validity,
     exactly_one,
 )
 from functions.generate.files import is_recipient
 
 REVEALED_MAX = 100
 DAYS_MAX = 3_650
-RFC_3339 = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GROUP_MAX = 10
 PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
 """Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
-EPOCH_MAX = 4_102_444_800
-"""2100-01-01: nothing is valid longer."""
 
 
 Kind = Literal["recharge", "data", "coupon", "gift", "stock"]
 Redemption = Literal["single", "balance"]
-
-
-class Money(Request):
-    """Minor units (fen, cents) of an ISO 4217 currency."""
-
-    amount_minor: int = Field(ge=1, le=AMOUNT_MINOR_MAX, examples=[5000])
-    currency: str = Field(json_schema_extra={"enum": [*sorted(MINOR_DIGITS)]}, examples=["CNY"])
-
-    @field_validator("currency")
-    @classmethod
-    def _known(cls, currency: str) -> str:
-        if currency not in MINOR_DIGITS:
-            raise ValueError("no ISO 4217 currency code")
-        return currency
 
 
 class CampaignRequest(Request):
@@ -64,12 +47,7 @@ class CampaignRequest(Request):
     kind: Kind
     face_value: Money
     redemption: Redemption = Field(description="Used once and whole, or bit by bit.")
-    valid_until: Annotated[str, StringConstraints(pattern=RFC_3339)] | None = Field(
-        default=None,
-        description="RFC 3339.",
-        json_schema_extra={"format": "date-time"},
-        examples=["2027-12-31T23:59:59Z"],
-    )
+    valid_until: TimeText | None = Field(default=None, description="RFC 3339.", examples=["2027-12-31T23:59:59Z"])
     valid_days_after_activation: int | None = Field(default=None, ge=1, le=DAYS_MAX)
     code_format: str = Field(default="crockford16", json_schema_extra={"enum": list(FORMATS)})
     code_prefix: Annotated[str, StringConstraints(pattern=PREFIX)] | None = Field(
@@ -121,23 +99,7 @@ class CampaignRequest(Request):
 
     def valid_until_s(self) -> int | None:
         """The end of validity in epoch seconds."""
-        if self.valid_until is None:
-            return None
-        try:
-            when = datetime.fromisoformat(self.valid_until)
-        except ValueError:
-            raise ValueError("valid_until is no date and time") from None
-        seconds = int(when.timestamp())
-        if not 0 < seconds <= EPOCH_MAX:
-            raise ValueError("valid_until lies before 1970 or after 2100")
-        return seconds
-
-
-class MoneyAnswer(Answer):
-    """Minor units (fen, cents) of an ISO 4217 currency."""
-
-    amount_minor: Minor
-    currency: Currency
+        return end_of_validity(self.valid_until) if self.valid_until is not None else None
 
 
 class CampaignAnswer(Answer):

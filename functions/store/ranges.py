@@ -27,22 +27,15 @@ from functions.domain.lot import (
 )
 from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_segments, of_serials
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher, untouched
 from functions.store import keys, table
 from functions.store.aws import write_window
-from functions.store.entities import BATCH, COMMAND, LOT, VOUCHER
+from functions.store.entities import BATCH, COMMAND, LOT
 from functions.store.lots import in_chunks, read_many, refuse_unknown
+from functions.store.singles import Change, Outcomes, Own, Touch, change_own, counted, recounted, touch_some
 from functions.store.table import CONFLICTS_MAX, Conflict
 
-Change = Callable[[Lot, Segment], Segment | str]
-"""What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
 View = Callable[[Lot], Lot]
 """What of a lot a caller may know of and act on: the lot itself, or the segments of it that are the caller's own."""
-Touch = Callable[[Voucher | None, Voucher], Voucher | str]
-"""The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
-part of its changed segment, the item as it shall be, or the reason why it is skipped."""
-TOUCHED_PER_WINDOW_MAX = 400
-"""So many vouchers are written one by one on the strength of one read of their lot."""
 
 
 def _whole(lot: Lot) -> Lot:
@@ -125,17 +118,19 @@ def run(
     *,
     checkpoint: bool,
     one_by_one: bool = False,
+    own: Own | None = None,
 ) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
 
     With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
     Without `touch` none is: lots may be cut up to `SEGMENTS_HELD_MAX`, and what would cut them further is skipped.
 
+    With `own` vouchers that have terms of their own are changed too, before their lot says that it is done.
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
     todo = list(by_lot(list(command.spans)))[command.lots_done :]
     finished: set[str] = set()
-    work = partial(_do_lot, command, change, touch, one_by_one, finished)
+    work = partial(_do_lot, command, change, touch, one_by_one, own, finished)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
         mine = mine.after(done, now)
@@ -159,11 +154,12 @@ def _do_lot(
     change: Change,
     touch: Touch | None,
     one_by_one: bool,
+    own: Own | None,
     finished: set[str],
     number: int,
     ranges: list[tuple[int, int]],
 ) -> Done:
-    touched: dict[int, str | None] = {}
+    touched, outcomes = Outcomes(), Outcomes()
     conflicts = 0
     while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
         with write_window():
@@ -176,14 +172,19 @@ def _do_lot(
             known = lot.done(command.id)
             if known is not None:
                 return known
+            if own is not None and not change_own(command, lot, ranges, own, outcomes):
+                continue
             segments, done = applied(command.id, lot, ranges, change)
             if touch is None:
+                base = change
                 if not _fits(lot, segments, SEGMENTS_HELD_MAX):
-                    segments, done = lot.segments, _refused(done)
+                    base = partial(_refused, change)
+                    segments, done = applied(command.id, lot, ranges, base)
+                done = recounted(done, lot, base, outcomes)
             elif one_by_one or not _fits(lot, segments, SEGMENTS_PER_LOT_MAX):
-                if not _touch_some(command, lot, ranges, change, touch, touched):
+                if not touch_some(command, lot, ranges, change, touch, touched):
                     continue
-                segments, done = lot.segments, _counted(done, touched)
+                segments, done = lot.segments, counted(done, touched)
             commands = (*_with_room(lot.commands, finished), done)
             marked = replace(lot, segments=segments, commands=commands, version=lot.version + 1)
             try:
@@ -200,8 +201,9 @@ def _fits(lot: Lot, segments: tuple[Segment, ...], segments_max: int) -> bool:
     return len(segments) <= max(segments_max, len(lot.segments))
 
 
-def _refused(done: Done) -> Done:
-    return Done(done.command, 0, done.skipped | ({"lot_fragmented": done.changed} if done.changed else {}))
+def _refused(change: Change, lot: Lot, segment: Segment) -> Segment | str:
+    outcome = change(lot, segment)
+    return outcome if isinstance(outcome, str) else "lot_fragmented"
 
 
 def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Change) -> tuple[tuple[Segment, ...], Done]:
@@ -220,55 +222,6 @@ def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Chang
     segments = rewritten(lot.segments, ranges, counted)
     missing = sum(last - first + 1 for first, last in ranges) - changed - sum(skipped.values())
     return segments, Done(command, changed, skipped | ({"unknown": missing} if missing else {}))
-
-
-def _touch_some(
-    command: Command,
-    lot: Lot,
-    ranges: list[tuple[int, int]],
-    change: Change,
-    touch: Touch,
-    touched: dict[int, str | None],
-) -> bool:
-    """The same change on items of single vouchers; says whether all are done."""
-    left = TOUCHED_PER_WINDOW_MAX
-    for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
-        segment = lot.segment(index)
-        outcome = change(lot, segment) if segment is not None else "unknown"
-        if isinstance(outcome, str):
-            continue
-        if left == 0:
-            return False
-        fresh = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)
-        try:
-            table.change(VOUCHER, None, partial(_touched, command.id, touch, fresh), command.kind, command.by)
-            touched[index] = None
-        except _Skipped as skipped:
-            touched[index] = skipped.reason
-        left -= 1
-    return True
-
-
-class _Skipped(Exception):  # noqa: N818 - it is an outcome
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def _touched(command: str, touch: Touch, fresh: Voucher, item: Voucher | None) -> Voucher | None:
-    if item is not None and item.command == command:
-        return None
-    outcome = touch(item, fresh)
-    if isinstance(outcome, str):
-        raise _Skipped(outcome)
-    return replace(outcome, command=command)
-
-
-def _counted(done: Done, touched: dict[int, str | None]) -> Done:
-    skipped = dict(done.skipped)
-    for reason in (reason for reason in touched.values() if reason is not None):
-        skipped[reason] = skipped.get(reason, 0) + 1
-    return Done(done.command, sum(reason is None for reason in touched.values()), skipped)
 
 
 def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ...]:

@@ -61,6 +61,7 @@ class HistoryLine(Answer):
         "distributed",
         "returned",
         "activated",
+        "extended",
         "revealed",
         "redeemed",
         "reversed",
@@ -76,9 +77,10 @@ class HistoryLine(Answer):
     address: str = Field(description="Where the request came from.", examples=["192.0.2.1"])
     request: str = Field(description="Its `X-Request-Id`.", examples=["JKJaXmPLvHcESHA="])
     batch: str | None = None
-    command: str | None = Field(default=None, description="The distribution or activation.")
+    command: str | None = Field(default=None, description="The distribution, activation or extension.")
     source: str | None = Field(default=None, alias="from", description="The channel that held it.")
     to: str | None = Field(default=None, description="The channel that it went to.")
+    valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
     export: str | None = None
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])

@@ -87,6 +87,11 @@ def _distribution(samples: Samples) -> str:
     return str(samples.post("/v1/distributions", order)["id"])
 
 
+def _extension(samples: Samples) -> str:
+    order = {"selection": {"batch": samples("inactive_batch")}, "days": 30}
+    return str(samples.post("/v1/extensions", order)["id"])
+
+
 def _code(serial: str, samples: Samples) -> str:
     return str(samples.post("/v1/reveals", {"serials": [samples(serial)], "reason": "sample"})["data"][0]["code"])
 
@@ -149,6 +154,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "inactive_code": partial(_code, "inactive_serial"),
     "channel": _channel,
     "distribution": _distribution,
+    "extension": _extension,
     "recovery": _recovery,
     "export": _done_export,
     "open_export": partial(_export, "batch"),

@@ -111,6 +111,7 @@ class Existing:
         channel, other = (self._post("/v1/channels", {"kind": kind, "name": kind}) for kind in ("offline", "online"))
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
+        extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
@@ -125,6 +126,7 @@ class Existing:
             "activations": activation["id"],
             "channels": channel["id"],
             "distributions": distribution["id"],
+            "extensions": extension["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
             "recoveries": recovery["id"],

@@ -22,7 +22,7 @@ from functions.domain.selection import Selection
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.generate import batches
 from functions.redeem import service as redeem
-from functions.store import jobs, keys, lots, ranges, table
+from functions.store import jobs, keys, lots, ranges, singles, table
 from functions.store.entities import COMMAND, LOT
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Crash, Fault, Match, Send, Wire, crash_after, crash_before, is_write, put_of
@@ -417,7 +417,7 @@ def test_a_crash_at_each_voucher_of_a_split_lot_is_resumed_and_what_was_redeemed
 def test_more_vouchers_than_a_window_takes_are_written_in_as_many_windows_as_it_takes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "TOUCHED_PER_WINDOW_MAX", 2)
+    monkeypatch.setattr(singles, "TOUCHED_PER_WINDOW_MAX", 2)
     batch = world.batch(world.campaign(), 200)
     indexes = range(0, 200, 2)
     command = activate("act_1", scattered(batch, indexes))

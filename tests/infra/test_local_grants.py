@@ -97,6 +97,17 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.post("/v1/distributions", {"batch": batch, "quantity": 1, "from": shops[1]}), 201)
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
+    extend_single_vouchers(kami)
+
+
+def extend_single_vouchers(kami: Kami) -> None:
+    """More scattered than a lot takes: activated with ends of their own, which are then extended."""
+    batch = kami.batch(kami.campaign()["id"], 100)["id"]
+    kami.activate(serials=kami.serials(batch)[:: 100 // SEGMENTS_PER_LOT_MAX])
+    kami.cloud.drain()
+    extension = granted(kami.operator.post("/v1/extensions", {"selection": {"batch": batch}, "days": 1}), 201)
+    assert extension["extended"] == 100
+    granted(kami.operator.get(f"/v1/extensions/{extension['id']}"))
 
 
 def use_the_rest(kami: Kami) -> None:

@@ -203,10 +203,10 @@ class Kami:
         self.operator = self.client("operator")
         self.merchant = self.client("merchant")
 
-    def client(self, role: str, *, trusted: bool = False) -> Caller:
+    def client(self, role: str, *, trusted: bool = False, tenant: str | None = None) -> Caller:
         """A new API client."""
         with self.cloud.environment("authorize"):
-            client, secret = clients.create(f"Test {role}", role, clock.now(), trusted=trusted)
+            client, secret = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted)
         return Caller(self.cloud, client.client_id, secret)
 
     def campaign(self, **changes: Any) -> Json:

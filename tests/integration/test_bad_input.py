@@ -45,7 +45,11 @@ BODIES: Final[dict[str, Json]] = {
         "from": "${channel}",
         "to": "${other_channel}",
     },
-    "POST /v1/activations": {"selection": {"batch": "${batch}"}},
+    "POST /v1/activations": {
+        "selection": {"batch": "${batch}"},
+        "sale": {"price": {"amount_minor": 4_800, "currency": "CNY"}, "shop": "shop-12"},
+    },
+    "POST /v1/extensions": {"selection": {"batch": "${batch}"}, "days": 1},
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
         "code": "${code}",
@@ -68,7 +72,7 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note", "format", "qr", "region", "tenant", "from", "to",
+    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/distributions", "selection")}
@@ -88,6 +92,7 @@ IDS: Final = {
     "GET /v1/channels/{id}": "${channel}",
     "GET /v1/channels/{id}/stock": "${channel}",
     "GET /v1/distributions/{id}": "${distribution}",
+    "GET /v1/extensions/{id}": "${extension}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
@@ -204,6 +209,8 @@ def shop(kami: Kami) -> Shop:
     kami.campaign()
     channel, other_channel = (kami.channel()["id"] for _ in range(2))
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
+    extended = {"selection": {"batch": batch}, "days": 1}
+    extension = granted(kami.operator.post("/v1/extensions", extended), 201)["id"]
     distribution = kami.distribute(to=channel, batch=two_lots)["id"]
     idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
     recovery, _ = (
@@ -225,7 +232,7 @@ def shop(kami: Kami) -> Shop:
         "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
         "export": export,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
-        "channel": channel, "other_channel": other_channel, "distribution": distribution,
+        "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -377,6 +384,10 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "tenant", REFERENCES),
     ("POST /v1/distributions", "to", ["", "c" * 65]),
     ("POST /v1/distributions", "from", ["", "c" * 65]),
+    ("POST /v1/activations", "sale.price.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/activations", "sale.price.currency", ["XXX", "cny", ""]),
+    ("POST /v1/activations", "sale.shop", REFERENCES),
+    ("POST /v1/extensions", "days", [0, -1, 3_651, *HUGE, *FRACTIONS]),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
@@ -414,8 +425,12 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     ("POST /v1/campaigns", {"valid_days_after_activation": 7}),
     *(("POST /v1/campaigns", {"valid_until": None, "valid_days_after_activation": days})
       for days in (0, -1, 3_651, *HUGE, *FRACTIONS)),
-    *((f"POST /v1/{kind}", {"selection": selection}) for kind in ("activations", "recoveries", "distributions")
-      for selection in SELECTIONS),
+    *((f"POST /v1/{kind}", {"selection": selection})
+      for kind in ("activations", "recoveries", "distributions", "extensions") for selection in SELECTIONS),
+    *(("POST /v1/extensions", {"days": None, "valid_until": until}) for until in (
+        None, "2027-12-31", "tomorrow", "", "1969-12-31T23:59:59Z", "2020-01-01T00:00:00Z", "2100-01-01T00:00:01Z",
+    )),
+    ("POST /v1/extensions", {"valid_until": "2030-01-01T00:00:00Z"}),
     *(("POST /v1/distributions", {"selection": None, "batch": "${batch}", "quantity": quantity})
       for quantity in (0, -1, 100_000_001, *HUGE, *FRACTIONS)),
     *(("POST /v1/distributions", contradiction) for contradiction in (

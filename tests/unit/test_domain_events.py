@@ -135,6 +135,30 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "an activation that skipped all of a lot": (
         lot("activate", ACTIVE, 2), lot("activate", ACTIVE, 3, commands=[["act_2", 0, {"already_active": 10}]]), [],
     ),
+    "an activation completed": (
+        item("command", "activate", kind="activate", id="act_1", status="in_progress"),
+        item("command", "activate", 2, kind="activate", id="act_1", status="completed", changed=10),
+        [("activation.completed", {"id": "act_1", "activated": 10})],
+    ),
+    "a sale completed": (
+        item("command", "activate", kind="activate", id="act_1", status="in_progress"),
+        item("command", "activate", 2, kind="activate", id="act_1", status="completed", sale=[4_800, "CNY", "shop-12"]),
+        [("activation.completed", {"id": "act_1", "activated": 0,
+                                   "sale": {"amount_minor": 4_800, "currency": "CNY", "shop": "shop-12"}})],
+    ),
+    "an extension ordered": (
+        None, item("command", "extend", kind="extend", id="ext_1"), [("extension.requested", {"id": "ext_1"})],
+    ),
+    "part of a lot extended": (
+        lot("activate", ACTIVE, 2),
+        lot("extend", [ACTIVE[0], {**ACTIVE[1], "valid_until": AT}, ACTIVE[2]], 3, commands=[["ext_1", 10, {}]]),
+        [("lot.extended", {"lot": 100_000, "command": "ext_1", "ranges": [[10, 19]]})],
+    ),
+    "a voucher extended": (
+        voucher("activate", "active", command="act_1", valid_until=AT - 1),
+        voucher("extend", "active", 2, command="act_1", valid_until=AT, extensions=["ext_0", "ext_1"]),
+        [("voucher.extended", {**CARD, "command": "ext_1", "valid_until": "2027-01-15T08:00:00Z"})],
+    ),
     "a lot recalled": (
         lot("activate", ACTIVE, 2),
         lot("recall", [{**s, "vetoes": [VETO]} for s in ACTIVE], 3, commands=[["rec_1.veto", 100, {}]]),
@@ -230,7 +254,14 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
 
 @pytest.mark.parametrize(
     "type",
-    ["batch.requested", "distribution.requested", "activation.requested", "recovery.requested", "export.requested"],
+    [
+        "batch.requested",
+        "distribution.requested",
+        "activation.requested",
+        "extension.requested",
+        "recovery.requested",
+        "export.requested",
+    ],
 )
 def test_what_becomes_a_job_names_its_work(type: str) -> None:
     assert schema(type)["properties"]["data"]["required"] == ["id"]
