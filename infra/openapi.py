@@ -22,8 +22,9 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
+from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.voucher import EFFECTIVE
-from functions.edge.http import FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.http import CSV, FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
 from functions.store.cursors import CURSOR_LENGTH_MAX
@@ -81,6 +82,26 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
         "example": "+8613812345678",
     },
+    "from": {
+        "description": "With `text/csv` only: the channel that holds the vouchers now.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "to": {
+        "description": "With `text/csv` only: the channel that they go to.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "price_minor": {
+        "description": "With `text/csv` only: what one voucher was sold for, in minor units of `currency`.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": AMOUNT_MINOR_MAX},
+    },
+    "currency": {
+        "description": "With `text/csv` only: ISO 4217.",
+        "schema": {"type": "string", "pattern": "^[A-Z]{3}$"},
+    },
+    "shop": {
+        "description": "With `text/csv` only: where they were sold.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[\x21-\x7e]+$"},
+    },
     "id": {"description": "As it was answered on creation.", "schema": {"type": "string", "minLength": 1}},
     "serial": {
         "description": f"{SERIAL_LENGTHS_SAID} digits.",
@@ -111,6 +132,15 @@ PARAMETERS: Final[dict[str, Json]] = {
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
+FILE: Final[Json] = {
+    "schema": {
+        "type": "string",
+        "description": "A line for each range, `first,last`, or serial. UTF-8, UTF-16 or GB 18030; a byte order mark, "
+        "a header, blank lines, quotes, spaces, full-width digits, tabs or semicolons are taken as they come, and so "
+        "are serials whose leading zeros a spreadsheet has dropped. The answer says line by line what came of it.",
+    },
+    "example": "first,last\n010000000003,010000099999\n010000100005\n",
+}
 OPTIONAL: Final = ("Idempotency-Replayed", "Retry-After")
 HEADERS: Final[dict[str, Json]] = {
     name: {"description": description, "required": name not in OPTIONAL, "schema": schema}
@@ -309,7 +339,10 @@ def _described(operation: Operation, schemas: Json) -> Json:
         described["description"] = operation.description
     if operation.request:
         media_type = FORM if operation.is_form else JSON
-        described["requestBody"] = {"required": True, "content": _content(media_type, operation.request, schemas)}
+        content = _content(media_type, operation.request, schemas)
+        if route.csv is not None:
+            content[CSV] = FILE
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
@@ -345,7 +378,7 @@ def _parameters(route: Route) -> Iterator[Json]:
     for part in route.path.split("/"):
         if part.startswith("{"):
             yield {"name": part[1:-1], "in": "path", "required": True, **PARAMETERS[part[1:-1]]}
-    for name in route.query:
+    for name in (*route.query, *(route.csv or ())):
         yield {"name": name, "in": "query", **PARAMETERS[name]}
     if route.idempotency_key is not Key.NONE:
         required = route.idempotency_key is Key.REQUIRED

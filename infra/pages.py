@@ -20,7 +20,7 @@ from functions.domain.errors import PROBLEMS
 from functions.domain.formats import FORMATS
 from functions.domain.rules import REASONS
 from functions.domain.voucher import REFUSALS, STATUSES
-from functions.edge.http import BODY_BYTES_MAX, JSON
+from functions.edge.http import BODY_BYTES_MAX, CSV, JSON
 from functions.edge.problems import PROBLEM
 from functions.store.guards import LIMITS
 
@@ -140,13 +140,14 @@ def _operations(document: Json) -> Iterator[Operation]:
     schemas: Json = document["components"]["schemas"]
     for path, methods in document["paths"].items():
         for method, described in methods.items():
-            ((_, body),) = described.get("requestBody", {"content": {"": {}}})["content"].items()
-            schema = _resolved(body.get("schema", {}), schemas)
+            content = described.get("requestBody", {"content": {"": {}}})["content"]
+            schema = _resolved(next(iter(content.values())).get("schema", {}), schemas)
+            as_file = content.get(CSV, {"schema": {"description": ""}})["schema"]["description"]
             yield Operation(
                 method=method.upper(),
                 path=path,
                 described=described,
-                about=schema.get("description", ""),
+                about=schema.get("description", "") + (f" As `{CSV}`: {as_file}" if as_file else ""),
                 fields=list(_fields(schema, schemas)),
                 curl=_curl(method.upper(), path, described),
                 answers=list(_answers(described, schemas)),
@@ -226,7 +227,7 @@ def _curl(method: str, path: str, described: Json) -> str:
     for parameter in described["parameters"]:
         if parameter["name"] == "Idempotency-Key":
             parts.append(f'-H "Idempotency-Key: {parameter["example"]}"')
-    for media_type, body in described.get("requestBody", {}).get("content", {}).items():
+    for media_type, body in [*described.get("requestBody", {}).get("content", {}).items()][:1]:
         if media_type == JSON:
             parts.append(f'-H "Content-Type: {JSON}"')
             parts.append(f"-d '{json.dumps(body['example'], ensure_ascii=False)}'")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from functions.distribute import channels
 from functions.distribute.channels import Reach
-from functions.distribute.service import order, selected
+from functions.distribute.service import identity, named, order
 from functions.domain.actor import By
 from functions.domain.channel import picked
 from functions.domain.command import Command
@@ -23,7 +21,7 @@ SPANS_MAX = 5_000
 
 def distribute(
     id: str,
-    selection: Selection,
+    selection: Selection | bytes,
     quantity: int | None,
     to: str | None,
     source: str | None,
@@ -31,13 +29,14 @@ def distribute(
     now: int,
     until: float,
 ) -> Command:
-    """Hand a selection out or, with `quantity`, the first so many of a batch that can be had.
+    """Hand a selection out, or what the lines of a file name, or the first `quantity` of a batch that can be had.
 
     Raises Refusal `not_found` for a channel out of reach, `insufficient_scope` where a tenant's client does anything
-    but return, or as `service.selected` and `picking`.
+    but return, or as `service.named` and `picking`.
     """
     asked = fingerprinted(selection, quantity, to, source)
-    wanted = Command(id, KIND, asked, (), 0, by, now, to=to, source=source, quantity=quantity)
+    wanted = Command(id, KIND, asked, (), 0, by, now, to=to, source=source, quantity=quantity,
+                     by_line=isinstance(selection, bytes))  # fmt: skip
     if by.is_tenant and (to is not None or quantity is not None):
         raise Refusal("insufficient_scope", "You may return what your channels hold, not hand it out.")
 
@@ -45,14 +44,16 @@ def distribute(
         for channel in (source, to):
             if channel is not None:
                 channels.find(channel, by)
-        return picking(wanted, selection) if quantity is not None else selected(selection, reach)
+        if quantity is not None and isinstance(selection, Selection):
+            return picking(wanted, selection)
+        return named(selection, reach)
 
     return order(wanted, spans, until)
 
 
-def fingerprinted(selection: Selection, quantity: int | None, to: str | None, source: str | None) -> str:
+def fingerprinted(selection: Selection | bytes, quantity: int | None, to: str | None, source: str | None) -> str:
     """What tells two distributions under one key apart."""
-    return fingerprint({**asdict(selection), "quantity": quantity, "to": to, "source": source})
+    return fingerprint({**identity(selection), "quantity": quantity, "to": to, "source": source})
 
 
 def picking(wanted: Command, selection: Selection) -> list[Span]:

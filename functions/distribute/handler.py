@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, distributions, extensions, service
+from functions.distribute import channels, distributions, extensions, files, service
 from functions.distribute.models import (
     ActivationAnswer,
     ActivationRequest,
@@ -16,8 +16,11 @@ from functions.distribute.models import (
     ExtensionAnswer,
     ExtensionRequest,
     HeldRange,
+    LineAnswer,
     SaleRequest,
     StockAnswer,
+    channels_of_file,
+    sale_of_file,
 )
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Sale
@@ -25,7 +28,7 @@ from functions.domain.ids import fingerprint
 from functions.domain.serials import serial_of
 from functions.edge import batch
 from functions.edge.clock import rfc3339
-from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok
+from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 
 app = App("distribute")
@@ -79,18 +82,19 @@ def get_stock(call: Call) -> Reply[StockAnswer]:
 
 
 @app.route("POST /v1/distributions")
-def create_distribution(request: DistributionRequest, call: Call) -> Reply[DistributionAnswer]:
+def create_distribution(request: DistributionRequest | File, call: Call) -> Reply[DistributionAnswer]:
+    ends = channels_of_file(call.query) if isinstance(request, File) else request
     command = distributions.distribute(
         call.derived_id("dst"),
-        request.chosen(),
-        request.quantity,
-        request.to,
-        request.source,
+        request.content if isinstance(request, File) else request.chosen(),
+        None if isinstance(request, File) else request.quantity,
+        ends.to,
+        ends.source,
         call.by,
         call.now,
         batch.call_deadline(call.remaining_s),
     )
-    return _ordered(command, _distribution(command), call, "distributions")
+    return _ordered(command, _distribution(command, _lines(request, command)), call, "distributions")
 
 
 @app.route("GET /v1/distributions/{id}")
@@ -99,16 +103,16 @@ def get_distribution(call: Call) -> Reply[DistributionAnswer]:
 
 
 @app.route("POST /v1/activations")
-def create_activation(request: ActivationRequest, call: Call) -> Reply[ActivationAnswer]:
+def create_activation(request: ActivationRequest | File, call: Call) -> Reply[ActivationAnswer]:
     command = service.activate(
         call.derived_id("act"),
-        request.selection.selection(),
+        request.content if isinstance(request, File) else request.selection.selection(),
         call.by,
         call.now,
         batch.call_deadline(call.remaining_s),
-        _sale(request.sale),
+        _sale(sale_of_file(call.query) if isinstance(request, File) else request.sale),
     )
-    return _ordered(command, _activation(command), call, "activations")
+    return _ordered(command, _activation(command, _lines(request, command)), call, "activations")
 
 
 @app.route("GET /v1/activations/{id}")
@@ -170,17 +174,27 @@ def _sale(sale: SaleRequest | None) -> Sale | None:
     return Sale(sale.price.amount_minor, sale.price.currency, sale.shop) if sale is not None else None
 
 
-def _activation(command: Command) -> ActivationAnswer:
+def _lines(request: Any, command: Command) -> list[LineAnswer] | None:
+    """What came of each line, where the order is a file."""
+    if not isinstance(request, File):
+        return None
+    found = files.outcomes(request.content, command)
+    return [LineAnswer.model_validate({"line": o.line, "status": o.status, "detail": o.detail}) for o in found]
+
+
+def _activation(command: Command, lines: list[LineAnswer] | None = None) -> ActivationAnswer:
     sale = command.sale
     sold = (
         {"price": {"amount_minor": sale.amount_minor, "currency": sale.currency}, "shop": sale.shop} if sale else None
     )
-    return ActivationAnswer.model_validate({**_order(command), "sale": sold, "activated": command.changed})
+    return ActivationAnswer.model_validate(
+        {**_order(command), "sale": sold, "activated": command.changed, "lines": lines}
+    )
 
 
-def _distribution(command: Command) -> DistributionAnswer:
+def _distribution(command: Command, lines: list[LineAnswer] | None = None) -> DistributionAnswer:
     own = {"to": command.to, "source": command.source, "quantity": command.quantity}
-    return DistributionAnswer.model_validate({**_order(command), **own, "distributed": command.changed})
+    return DistributionAnswer.model_validate({**_order(command), **own, "distributed": command.changed, "lines": lines})
 
 
 def _extension(command: Command) -> ExtensionAnswer:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from functions.domain.campaign import BATCH_QUANTITY_MAX
+from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.selection import Selection
+from functions.edge.http import of_query
 from functions.edge.models import (
     Answer,
     Money,
@@ -119,6 +121,37 @@ class DistributionRequest(Request):
         return self.selection.selection() if self.selection is not None else Selection(batch=self.batch)
 
 
+class Ends(Request):
+    """What the parameters of a file to be distributed say."""
+
+    to: ChannelId | None = None
+    source: ChannelId | None = Field(default=None, alias="from")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.to == self.source:
+            raise ValueError("name from, or to, or two different channels")
+        return self
+
+
+def channels_of_file(query: dict[str, str]) -> Ends:
+    """Where the vouchers of a file go. Raises Refusal `invalid_request`."""
+    return of_query(Ends, query)
+
+
+class LineAnswer(Answer):
+    """What came of a line of a file; blank lines and a header have none."""
+
+    line: int = Field(description="As an editor numbers it.", examples=[2])
+    status: Literal["done", "partly_done", "skipped", "refused", "in_progress"] = Field(
+        description="`in_progress`: send the file again with its Idempotency-Key later.", examples=["skipped"]
+    )
+    detail: str | None = Field(default=None, description="Why, with how many of each.", examples=["held: 1"])
+
+
+Lines = Annotated[list[LineAnswer] | None, Field(description="Where the order came as a file.")]
+
+
 class DistributionAnswer(Answer):
     """A distribution; `distributed` and `skipped` grow while it is `in_progress`."""
 
@@ -130,6 +163,7 @@ class DistributionAnswer(Answer):
     distributed: int = Field(examples=[9998])
     skipped: Skipped
     progress: Progress
+    lines: Lines = None
     created_at: Time
     completed_at: Time | None = None
 
@@ -199,5 +233,29 @@ class ActivationAnswer(Answer):
     activated: int = Field(examples=[9998])
     skipped: Skipped
     progress: Progress
+    lines: Lines = None
     created_at: Time
     completed_at: Time | None = None
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(AMOUNT_MINOR_MAX)):
+        raise ValueError("no whole number")
+    return int(text)
+
+
+class SoldFor(Request):
+    """What the parameters of a file of sold vouchers say."""
+
+    price_minor: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=AMOUNT_MINOR_MAX)]
+    currency: str
+    shop: Reference
+
+
+def sale_of_file(query: dict[str, str]) -> SaleRequest | None:
+    """What the vouchers of a file were sold for, if anything. Raises Refusal `invalid_request`."""
+    if not query:
+        return None
+    sold = of_query(SoldFor, query)
+    price = of_query(Money, {"amount_minor": sold.price_minor, "currency": sold.currency})
+    return SaleRequest(price=price, shop=sold.shop)

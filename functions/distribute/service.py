@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
+from functions.distribute import files
 from functions.distribute.channels import Reach
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
@@ -47,11 +49,32 @@ KINDS = {
 }
 
 
-def activate(id: str, selection: Selection, by: By, now: int, until: float, sale: Sale | None = None) -> Command:
-    """Have a selection of vouchers in use, as sold where a sale is given. Raises Refusal as `order` and `selected`."""
-    asked = fingerprint({**asdict(selection), "sale": sale})
-    wanted = Command(id, "activate", asked, (), 0, by, now, sale=sale)
-    return order(wanted, lambda reach: selected(selection, reach), until)
+def activate(
+    id: str,
+    selection: Selection | bytes,
+    by: By,
+    now: int,
+    until: float,
+    sale: Sale | None = None,
+) -> Command:
+    """Have a selection of vouchers in use, or what the lines of a file name; as sold where a sale is given.
+
+    Raises Refusal as `order` and `named`.
+    """
+    asked = fingerprint({**identity(selection), "sale": sale})
+    by_line = isinstance(selection, bytes)
+    wanted = Command(id, "activate", asked, (), 0, by, now, sale=sale, by_line=by_line)
+    return order(wanted, lambda reach: named(selection, reach), until)
+
+
+def identity(selection: Selection | bytes) -> dict[str, Any]:
+    """What tells two selections apart in a fingerprint."""
+    return {"file": files.digest(selection)} if isinstance(selection, bytes) else asdict(selection)
+
+
+def named(selection: Selection | bytes, reach: Reach) -> list[Span]:
+    """What a selection or a file names. Raises Refusal as `selected` and `files.spans`."""
+    return files.spans(selection, reach) if isinstance(selection, bytes) else selected(selection, reach)
 
 
 def order(wanted: Command, spans: Callable[[Reach], list[Span]], until: float) -> Command:

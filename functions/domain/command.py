@@ -18,6 +18,14 @@ class Sale(NamedTuple):
     shop: str
 
 
+class Piece(NamedTuple):
+    """Positions `first..last` that were skipped, and why."""
+
+    first: int
+    last: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """Written before the first lot is touched; `lots_done` lots from the start are known to be done.
@@ -25,6 +33,7 @@ class Command:
     A distribution goes `to` a channel, or back to stock without it, from who holds the vouchers by now (`source`), or
     out of stock without it. `quantity` is what was asked for where the vouchers were picked. An extension has a new end
     (`valid_until`), or a number of `days` to be added.
+    What came as a file is answered line by line (`by_line`), and so keeps what was skipped piece by piece (`skips`).
     """
 
     id: str
@@ -45,9 +54,11 @@ class Command:
     valid_until: int | None = None
     days: int | None = None
     sale: Sale | None = None
+    by_line: bool = False
+    skips: tuple[Piece, ...] = ()
     version: int = 0
 
-    def after(self, done: list[Done], now: int) -> Command:
+    def after(self, done: list[Done], now: int, skips: tuple[Piece, ...] = ()) -> Command:
         """The command once the next lots are done."""
         skipped = dict(self.skipped)
         for reason, count in ((r, c) for d in done for r, c in d.skipped.items()):
@@ -59,6 +70,7 @@ class Command:
             lots_done=lots_done,
             changed=self.changed + sum(d.changed for d in done),
             skipped=skipped,
+            skips=(*self.skips, *skips),
             status="completed" if completed else "in_progress",
             completed_at=now if completed else None,
         )

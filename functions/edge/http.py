@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, TypeVar, get_type_hints
+from typing import Any, Generic, NoReturn, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qs
 
 from botocore.exceptions import ClientError, HTTPClientError
@@ -30,6 +30,7 @@ from functions.store.aws import WriteWindowOver
 Event = dict[str, Any]
 Response = dict[str, Any]
 B = TypeVar("B")
+M = TypeVar("M", bound=BaseModel)
 
 BODY_BYTES_MAX = 65_536
 LIMIT_MAX = 100
@@ -40,6 +41,7 @@ ID_LENGTH_MAX = 128
 ERRORS_SHOWN_MAX = 20
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+CSV = "text/csv"
 BUSY = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -105,6 +107,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A body of lines (CSV), as it came."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply(Generic[B]):
     """What a function answers."""
 
@@ -151,12 +160,17 @@ class App:
         self.operations: dict[str, tuple[Operation, type[BaseModel] | None]] = {}
 
     def route(self, key: str) -> Callable[[Operation], Operation]:
-        """Bind a function to a route of the table; with a parameter `request` it takes a body of that model."""
+        """Bind a function to a route of the table; with a parameter `request` it takes a body of that model.
+
+        Where the route takes CSV, that may be a `File` as well.
+        """
         if key not in self.routes:
             raise KeyError(key)
 
         def bind(operation: Operation) -> Operation:
-            self.operations[key] = operation, get_type_hints(operation).get("request")
+            hint = get_type_hints(operation).get("request")
+            models = [model for model in get_args(hint) or [hint] if model is not File]
+            self.operations[key] = operation, models[0]
             return operation
 
         return bind
@@ -203,7 +217,8 @@ class App:
         query = event.get("queryStringParameters") or {}
         if any(len(value) > ID_LENGTH_MAX for value in path.values()):
             raise Refusal("not_found")
-        if unknown := [name for name in query if name not in route.query]:
+        of_file = (route.csv or ()) if _content_type(event) == CSV else ()
+        if unknown := [name for name in query if name not in (*route.query, *of_file)]:
             refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
         call = Call(
             route=route.key,
@@ -219,6 +234,8 @@ class App:
         )
         if model is None:
             return operation(call)
+        if route.csv is not None and _content_type(event) == CSV:
+            return operation(File(_body(event)), call)
         return operation(parse(model, event), call)
 
 
@@ -249,13 +266,9 @@ def _idempotency_key(route: Route, event: Event) -> str | None:
 def parse(model: type[BaseModel], event: Event) -> BaseModel:
     """The body as the model. Raises Refusal that names every field that is wrong, never its value."""
     expected = FORM if getattr(model, "is_form", False) else JSON
-    content_type = _headers(event).get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != expected:
+    if _content_type(event) != expected:
         raise Refusal("unsupported_media_type", f"Send {expected}.")
-    raw = event.get("body") or ""
-    body = b64decode(raw) if event.get("isBase64Encoded") else raw.encode(errors="surrogatepass")
-    if len(body) > BODY_BYTES_MAX:
-        raise Refusal("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+    body = _body(event)
     try:
         if expected == FORM:
             return model.model_validate(_form(body))
@@ -267,6 +280,27 @@ def parse(model: type[BaseModel], event: Event) -> BaseModel:
     if errors[0]["type"] == "json_invalid":
         raise Refusal("malformed_json", errors[0]["msg"])
     refuse_fields((".".join(str(part)[:40] for part in e["loc"]), e["msg"]) for e in errors)
+
+
+def of_query(model: type[M], query: dict[str, Any]) -> M:
+    """A model of query parameters. Raises Refusal that names every parameter that is wrong."""
+    try:
+        return model.model_validate(query)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)
+    refuse_fields((".".join(["query", *(str(part)[:40] for part in e["loc"])]), e["msg"]) for e in errors)
+
+
+def _content_type(event: Event) -> str:
+    return _headers(event).get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _body(event: Event) -> bytes:
+    raw = event.get("body") or ""
+    body = b64decode(raw) if event.get("isBase64Encoded") else raw.encode(errors="surrogatepass")
+    if len(body) > BODY_BYTES_MAX:
+        raise Refusal("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+    return body
 
 
 def _refuse_repeated(members: list[tuple[str, Any]]) -> None:

@@ -37,7 +37,8 @@ class Route:
     """One operation: `scope` None means open to everyone.
 
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
-    problems it can answer beyond those that follow from the rest of the row.
+    problems it can answer beyond those that follow from the rest of the row. With `csv` the body may be a file of
+    serial ranges, and these parameters say then what its JSON would.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Route:
     query: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     media_type: str = "application/json"
+    csv: tuple[str, ...] | None = None
 
     @property
     def key(self) -> str:
@@ -127,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/distributions", "distribute", "create_distribution", Scope.DISTRIBUTE,
         "Hand vouchers out to a channel, move or return them", "分发、调拨或退回卡密", Key.OPTIONAL, success=(201, 202),
-        errors=(*_SELECTED, "quantity_exceeded"),
+        errors=(*_SELECTED, "quantity_exceeded"), csv=("from", "to"),
     ),
     Route(
         "GET", "/v1/distributions/{id}", "distribute", "get_distribution", Scope.DISTRIBUTE,
@@ -155,7 +157,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/activations", "distribute", "create_activation", Scope.DISTRIBUTE,
         "Activate a selection of vouchers", "激活卡密", Key.OPTIONAL, success=(201, 202),
-        errors=_SELECTED,
+        errors=_SELECTED, csv=("price_minor", "currency", "shop"),
     ),
     Route(
         "GET", "/v1/activations/{id}", "distribute", "get_activation", Scope.DISTRIBUTE,

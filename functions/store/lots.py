@@ -51,12 +51,12 @@ def refuse_unknown(lots: dict[int, Lot], ranges: Iterable[tuple[int, list[tuple[
     for number, within in ranges:
         lot = lots.get(number)
         for first, last in within:
-            missing = [first] if lot is None else _gaps(lot, first, last)
+            missing = [first] if lot is None else gaps(lot, first, last)
             unknown += (number * LOT_SIZE + index for index in missing)
     refuse_unknown_positions(unknown)
 
 
-def _gaps(lot: Lot, first: int, last: int) -> list[int]:
+def gaps(lot: Lot, first: int, last: int) -> list[int]:
     """The first index of each stretch of `first..last` that no segment holds."""
     gaps, index = [], first
     for segment in lot.segments:

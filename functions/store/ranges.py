@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch
-from functions.domain.command import Command
+from functions.domain.command import Command, Piece
 from functions.domain.errors import Refusal
 from functions.domain.lot import (
     COMMANDS_PER_LOT_MAX,
@@ -34,6 +34,10 @@ from functions.store.lots import in_chunks, read_many, refuse_unknown
 from functions.store.singles import Change, Outcomes, Own, Touch, change_own, counted, recounted, touch_some
 from functions.store.table import CONFLICTS_MAX, Conflict
 
+Trace = list[tuple[int, int, str]]
+"""Index ranges of a lot that were skipped, and why."""
+UNCLEAR = "unclear"
+"""Why something was skipped, where only the counts of its lot are known."""
 View = Callable[[Lot], Lot]
 """What of a lot a caller may know of and act on: the lot itself, or the segments of it that are the caller's own."""
 
@@ -128,12 +132,16 @@ def run(
     With `own` vouchers that have terms of their own are changed too, before their lot says that it is done.
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
-    todo = list(by_lot(list(command.spans)))[command.lots_done :]
+    lots_before = command.lots_done
+    todo = list(by_lot(list(command.spans)))[lots_before:]
     finished: set[str] = set()
-    work = partial(_do_lot, command, change, touch, one_by_one, own, finished)
+    traces: dict[int, Trace] = {}
+    work = partial(_do_lot, command, change, touch, one_by_one, own, finished, traces)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
-        mine = mine.after(done, now)
+        at = mine.lots_done - lots_before
+        skips = skipped_pieces(traces, todo[at : at + len(done)], done) if command.by_line else ()
+        mine = mine.after(done, now, skips)
         command = _saved(mine) if checkpoint or mine.status == "completed" else mine
     return command
 
@@ -156,6 +164,7 @@ def _do_lot(
     one_by_one: bool,
     own: Own | None,
     finished: set[str],
+    traces: dict[int, Trace],
     number: int,
     ranges: list[tuple[int, int]],
 ) -> Done:
@@ -174,14 +183,16 @@ def _do_lot(
                 return known
             if own is not None and not change_own(command, lot, ranges, own, outcomes):
                 continue
-            segments, done = applied(command.id, lot, ranges, change)
+            trace: Trace = []
+            segments, done = applied(command.id, lot, ranges, change, trace)
             if touch is None:
                 base = change
-                if not _fits(lot, segments, SEGMENTS_HELD_MAX):
+                if not fits(lot, segments, SEGMENTS_HELD_MAX):
                     base = partial(_refused, change)
-                    segments, done = applied(command.id, lot, ranges, base)
+                    trace = []
+                    segments, done = applied(command.id, lot, ranges, base, trace)
                 done = recounted(done, lot, base, outcomes)
-            elif one_by_one or not _fits(lot, segments, SEGMENTS_PER_LOT_MAX):
+            elif one_by_one or not fits(lot, segments, SEGMENTS_PER_LOT_MAX):
                 if not touch_some(command, lot, ranges, change, touch, touched):
                     continue
                 segments, done = lot.segments, counted(done, touched)
@@ -192,11 +203,26 @@ def _do_lot(
             except Conflict:
                 conflicts += 1
                 continue
+            traces[number] = [*trace, *((i, i, why) for i, why in touched.items() if why is not None)]
             return done
     raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
 
 
-def _fits(lot: Lot, segments: tuple[Segment, ...], segments_max: int) -> bool:
+def skipped_pieces(
+    traces: dict[int, Trace], parts: list[tuple[int, list[tuple[int, int]]]], done: list[Done]
+) -> tuple[Piece, ...]:
+    """What was skipped of these lots. Where a run that crashed had done a lot, only its counts are left to tell."""
+    pieces: list[Piece] = []
+    for (number, ranges), each in zip(parts, done, strict=True):
+        trace = traces.get(number)
+        if trace is None:
+            why = next(iter(each.skipped)) if each.changed == 0 and len(each.skipped) == 1 else UNCLEAR
+            trace = [(first, last, why) for first, last in ranges] if each.skipped else []
+        pieces += (Piece(number * LOT_SIZE + first, number * LOT_SIZE + last, why) for first, last, why in trace)
+    return tuple(pieces)
+
+
+def fits(lot: Lot, segments: tuple[Segment, ...], segments_max: int) -> bool:
     """Whether a lot may be cut like this; one that is cut further already may stay so."""
     return len(segments) <= max(segments_max, len(lot.segments))
 
@@ -206,8 +232,13 @@ def _refused(change: Change, lot: Lot, segment: Segment) -> Segment | str:
     return outcome if isinstance(outcome, str) else "lot_fragmented"
 
 
-def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Change) -> tuple[tuple[Segment, ...], Done]:
-    """What the lot's segments become, how many vouchers change, and how many are skipped for which reason."""
+def applied(
+    command: str, lot: Lot, ranges: list[tuple[int, int]], change: Change, trace: Trace | None = None
+) -> tuple[tuple[Segment, ...], Done]:
+    """What the lot's segments become, how many vouchers change, and how many are skipped for which reason.
+
+    `trace` is told what is skipped.
+    """
     changed, skipped = 0, dict[str, int]()
 
     def counted(segment: Segment) -> Segment:
@@ -215,6 +246,8 @@ def applied(command: str, lot: Lot, ranges: list[tuple[int, int]], change: Chang
         outcome = change(lot, segment)
         if isinstance(outcome, str):
             skipped[outcome] = skipped.get(outcome, 0) + len(segment)
+            if trace is not None:
+                trace.append((segment.first, segment.last, outcome))
             return segment
         changed += len(segment)
         return outcome

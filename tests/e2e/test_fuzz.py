@@ -69,6 +69,12 @@ def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
         _close(schema["items"], schemas)
 
 
+@schemathesis.serializer("text/csv")
+def as_csv(ctx: Any, value: Any) -> bytes:
+    """A generated text is a file as it stands."""
+    return str(value).encode(errors="replace")
+
+
 class Application:
     """The local cloud as a WSGI application: no socket, and each request comes from another address."""
 

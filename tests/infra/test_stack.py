@@ -229,14 +229,14 @@ def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -
     )
 
 
-def test_relay_may_read_the_stream_and_write_nothing_but_history_and_counts(template: Template) -> None:
+def test_relay_may_read_the_stream_and_write_nothing_but_history_counts_and_stock(template: Template) -> None:
     allowed = {
         action: statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
         for statement in template.statements("relay")
         for action in statement["Action"]
     }
 
-    assert allowed["dynamodb:PutItem"] == ["HISTORY#*"]
+    assert allowed["dynamodb:PutItem"] == ["HISTORY#*", "STOCK#*"]
     assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*"]
     assert {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"} <= allowed.keys()
     assert "dynamodb:GetItem" not in allowed
@@ -297,7 +297,9 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
     assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
         "batch.requested": "Generate",
         "export.requested": "Generate",
+        "distribution.requested": "Distribute",
         "activation.requested": "Distribute",
+        "extension.requested": "Distribute",
         "recovery.requested": "Recover",
         "voucher.redeemed": "Notify",
         "voucher.reversed": "Notify",

@@ -32,6 +32,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "console/no-route": (404, "not_found"),
     "console/openapi": 200,
     "distribute/activation": 201,
+    "distribute/activation-of-a-file": 201,
     "distribute/activation-on-sale": 201,
     "distribute/activation-read": 200,
     "distribute/channel": 201,

@@ -137,10 +137,34 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed"}  # fmt: skip
     of_exports = {"export.requested", "lot.exported", "export.completed"}
-    assert {event["type"] for event in on_bus.events} == set(TYPES) - of_recoveries - of_exports
+    of_stock = {"distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
+                "voucher.extended"}  # fmt: skip
+    assert {event["type"] for event in on_bus.events} == set(TYPES) - of_recoveries - of_exports - of_stock
     text = json.dumps(on_bus.events)
     assert "+86139" not in text
     assert max(on_bus.calls) <= bus.ENTRIES_MAX
+
+
+def test_every_event_of_stock_on_its_way_is_valid_and_none_is_missing(kami: Kami, tape: Tape, on_bus: Bus) -> None:
+    batch = kami.batch(kami.campaign()["id"], 100)["id"]
+    serials = kami.serials(batch)
+    shops = [kami.channel()["id"] for _ in range(2)]
+    kami.activate(serials=serials[:: 100 // SEGMENTS_PER_LOT_MAX])
+    assert relay(kami, tape.records()) == []
+    orders = ({"to": shops[0]}, {"from": shops[0], "to": shops[1]}, {"from": shops[1]})
+    for ends in orders:
+        granted(kami.operator.post("/v1/distributions", {"selection": {"batch": batch}, **ends}), 201)
+    granted(kami.operator.post("/v1/extensions", {"selection": {"batch": batch}, "days": 1}), 201)
+    for _ in range(2):
+        assert relay(kami, tape.records()) == []
+    for event in on_bus.events:
+        jsonschema_rs.validate(schema(event["type"]), event, validate_formats=True)
+    assert {event["type"] for event in on_bus.events} >= {
+        "distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
+        "voucher.extended",
+    }  # fmt: skip
+    noted = [pk for pk, _ in kami.items() if pk.startswith("STOCK#")]
+    assert sorted(noted) == sorted(f"STOCK#{shop}" for shop in shops)
 
 
 def test_batches_twice_and_out_of_order_leave_one_line_and_exact_counts(kami: Kami, tape: Tape, on_bus: Bus) -> None:
