@@ -56,9 +56,10 @@ class Running:
         """A client with all rights on what this Kami runs on."""
         if service in self._aws:
             return self._aws[service]
+        endpoint = self.known["aws_endpoint_url"]
         self._aws[service] = botocore.session.get_session().create_client(
             service,
-            endpoint_url=self.known["aws_endpoint_url"],
+            endpoint_url=self.known.get("dynamodb_endpoint_url", endpoint) if service == "dynamodb" else endpoint,
             region_name=REGION,
             aws_access_key_id="local",
             aws_secret_access_key="local",
@@ -172,8 +173,8 @@ def _depth(sqs: Any, url: str) -> int:
 
 
 @contextmanager
-def up(folder: Path) -> Iterator[Running]:
-    """What `make up` runs, on a free port, telling its whereabouts to a folder of its own."""
+def up(folder: Path, engine: str = "moto") -> Iterator[Running]:
+    """What `make up ENGINE=…` runs, on a free port, telling its whereabouts to a folder of its own."""
     synthesized()  # else the first run on a machine would spend its time here
     whereabouts, log = folder / ".kami" / "local.json", folder / "up.log"
     whereabouts.parent.mkdir()
@@ -181,7 +182,7 @@ def up(folder: Path) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "infra.local.up"],
             cwd=ROOT,
-            env={**os.environ, "KAMI_PORT": "0", "KAMI_WHEREABOUTS": str(whereabouts)},
+            env={**os.environ, "KAMI_PORT": "0", "KAMI_WHEREABOUTS": str(whereabouts), "ENGINE": engine},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

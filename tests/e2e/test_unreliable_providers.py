@@ -12,14 +12,12 @@ from tests.benchmark.unreliable import told_of_all
 from tests.running import up
 
 REDEMPTIONS = 200
-FAILURES_MAX = 2
-"""Of each carrier and message; four more attempts keep a message for no longer than 8 s."""
 
 
 def test_every_redemption_gets_one_sms_while_both_providers_fail(tmp_path: Path) -> None:
     with up(tmp_path) as kami:
         assert f"retries begin at {RETRY_BASE_S} s" in kami.log.read_text()
-        account = told_of_all(kami, REDEMPTIONS, untouched=100, failures_max=FAILURES_MAX)
+        account = told_of_all(kami, REDEMPTIONS, untouched=100)
     assert len(account.attempts) == REDEMPTIONS
     assert sum(account.attempts) > REDEMPTIONS  # the plan was in force
     wrong = account.lost, account.doubled, account.unsent, account.set_aside, account.miscounted
