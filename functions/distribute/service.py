@@ -29,22 +29,25 @@ def activate(id: str, selection: Selection, by: By, now: int, until: float) -> C
     count = lot_count(spans)
     command = Command(id, KIND, fingerprint(asdict(selection)), tuple(spans), count, by, now)
     as_job = count > LOTS_PER_CALL_MAX
-    _refuse_while_reclaimed(ranges.known(spans), spans)
+    reclaim = _reclaim(ranges.known(spans), spans)
+    if reclaim is not None and table.read(COMMAND, keys.command(id)) is None:
+        detail = f"Recovery {reclaim} is reclaiming these vouchers; repeat when it has completed."
+        raise Refusal("recovery_in_progress", detail, retry_after_s=5)
     command = ranges.begin(command)
     if command.status != "completed" and not as_job:
         command = ranges.run(command, _active(command), _touch, now, until, checkpoint=False)
     return command
 
 
-def _refuse_while_reclaimed(found: dict[int, Lot], spans: list[Span]) -> None:
-    """Raise Refusal `recovery_in_progress` where a reclaim has not yet set its range free."""
+def _reclaim(found: dict[int, Lot], spans: list[Span]) -> str | None:
+    """The recovery that is reclaiming some of what is selected and has not yet set it free."""
     for number, within in by_lot(spans):
         for segment in found[number].segments if number in found else ():
             selected = any(first <= segment.last and segment.first <= last for first, last in within)
             veto = binding(segment.vetoes, segment.status, segment.generation)
             if selected and veto is not None and veto.action == Action.RECLAIM:
-                detail = f"Recovery {veto.recovery} is reclaiming these vouchers; repeat when it has completed."
-                raise Refusal("recovery_in_progress", detail, retry_after_s=5)
+                return veto.recovery
+    return None
 
 
 def proceed(id: str, now: int, until: float) -> int | None:
@@ -81,5 +84,5 @@ def _active(command: Command) -> ranges.Change:
     return active
 
 
-def _touch(item: Voucher | None, fresh: Voucher) -> Voucher | str:
+def _touch(segment: Segment, item: Voucher | None, fresh: Voucher) -> Voucher | str:
     return fresh if item is None else item.status.value
