@@ -421,11 +421,13 @@ class Machine(RuleBasedStateMachine):
         amount=st.sampled_from([500, 5_000]), days=st.sampled_from([None, 2]), how=st.sampled_from(["lot", "serials"])
     )
     def begin(self, amount: int, days: int | None, how: str) -> None:
-        """A campaign of each kind with some active vouchers."""
+        """A campaign of each kind with some active vouchers, of which some are in use."""
         for number in (0, 1):
-            self.create_campaign(amount, bool(number), days, "fresh")
-            self.create_batch(number, 4, "fresh")
-            self.activate(how, 4 * number, 4 * number + 3, "fresh")
+            self.create_campaign(amount, bool(number), days if number else None, "fresh")
+            self.create_batch(number, 5, "fresh")
+            self.activate(how, 5 * number, 5 * number + 4, "fresh")
+        for at, taken in ((0, 200), (1, None), (2, 200), (6, None)):
+            self.redeem(at, "usable", taken, "merchant", "fresh", ACCOUNTS[0], "right")
 
     @rule(amount=st.sampled_from([1, 500, 5_000]), single=st.booleans(), days=st.sampled_from([None, 2]), key=keys)
     def create_campaign(self, amount: int, single: bool, days: int | None, key: str) -> None:
@@ -516,7 +518,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.segments)
     @rule(
-        how=st.sampled_from(["serials", "range", "range", "lot", "batch"]),
+        how=st.sampled_from(["serials", "serials", "range", "range", "lot", "batch"]),
         one=pick,
         other=pick,
         action=st.sampled_from(["reclaim", "void"]),
@@ -630,6 +632,12 @@ class Machine(RuleBasedStateMachine):
             assert (document["serial"], document["amount_minor"]) == (serial, taken)
             assert (document["balance_minor"], document["voucher_status"]) == (item.balance, item.status)
             item.redemptions[role, key] = Redemption(role, key, taken, self.model.now, item.generation, asked, document)
+
+    @precondition(lambda self: self.model.segments)
+    @rule(at=pick, amount=st.sampled_from([None, 1, 200]), role=tills, account=st.sampled_from(ACCOUNTS))
+    def spend(self, at: int, amount: int | None, role: str, account: str) -> None:
+        """A redemption as most are."""
+        self.redeem(at, "usable", amount, role, "fresh", account, "right")
 
     def redemptions(self) -> list[tuple[str, Redemption]]:
         return [(serial, r) for serial, item in self.model.items.items() for r in item.redemptions.values()]
