@@ -38,7 +38,7 @@ class Kind:
     own: Callable[[Command, Segment, Voucher], Voucher | str | None] | None = None
 
 
-def _in_use(item: Voucher | None, fresh: Voucher) -> Voucher | str:
+def _in_use(segment: Segment, item: Voucher | None, fresh: Voucher) -> Voucher | str:
     return fresh if item is None else item.status.value
 
 

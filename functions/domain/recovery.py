@@ -125,7 +125,7 @@ class Recovery:
 
 def vetoed(recovery: Recovery, segment: Segment) -> Segment | str:
     """The segment under the recovery's veto, or why it stays as it is."""
-    if binding(segment.vetoes, segment.status, segment.generation) is not None:
+    if any(_leaves_nothing_to(recovery, veto) for veto in _standing(segment)):
         return "already_recovered"
     if recovery.scope is Scope.NOT_ACTIVATED and segment.status is Status.ACTIVE:
         return "activated"
@@ -133,13 +133,28 @@ def vetoed(recovery: Recovery, segment: Segment) -> Segment | str:
     return replace(segment, vetoes=(*segment.vetoes, veto))
 
 
-def voided(recovery: Recovery, item: Voucher | None, fresh: Voucher) -> Voucher | str:
+def _standing(segment: Segment) -> tuple[Veto, ...]:
+    """The vetoes that no reclaim has ended."""
+    return tuple(veto for veto in segment.vetoes if veto.generation >= segment.generation)
+
+
+def _leaves_nothing_to(recovery: Recovery, veto: Veto) -> bool:
+    """Whether a recovery has nothing to add to a veto: only a void may void what a narrower one has spared."""
+    narrower = SPARED[veto.scope] > SPARED[recovery.scope]
+    return not (narrower and recovery.action is Action.VOID and veto.action == Action.VOID)
+
+
+def voided(recovery: Recovery, segment: Segment, item: Voucher | None, fresh: Voucher) -> Voucher | str:
     """The same for a single voucher where its lot cannot be split any further; only a void can be said there."""
     if recovery.action is not Action.VOID:
         return "lot_fragmented"
     voucher = item or fresh
-    reason = spared(recovery.scope, voucher)
+    reason = _bound(_standing(segment), voucher) or spared(recovery.scope, voucher)
     return replace(voucher, status=Status.VOID) if reason is None else reason
+
+
+def _bound(vetoes: tuple[Veto, ...], voucher: Voucher) -> str | None:
+    return "already_recovered" if binding(vetoes, voucher.status, voucher.generation) is not None else None
 
 
 def spared(scope: Scope, voucher: Voucher) -> str | None:
@@ -189,13 +204,17 @@ def _overlap(segment: Segment, ranges: list[tuple[int, int]]) -> int:
 
 def _skips(recovery: Recovery, segment: Segment, low: int, high: int, touched: dict[int, Voucher]) -> list[Skip]:
     """The skips of one segment's share, neighbours of one reason together."""
-    why = None if any(v.recovery == recovery.id for v in segment.vetoes) else _without(vetoed(recovery, segment))
+    own = next((n for n, veto in enumerate(segment.vetoes) if veto.recovery == recovery.id), None)
+    earlier = tuple(veto for veto in segment.vetoes[:own] if veto.generation >= segment.generation)
+    why = "already_recovered" if earlier else None if own is not None else _without(vetoed(recovery, segment))
     reasons: dict[int, str | None] = {}
     for index, voucher in touched.items():
         if not low <= index <= high or reclaimed(segment, voucher):
             continue
-        own = voucher.command == recovery.veto_command
-        reasons[index] = None if own else spared(recovery.scope, voucher) or why
+        reason = spared(recovery.scope, voucher) or _bound(earlier, voucher)
+        if reason is None and own is None:
+            reason = voucher.status.value if why == "already_recovered" else why
+        reasons[index] = None if voucher.command == recovery.veto_command else reason
     result: list[Skip] = []
 
     def skip(first: int, last: int, reason: str | None) -> None:

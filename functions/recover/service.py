@@ -150,7 +150,7 @@ def _release(recovery: Recovery, now: int, until: float) -> Recovery:
     command = ranges.begin(_command(recovery, recovery.release_command, "release"))
     if command.status != "completed":
         command = ranges.run(
-            command, partial(released, recovery), lambda _, __: "lot_fragmented", now, until, checkpoint=True
+            command, partial(released, recovery), lambda *_: "lot_fragmented", now, until, checkpoint=True
         )
     if command.status != "completed":
         return recovery
@@ -187,7 +187,8 @@ def _report(recovery: Recovery, part: Part) -> Report:
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
     for index, voucher in touched.items():
         segment = lot.segment(index)
-        held = voucher.holder is not None or any(r.reversal is None for r in voucher.redemptions.values())
+        uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
+        held = voucher.holder is not None or any(r.reversal is None for r in uses)
         if index not in skipped and held and segment is not None and not reclaimed(segment, voucher):
             told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
             table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)

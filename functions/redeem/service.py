@@ -99,6 +99,8 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
     at, lot = sight.standing(item), sight.lot
     if at is None or lot is None:
         raise Refusal("voucher_not_redeemable")
+    if known is not None:  # it was made with a code that a reclaim has ended since; this one's id would be the same
+        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
     single = lot.rules.redemption == "single"
     amount, balance, status = redeem(at, REDEMPTIONS_PER_VOUCHER_MAX, order.amount_minor, single)
     redemption = Redemption(

@@ -74,13 +74,13 @@ def generated(id: str) -> Batch:
 
 
 def known(spans: list[Span], view: View = _whole) -> dict[int, Lot]:
-    """The lots that the spans touch, as the caller sees them; of more than `LOTS_PER_CALL_MAX` only the outermost two.
+    """The lots that the spans touch, as the caller sees them; of one span over more than
+    `LOTS_PER_CALL_MAX` only the outermost two.
 
     Raises Refusal `unknown_serials` where one of them lacks what is selected: a job finds out about those between, and
     counts them as skipped.
     """
-    count = lot_count(spans)
-    if count <= LOTS_PER_CALL_MAX:
+    if len(spans) > 1 or lot_count(spans) <= LOTS_PER_CALL_MAX:  # single serials are so few that each is looked up
         parts = list(by_lot(spans))
     else:
         ends = (spans[0].first, spans[-1].last)

@@ -11,16 +11,17 @@ from functools import partial
 from functions.domain.command import Command
 from functions.domain.lot import Done, Lot, Segment
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher, untouched
+from functions.domain.voucher import Voucher, reclaimed, untouched
 from functions.store import keys, table
 from functions.store.entities import VOUCHER
 from functions.store.table import BATCH_GET_MAX
 
 Change = Callable[[Lot, Segment], Segment | str]
 """What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
-Touch = Callable[[Voucher | None, Voucher], Voucher | str]
-"""The same for one voucher where its lot cannot be split any further: given its item, if any, and what it would be as
-part of its changed segment, the item as it shall be, or the reason why it is skipped."""
+Touch = Callable[[Segment, Voucher | None, Voucher], Voucher | str]
+"""The same for one voucher where its lot cannot be split any further: given its segment, its item, if any, and what it
+would be as part of its changed segment, the item as it shall be, or the reason why it is skipped. An item that a
+reclaim has ended is not given: its index has begun anew."""
 Own = Callable[[Segment, Voucher], Voucher | str | None]
 """The same for one voucher that has terms of its own; None where it has none, and the segment decides. A voucher that
 the command has changed already comes back as it is."""
@@ -43,32 +44,44 @@ def touch_some(
     for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
         segment = lot.segment(index)
         outcome = change(lot, segment) if segment is not None else "unknown"
-        if isinstance(outcome, str):
+        if segment is None or isinstance(outcome, str):
             continue
         if left == 0:
             return False
         fresh = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)
-        try:
-            table.change(VOUCHER, None, partial(_touched, command.id, touch, fresh), command.kind, command.by)
-            touched[index] = None
-        except _Skipped as skipped:
-            touched[index] = skipped.reason
+        touched[index] = _touch_one(command, partial(_touched, command.id, touch, segment, fresh), fresh.position)
         left -= 1
     return True
 
 
+def _touch_one(
+    command: Command, decide: Callable[[Voucher | None], Voucher | None], position: int, item: Voucher | None = None
+) -> str | None:
+    """None once it is written, or why it is skipped; most have no item, so one is read only before such a one is."""
+    try:
+        table.change(VOUCHER, item, decide, command.kind, command.by)
+    except _Skipped as skipped:
+        key = keys.voucher(position)
+        stored = table.get_many([key]).get(key) if skipped.item is None else None
+        return skipped.reason if stored is None else _touch_one(command, decide, position, VOUCHER.load(stored))
+    return None
+
+
 class _Skipped(Exception):  # noqa: N818 - it is an outcome
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, item: Voucher | None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.item = reason, item
 
 
-def _touched(command: str, touch: Touch, fresh: Voucher, item: Voucher | None) -> Voucher | None:
+def _touched(command: str, touch: Touch, segment: Segment, fresh: Voucher, item: Voucher | None) -> Voucher | None:
     if item is not None and item.command == command:
         return None
-    outcome = touch(item, fresh)
+    if item is not None and reclaimed(segment, item):
+        outcome = touch(segment, None, replace(fresh, redemptions=item.redemptions))
+    else:
+        outcome = touch(segment, item, fresh)
     if isinstance(outcome, str):
-        raise _Skipped(outcome)
+        raise _Skipped(outcome, item)
     return replace(outcome, command=command)
 
 
@@ -115,7 +128,7 @@ def _changed(own: Own, segment: Segment, item: Voucher | None) -> Voucher | None
     assert item is not None
     outcome = own(segment, item)
     if isinstance(outcome, str):
-        raise _Skipped(outcome)
+        raise _Skipped(outcome, item)
     return None if outcome == item else outcome
 
 

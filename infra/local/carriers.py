@@ -66,15 +66,21 @@ class Carrier:
     taken: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     """How often it was asked to send, by reference."""
+    messages: dict[str, str] = field(default_factory=dict)
+    """Which message it was asked to send under a reference; a sender may ask for one under several."""
+    _met: Counter[str] = field(default_factory=Counter)
 
     def now_wrong(self, reference: str) -> str:
-        """The fault that this sending meets. A plan fails each reference its own number of times, up to a limit."""
+        """The fault that this request meets, a sending or a look-up. A plan is each message's own, up to a limit."""
         if self.fault != "plan":
             return self.fault
-        random = Random(f"{self.seed} {self.name} {reference}")
+        if reference not in self.messages:
+            return "none"
+        message = self.messages[reference]
+        random = Random(f"{self.seed} {self.name} {message}")
         faults = [random.choice(PLANNED) for _ in range(random.randint(0, self.failures_max))]
-        turn = self.asked[reference] - 1
-        return faults[turn] if turn < len(faults) else "none"
+        self._met[message] += 1
+        return faults[self._met[message] - 1] if self._met[message] <= len(faults) else "none"
 
 
 class Carriers:
@@ -149,6 +155,7 @@ class Carriers:
         with self._lock:
             carrier = self._all[name]
             carrier.asked[reference] += 1
+            carrier.messages[reference] = f"{to} {text}"
             fault = carrier.now_wrong(reference)
             if fault == "down":
                 return Reply(503, {"error": "down"})
@@ -166,11 +173,12 @@ class Carriers:
     def _look_up(self, name: str, reference: str) -> Reply:
         with self._lock:
             carrier = self._all[name]
-            id = carrier.taken.get(reference)
-        if carrier.fault == "down":
+            id, fault = carrier.taken.get(reference), carrier.now_wrong(reference)
+        if fault == "down":
             return Reply(503, {"error": "down"})
-        slow_s = carrier.after_s if carrier.fault == "slow" else 0.0
-        return Reply(200, {"id": id}, after_s=slow_s) if id else Reply(404, {"error": "not_found"}, after_s=slow_s)
+        planned = carrier.fault == "plan" and fault == "lose_reply"  # as a switch it is about sendings only
+        how: Json = {"after_s": carrier.after_s if fault == "slow" else 0.0, "times": 0 if planned else 1}
+        return Reply(200, {"id": id}, **how) if id else Reply(404, {"error": "not_found"}, **how)
 
 
 SWITCHES: Final[dict[str, Callable[[Any], Any]]] = {

@@ -6,18 +6,27 @@
    place: slow, and writes of others acknowledged in between vanish. Here the items it names are undone instead.
 3. Rules of a bus know neither `InputPath` nor dead-letter queues: bus.py delivers in their stead.
 4. Each poll of a stream leaves an iterator behind for good: only the last ones are kept.
+5. Its answers try every way to spell every kind of every attribute value, which was a half of all that the local cloud
+   did. The values are in DynamoDB's JSON already.
+6. Sending a message, and receiving one, counts all the messages of the queue several times over, and asks what time it
+   is for each of them: 10 ms where a thousand wait.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, Final
 
 from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.model import StructureShape
+from moto.core.serialize import BaseJSONSerializer
+from moto.core.utils import unix_time_millis
 from moto.dynamodb import models
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
@@ -26,6 +35,7 @@ from moto.events.models import Rule
 from moto.kms import models as kms
 from moto.kms.utils import generate_private_key
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.sqs.models import Message, Queue, SQSBackend
 
 from infra.local import bus
 
@@ -105,6 +115,53 @@ def _get_records(original: Callable[..., Any]) -> Callable[..., Any]:
     return and_forget
 
 
+def _structure(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def but_for_values(self: BaseJSONSerializer, serialized: Any, value: Any, shape: StructureShape, key: str) -> None:
+        if shape.name == "AttributeValue" and isinstance(value, dict):
+            self._default_serialize(serialized, _on_the_wire(value), shape, key)
+        else:
+            original(self, serialized, value, shape, key)
+
+    return but_for_values
+
+
+def _on_the_wire(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _on_the_wire(part) for name, part in value.items()}
+        case list():
+            return [_on_the_wire(part) for part in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+    return value
+
+
+def _send_message(original: Callable[..., Message]) -> Callable[..., Message]:
+    @functools.wraps(original)
+    def without_counting(self: SQSBackend, queue_name: str, *args: Any, **kwargs: Any) -> Message:
+        queue = self.get_queue(queue_name)
+        with LOCK:
+            waiting, queue._messages = queue._messages, []  # what is not there need not be counted
+            try:
+                return original(self, queue_name, *args, **kwargs)
+            finally:
+                queue._messages = [*waiting, *queue._messages]
+
+    return without_counting
+
+
+def _there(queue: Queue) -> list[Message]:
+    now_ms = unix_time_millis()
+    return [one for one in queue._messages if one.visible_at < now_ms >= one.delayed_until]
+
+
+def _is_kept(self: SQSBackend, queue_name: str, message: Message) -> bool:
+    kept_s: Any = self.get_queue(queue_name).message_retention_period  # type: ignore[attr-defined]
+    sent_ms: Any = message.sent_timestamp
+    return bool(sent_ms / 1000 + kept_s > time.time())
+
+
 @functools.cache
 def apply() -> None:
     """Patches moto in this process, once."""
@@ -117,5 +174,11 @@ def apply() -> None:
     Rule.send_to_targets = bus.send_to_targets  # type: ignore[method-assign, assignment]
     streams = DynamoDBStreamsBackend
     streams.get_records = _get_records(streams.get_records)  # type: ignore[method-assign]
+    BaseJSONSerializer._serialize_type_structure = _structure(  # type: ignore[method-assign]
+        BaseJSONSerializer._serialize_type_structure
+    )
+    SQSBackend.send_message = _send_message(SQSBackend.send_message)  # type: ignore[method-assign]
+    Queue.messages = property(_there)  # type: ignore[method-assign, assignment]
+    SQSBackend.is_message_valid_based_on_retention_period = _is_kept  # type: ignore[method-assign]
     setattr(kms, "generate_private_key", _private_key(generate_private_key))  # noqa: B010 (not exported by name)
     setattr(models, "copy", SimpleNamespace(deepcopy=_deepcopy_but_tables))  # noqa: B010

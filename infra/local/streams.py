@@ -216,7 +216,9 @@ class StreamPump:
         """Reads into the lanes; whether there was anything that the filters pass."""
         if sum(map(len, self._lanes)) >= WAITING_MAX:
             return False
-        found = [one for one in self._shards.read() if not self._filters or any(f(one.body) for f in self._filters)]
+        found: list[Record] = []
+        while not found and (page := self._shards.read()):  # a page of nothing that passes is not the stream's end
+            found = [one for one in page if not self._filters or any(f(one.body) for f in self._filters)]
         for record in shuffled(found, shuffle) if shuffle else found:
             self._lanes[zlib.crc32(record.key.encode()) % len(self._lanes)].append(record)
         return bool(found)

@@ -29,7 +29,7 @@ ENGINES: Final = ("moto", "dynamodb-local")
 PUMP_STOP_S: Final = 5.0
 WHEREABOUTS: Final = Path(os.environ.get("KAMI_WHEREABOUTS") or STATE / "local.json")
 """Where things are; it holds the demo clients' secrets, so only its owner may read it. (Tests put it elsewhere.)"""
-KEPT: Final = STATE / "dynamodb-local"
+KEPT: Final = WHEREABOUTS.parent / "dynamodb-local"
 """What `ENGINE=dynamodb-local` keeps over restarts: the table, the keys' material, the demo clients."""
 
 FIRST_COMMAND: Final = """\

@@ -19,7 +19,9 @@ from rich.table import Table
 
 from tests.benchmark.harness import ROOT, Result
 
-MEASUREMENTS = ("calls", "writes", "race", "codes", "exports", "cold_start", "scale", "cpu")
+MEASUREMENTS = (
+    "calls", "writes", "race", "codes", "exports", "cold_start", "scale", "cpu", "recall", "sms", "unreliable",
+)  # fmt: skip
 RESULTS = Path(__file__).parent / "results.json"
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- benchmark -->\n).*?(<!-- /benchmark -->)", re.DOTALL)

@@ -82,6 +82,11 @@ class Stage:
         """All of a batch."""
         self._done("POST", "/v1/activations", {"selection": {"batch": batch["id"]}})
 
+    def recall(self, batch: Event) -> None:
+        """All of a batch, as far as the call goes: its codes are refused from the answer on."""
+        order = {"selection": {"batch": batch["id"]}, "action": "void", "reason": "stolen"}
+        self._done("POST", "/v1/recoveries", order)
+
     def codes(self, batch: Event, count: int) -> list[str]:
         """The codes of so many vouchers, spread evenly over a batch."""
         first = position_of(batch["first_serial"])

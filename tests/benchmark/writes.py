@@ -1,4 +1,4 @@
-"""Items written to generate and to activate a million vouchers."""
+"""Items written to generate, to activate and to recall a million vouchers."""
 
 from __future__ import annotations
 
@@ -21,5 +21,8 @@ def measure() -> Iterator[Result]:
             batch = stage.batch(campaign, QUANTITY)
         with metered() as activating:
             stage.activate(batch)
+        with metered() as recalling:
+            stage.recall(batch)
     yield at_most("writes to generate 1,000,000", generating.items_written, WRITES_MAX, "items")
     yield at_most("writes to activate 1,000,000", activating.items_written, WRITES_MAX, "items")
+    yield at_most("writes to recall 1,000,000", recalling.items_written, WRITES_MAX, "items")

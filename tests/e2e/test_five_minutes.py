@@ -9,24 +9,18 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from infra.local.engines import client
-from infra.local.template import ROOT, synthesized
+from functions.store.keys import LOT
+from infra.local.template import ROOT
+from tests.running import DOWN_AFTER_S, Running, up
 
 HEADING: Final = "## Five minutes"
 BLOCKS: Final = 10
 END_OF_BLOCK: Final = "=== end of block ==="
-UP_AFTER_S: Final = 120
 PASTED_AFTER_S: Final = 300
-DOWN_AFTER_S: Final = 30
 ITEMS_OF_A_MILLION_MAX: Final = 110
 
 
@@ -44,80 +38,20 @@ def processes() -> list[tuple[int, int, str]]:
     return [(int(pid), int(ppid), args) for pid, ppid, stat, args in rows if "Z" not in stat]
 
 
-@dataclass(frozen=True)
-class Up:
-    """A running `make up` and the folder from which the shell sees it."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-    known: dict[str, Any]
-
-    @property
-    def port(self) -> int:
-        port = urlsplit(str(self.known["api_url"])).port
-        assert port
-        return port
-
-    def descendants(self) -> dict[int, str]:
-        """Every process below it, with its command."""
-        listed = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
-        )
-        rows = [line.split(None, 3) for line in listed.stdout.splitlines()]
-        found = {self.process.pid: "make up"}
-        for _ in rows:
-            found |= {int(pid): args for pid, ppid, stat, args in rows if int(ppid) in found and "Z" not in stat}
-        del found[self.process.pid]
-        return found
-
-    def interrupt(self) -> tuple[int, str]:
-        """Ctrl-C: the signal goes to all processes of the terminal. The exit code, and the last words."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        words, _ = self.process.communicate(timeout=DOWN_AFTER_S)
-        return self.process.returncode, words
-
-    def lots(self) -> int:
-        """How many lots the table holds."""
-        dynamodb = client(self.known["aws_endpoint_url"])
-        (name,) = dynamodb.list_tables()["TableNames"]
-        pages = dynamodb.get_paginator("scan").paginate(
-            TableName=name,
-            FilterExpression="begins_with(pk, :lot)",
-            ExpressionAttributeValues={":lot": {"S": "LOT#"}},
-        )
-        return sum(int(page["Count"]) for page in pages)
+def below(parent: int) -> dict[int, str]:
+    """Every process that this one started, or one of those, with its command."""
+    rows = processes()
+    found = {parent: ""}
+    for _ in rows:
+        found |= {pid: args for pid, ppid, args in rows if ppid in found}
+    del found[parent]
+    return found
 
 
-@contextmanager
-def up(folder: Path) -> Iterator[Up]:
-    """What `make up` runs, on a free port, telling its whereabouts to a folder of its own."""
-    synthesized()  # else the first run on a machine would spend its time here
-    whereabouts = folder / ".kami" / "local.json"
-    whereabouts.parent.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "infra.local.up"],
-        cwd=ROOT,
-        env={**os.environ, "KAMI_PORT": "0", "KAMI_WHEREABOUTS": str(whereabouts)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    too_long = Timer(UP_AFTER_S, process.kill)
-    too_long.start()
-    try:
-        assert process.stdout
-        said = ""
-        while "grant_type=client_credentials" not in said:  # the last line that it prints
-            line = process.stdout.readline()
-            assert line, said
-            said += line
-        yield Up(process, folder, json.loads(whereabouts.read_text()))
-    finally:
-        too_long.cancel()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def interrupt(running: Running) -> tuple[int, str]:
+    """Ctrl-C: the signal goes to all processes of the terminal. The exit code, and all that was printed."""
+    os.killpg(running.process.pid, signal.SIGINT)
+    return running.process.wait(DOWN_AFTER_S), running.log.read_text()
 
 
 def pasted(folder: Path) -> list[str]:
@@ -159,7 +93,7 @@ def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: P
 
         (million,) = documents(batch)
         assert (million["status"], million["counts"]) == ("completed", {"generated": 1_000_000})
-        assert running.lots() <= ITEMS_OF_A_MILLION_MAX
+        assert len(running.items(LOT)) <= ITEMS_OF_A_MILLION_MAX
 
         activation, revealed, counted = documents(stock)[-3:]
         assert (activation["activated"], activation["status"]) == (100, "completed")
@@ -205,13 +139,13 @@ def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: P
             "recalled",
         ]
 
-        below = running.descendants()
-        assert below
-        code, words = running.interrupt()
+        started = below(running.process.pid)
+        assert started
+        code, words = interrupt(running)
         assert (code, "Traceback" in words) == (0, False), words
         alive = {pid for pid, _, _ in processes()}
-        assert {pid: args for pid, args in below.items() if pid in alive} == {}
+        assert {pid: args for pid, args in started.items() if pid in alive} == {}
         assert not (tmp_path / ".kami" / "local.json").exists()
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            free.bind(("127.0.0.1", running.port))
+            free.bind(("127.0.0.1", urlsplit(str(running.known["api_url"])).port))

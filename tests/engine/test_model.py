@@ -1,17 +1,17 @@
-"""Random commands over HTTP against a dictionary: same answers, value conserved, counts equal.
+"""Random commands over HTTP against a dictionary: same answers, value conserved, counts, reports and histories equal.
 
 The model knows vouchers one by one. That the real ones lie in segments of lots, that some get items of their own, and
-that a lot full of segments writes items instead, shows in two of its rules only: why an activation skips a voucher.
+that a lot full of segments writes items instead, shows only in why an activation or a recovery skips a voucher.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
@@ -23,6 +23,7 @@ from functions.domain.formats import CROCKFORD
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.edge import clock
 from functions.edge.clock import rfc3339
+from functions.recover.service import FENCE_S
 from functions.store import ranges
 from functions.store.guards import LIMITS, Limit
 from infra.local.gateway import Answer
@@ -31,16 +32,55 @@ from tests.engine.world import DAY_S, NOW, World
 
 pytestmark = on_moto
 
-SEGMENTS_MAX = 2
+SEGMENTS_MAX = 3
 """Few, so that lots are full soon."""
 TOKEN_S = 600
 FORM = "application/x-www-form-urlencoded"
 ACCOUNTS = ("+8613800000001", "+8613800000002")
 WRONG_MAX = 2
 """Few wrong codes are allowed, so that guards are met."""
+STEPS_MAX = 20
+HISTORIES_MAX = 3
+"""So many cards' histories are read in the end of an example."""
 Json = dict[str, Any]
-Segment = tuple[str, int | None]
-"""Status and end of validity."""
+OVER = frozenset({"redeemed", "void"})
+SPARED: dict[str | None, frozenset[str]] = {
+    None: OVER,
+    "not_redeemed": OVER | {"partly_redeemed"},
+    "not_claimed": OVER | {"partly_redeemed", "claimed"},
+    "not_activated": OVER | {"partly_redeemed", "claimed", "active"},
+}
+"""By `only`: the statuses of vouchers in use that a recovery leaves alone."""
+SHOWN = [None, "generated", "active", "partly_redeemed", "redeemed", "expired", "void", "reclaimed"]
+OF_LOT, OF_VOUCHER = {"generated", "recalled", "reclaimed"}, {"revealed", "redeemed", "reversed", "voided", "recovered"}
+"""Kinds of history lines; within a second only those of one of the two are in order."""
+
+
+class Veto(NamedTuple):
+    """A recovery's word on a voucher; it holds for what is of its generation or older."""
+
+    recovery: str
+    action: str
+    only: str | None
+    generation: int
+
+
+class Segment(NamedTuple):
+    """What a voucher has in common with its neighbours."""
+
+    status: str
+    until: int | None
+    generation: int = 1
+    vetoes: tuple[Veto, ...] = ()
+
+    @property
+    def standing(self) -> tuple[Veto, ...]:
+        return tuple(veto for veto in self.vetoes if veto.generation >= self.generation)
+
+
+def bound(vetoes: tuple[Veto, ...], status: str, generation: int) -> Veto | None:
+    return next((v for v in vetoes if generation <= v.generation and status not in SPARED[v.only]), None)
+
 
 pick = st.integers(0, 1_000)
 keys = st.sampled_from(["fresh", "fresh", "fresh", "fresh", "key-1", "key-2"])
@@ -53,6 +93,7 @@ class Redemption:
     key: str
     amount: int
     at: int
+    generation: int
     asked: Json
     answer: Json
     reversal: tuple[str, str, str, Json] | None = None
@@ -66,7 +107,23 @@ class Item:
     status: str
     balance: int
     until: int | None = None
+    generation: int = 1
     redemptions: dict[tuple[str, str], Redemption] = field(default_factory=dict)
+    voided_by: str = ""
+
+    @property
+    def in_use(self) -> bool:
+        return any(r.reversal is None for r in self.redemptions.values() if r.generation == self.generation)
+
+
+@dataclass
+class Recovery:
+    """An order that is under way."""
+
+    id: str
+    action: str
+    only: str | None
+    serials: list[str]
 
 
 @dataclass
@@ -89,27 +146,56 @@ class Model:
     campaign_of: dict[str, Campaign] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
-    codes: dict[str, str] = field(default_factory=dict)
+    codes: dict[tuple[str, int], str] = field(default_factory=dict)
+    """(serial, generation) → code, of those that were revealed."""
     answered: dict[tuple[str, str], tuple[Json, Json]] = field(default_factory=dict)
     """(route, key) → what was asked and answered."""
     wrong: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    ordered: dict[str, tuple[Json, str]] = field(default_factory=dict)
+    """Key → what was to be recovered, and the recovery."""
+    under_way: list[Recovery] = field(default_factory=list)
+    reports: dict[str, Json] = field(default_factory=dict)
+    """Recovery → what it came to."""
+    told: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Serial → the kinds of lines of its history."""
+
+    def live(self, serial: str) -> Item | None:
+        """The voucher's own state, unless it was reclaimed since: then it has begun anew."""
+        item, segment = self.items.get(serial), self.segments[serial]
+        ended = tuple(veto for veto in segment.vetoes if veto.generation < segment.generation)
+        return None if item is None or bound(ended, item.status, item.generation) else item
+
+    def generation(self, serial: str) -> int:
+        return (self.live(serial) or self.segments[serial]).generation
+
+    def code(self, serial: str) -> str:
+        return self.codes[serial, self.generation(serial)]
+
+    def anew(self, serial: str, status: str, until: int | None) -> Item:
+        """A voucher's state as it begins; the redemptions of older generations stay on record."""
+        before = self.items[serial].redemptions if serial in self.items else {}
+        amount, generation = self.campaign_of[serial].amount, self.segments[serial].generation
+        return Item(status, amount, until, generation, dict(before))
 
     def status(self, serial: str) -> str:
-        item, (segment_status, segment_until) = self.items.get(serial), self.segments[serial]
-        if item is not None and item.status == "redeemed":
-            return "redeemed"
-        if segment_status != "active" and item is None:
-            return "generated"
-        until = item.until if item is not None and item.until is not None else segment_until
-        if until is not None and self.now >= until:
-            return "expired"
-        return item.status if item is not None else "active"
+        item, segment = self.live(serial), self.segments[serial]
+        status, generation = (item or segment).status, (item or segment).generation
+        if status in OVER:
+            return status
+        if veto := bound(segment.vetoes, status, generation):
+            return {"void": "void", "reclaim": "reclaimed"}[veto.action]
+        if status == "generated":
+            return status
+        until = item.until if item is not None and item.until is not None else segment.until
+        return "expired" if until is not None and self.now >= until else status
 
     def balance(self, serial: str) -> int:
-        return self.items[serial].balance if serial in self.items else self.campaign_of[serial].amount
+        item = self.live(serial)
+        return item.balance if item is not None else self.campaign_of[serial].amount
 
     def refusal(self, serial: str) -> str | None:
-        refusals = {"redeemed": "already_redeemed", "generated": "voucher_not_redeemable", "expired": "voucher_expired"}
+        refusals = {"redeemed": "already_redeemed", "expired": "voucher_expired"}
+        refusals |= dict.fromkeys(("generated", "void", "reclaimed"), "voucher_not_redeemable")
         return refusals.get(self.status(serial))
 
     def lot(self, serial: str) -> list[str]:
@@ -117,31 +203,130 @@ class Model:
         number = place(serial) // LOT_SIZE
         return sorted(s for s in self.segments if place(s) // LOT_SIZE == number)
 
+    def is_being_reclaimed(self, serials: list[str]) -> bool:
+        vetoes = (bound(s.vetoes, s.status, s.generation) for s in map(self.segments.__getitem__, serials))
+        return any(veto is not None and veto.action == "reclaim" for veto in vetoes)
+
+    def fits(self, changed: dict[str, Segment], serial: str) -> bool:
+        """Whether a lot with these changes is in few enough pieces, or in no more than it was."""
+        lot = self.lot(serial)
+        before, after = (runs([segments[s] for s in lot]) for segments in (self.segments, self.segments | changed))
+        return after <= max(SEGMENTS_MAX, before)
+
+    def note(self, kind: str, serials: Iterable[str]) -> None:
+        for serial in serials:
+            self.told[serial].append(kind)
+
     def activate(self, serials: list[str]) -> tuple[int, Counter[str]]:
         """How many become active, and why the others do not."""
         skipped: Counter[str] = Counter()
         wanted: dict[str, Segment] = {}
         for serial in serials:
-            status, until = self.segments[serial]
+            segment = self.segments[serial]
             days = self.campaign_of[serial].days
-            if status == "active":
+            if segment.standing:
+                skipped["recalled"] += 1
+            elif segment.status == "active":
                 skipped["already_active"] += 1
-            elif until is not None and until <= self.now:
+            elif segment.until is not None and segment.until <= self.now:
                 skipped["expired"] += 1
             else:
-                wanted[serial] = "active", until if days is None else self.now + days * DAY_S
-        before, after = (
-            runs([segments[s] for s in self.lot(serials[0])]) for segments in (self.segments, self.segments | wanted)
-        )
-        if after <= max(SEGMENTS_MAX, before):
+                until = segment.until if days is None else self.now + days * DAY_S
+                wanted[serial] = segment._replace(status="active", until=until)
+        if self.fits(wanted, serials[0]):
             self.segments |= wanted
+            self.note("activated", wanted)
             return len(wanted), skipped
-        for serial, (_, until) in wanted.items():  # the lot is full: one by one
-            if serial in self.items:
-                skipped[self.items[serial].status] += 1
+        for serial, segment in wanted.items():  # the lot is full: one by one
+            item = self.live(serial)
+            if item is not None:
+                skipped[item.status] += 1
             else:
-                self.items[serial] = Item("active", self.campaign_of[serial].amount, until)
+                self.items[serial] = self.anew(serial, "active", segment.until)
+                self.note("activated", [serial])
         return len(serials) - sum(skipped.values()), skipped
+
+    def hindrance(self, recovery: Recovery, serial: str) -> str | None:
+        """Why a recovery cannot say its word on a voucher that was never used."""
+        segment = self.segments[serial]
+        for veto in segment.standing:
+            void = recovery.action == veto.action == "void"
+            if not (void and SPARED[veto.only] > SPARED[recovery.only]):
+                return "already_recovered"
+        return "activated" if recovery.only == "not_activated" and segment.status == "active" else None
+
+    def order(self, recovery: Recovery, *, singly: bool) -> None:
+        """From here on the codes of what it reaches are refused."""
+        self.under_way.append(recovery)
+        wanted: dict[str, Segment] = {}
+        for serial in recovery.serials:
+            if self.hindrance(recovery, serial) is None:
+                segment = self.segments[serial]
+                veto = Veto(recovery.id, recovery.action, recovery.only, segment.generation)
+                wanted[serial] = segment._replace(vetoes=(*segment.vetoes, veto))
+        if not singly and self.fits(wanted, recovery.serials[0]):
+            self.segments |= wanted
+            self.note("recalled", wanted)
+        elif recovery.action == "void":
+            for serial in wanted:
+                self._void(recovery, serial)
+
+    def _void(self, recovery: Recovery, serial: str) -> None:
+        segment, item = self.segments[serial], self.live(serial)
+        status, generation = (item or segment).status, (item or segment).generation
+        if bound(segment.standing, status, generation) or status in SPARED[recovery.only]:
+            return
+        if item is None:
+            self.items[serial] = item = self.anew(serial, "void", segment.until)
+        item.status, item.voided_by = "void", recovery.id
+        self.note("voided", [serial])
+
+    def complete(self) -> list[str]:
+        """Ends all recoveries that are under way; returns the serials that have new codes."""
+        for recovery in self.under_way:
+            reasons = {serial: self._reason(recovery, serial) for serial in recovery.serials}
+            skipped = {serial: reason for serial, reason in reasons.items() if reason is not None}
+            self.reports[recovery.id] = {
+                "selected": len(reasons),
+                "recovered": len(reasons) - len(skipped),
+                "by_reason": dict(Counter(skipped.values())),
+                "data": [{"serial": serial, "reason": skipped[serial]} for serial in sorted(skipped)],
+            }
+            for serial in reasons.keys() - skipped.keys():
+                item = self.live(serial)
+                if item is not None and item.in_use:
+                    self.note("recovered", [serial])
+        freed = [s for r in self.under_way if r.action == "reclaim" for s in r.serials if self._release(r.id, s)]
+        self.under_way = []
+        return freed
+
+    def _reason(self, recovery: Recovery, serial: str) -> str | None:
+        """Why a voucher is not among what was recovered."""
+        segment, item = self.segments[serial], self.live(serial)
+        own = next((n for n, veto in enumerate(segment.vetoes) if veto.recovery == recovery.id), None)
+        earlier = tuple(veto for veto in segment.vetoes[:own] if veto.generation >= segment.generation)
+        unused = None if own is not None else self.hindrance(recovery, serial) or "lot_fragmented"
+        if earlier:
+            unused = "already_recovered"
+        if item is None:
+            return unused
+        if item.voided_by == recovery.id:
+            return None
+        if item.status in SPARED[recovery.only]:
+            return item.status
+        if bound(earlier, item.status, item.generation):
+            return "already_recovered"
+        return None if own is not None else item.status if unused == "already_recovered" else unused
+
+    def _release(self, recovery: str, serial: str) -> bool:
+        segment = self.segments[serial]
+        if not any(veto.recovery == recovery for veto in segment.standing):
+            return False
+        until = segment.until if self.campaign_of[serial].days is None else None
+        newest = {veto.only: veto for veto in sorted(segment.vetoes, key=lambda veto: veto.generation)}
+        self.segments[serial] = Segment("generated", until, segment.generation + 1, tuple(newest.values()))
+        self.note("reclaimed", [serial])
+        return True
 
 
 def place(serial: str) -> int:
@@ -172,6 +357,7 @@ class Machine(RuleBasedStateMachine):
         self.numbers = count()
         self.tokens: dict[str, tuple[int, str]] = {}
         world.wipe(keep="CLIENT")
+        world.cloud.carriers.reset()
         monkeypatch.setattr(clock, "now", lambda: self.model.now)
 
     # How it asks
@@ -218,18 +404,16 @@ class Machine(RuleBasedStateMachine):
         return chosen[at % len(chosen)]
 
     @precondition(lambda self: self.model.answered)
-    @rule(at=pick)
-    def repeat_an_order(self, at: int) -> None:
-        (target, key), (body, document) = list(self.model.answered.items())[at % len(self.model.answered)]
-        assert_replayed(self.post(target, body, key=key), document)
-
-    @precondition(lambda self: self.redemptions())
-    @rule(at=pick, code_in_lower_case=st.booleans())
-    def repeat_a_redemption(self, at: int, code_in_lower_case: bool) -> None:
-        """Whatever became of the voucher since, and of the redemption."""
+    @rule(at=pick, order=st.booleans(), code_in_lower_case=st.booleans())
+    def repeat(self, at: int, order: bool, code_in_lower_case: bool) -> None:
+        """An order or a redemption; whatever became of the voucher since, and of the redemption."""
         made = self.redemptions()
+        if order or not made:
+            (target, key), (body, document) = list(self.model.answered.items())[at % len(self.model.answered)]
+            assert_replayed(self.post(target, body, key=key), document)
+            return
         serial, redemption = made[at % len(made)]
-        code = self.model.codes[serial]
+        code = self.model.codes[serial, redemption.generation]
         body = {"code": code.lower() if code_in_lower_case else code, **redemption.asked}
         assert_replayed(self.post("/v1/redemptions", body, redemption.role, redemption.key), redemption.answer)
 
@@ -239,11 +423,13 @@ class Machine(RuleBasedStateMachine):
         amount=st.sampled_from([500, 5_000]), days=st.sampled_from([None, 2]), how=st.sampled_from(["lot", "serials"])
     )
     def begin(self, amount: int, days: int | None, how: str) -> None:
-        """A campaign of each kind with some active vouchers."""
+        """A campaign of each kind with some active vouchers, of which some are in use."""
         for number in (0, 1):
-            self.create_campaign(amount, bool(number), days, "fresh")
-            self.create_batch(number, 4, "fresh")
-            self.activate(how, 4 * number, 4 * number + 3, "fresh")
+            self.create_campaign(amount, bool(number), days if number else None, "fresh")
+            self.create_batch(number, 5, "fresh")
+            self.activate(how, 5 * number, 5 * number + 4, "fresh")
+        for at, taken in ((0, 200), (1, None), (2, 200), (6, None)):
+            self.redeem(at, "usable", taken, "merchant", "fresh", ACCOUNTS[0], "right")
 
     @rule(amount=st.sampled_from([1, 500, 5_000]), single=st.booleans(), days=st.sampled_from([None, 2]), key=keys)
     def create_campaign(self, amount: int, single: bool, days: int | None, key: str) -> None:
@@ -286,34 +472,31 @@ class Machine(RuleBasedStateMachine):
         serials = [line["serial"] for line in self.listed(document["id"], None)]
         assert (serials[0], serials[-1], len(serials)) == (document["first_serial"], document["last_serial"], quantity)
         assert not set(serials) & set(self.model.segments)
-        revealed = self.post("/v1/reveals", {"serials": serials, "reason": "model"}).json()["data"]
         self.model.batches[document["id"]] = serials
-        for line in revealed:
-            self.model.segments[line["serial"]] = "generated", campaign.until
-            self.model.campaign_of[line["serial"]] = campaign
-            self.model.codes[line["serial"]] = line["code"]
+        self.model.segments |= dict.fromkeys(serials, Segment("generated", campaign.until))
+        self.model.campaign_of |= dict.fromkeys(serials, campaign)
+        self.model.note("generated", serials)
+        self._reveal(serials)
         return document
+
+    def _reveal(self, serials: list[str]) -> None:
+        """Learns the codes of fresh vouchers, or of those that have begun anew."""
+        self.model.note("revealed", serials)
+        for line in self.post("/v1/reveals", {"serials": serials, "reason": "model"}).json()["data"]:
+            name = line["serial"], self.model.generation(line["serial"])
+            assert line["code"] == self.model.codes.get(name, line["code"])
+            assert name in self.model.codes or line["code"] not in self.model.codes.values()
+            self.model.codes[name] = line["code"]
 
     @precondition(lambda self: self.model.segments)
     @rule(how=st.sampled_from(["serials", "range", "lot", "batch"]), one=pick, other=pick, key=keys)
     def activate(self, how: str, one: int, other: int, key: str) -> None:
-        lot = self.model.lot(self.serial(one))
-        first, last = sorted((one % len(lot), other % len(lot)))
-        if how == "serials":
-            serials = lot[first : last + 1 : 2]
-            selection: Json = {"serials": serials[::-1]}
-        elif how == "range":
-            serials = lot[first : last + 1]
-            selection = {"first_serial": lot[first], "last_serial": lot[last]}
-        elif how == "lot":
-            serials = lot
-            selection = {"lot": place(lot[0]) // LOT_SIZE}
-        else:
-            batch = next(id for id, held in self.model.batches.items() if lot[first] in held)
-            serials = self.model.batches[batch]
-            selection = {"batch": batch}
+        serials, selection = self._selected(how, one, other)
 
         def effect(answer: Answer) -> Json:
+            if self.model.is_being_reclaimed(serials):
+                assert_refused(answer, 409, "recovery_in_progress")
+                return {}
             document = assert_done(answer)
             activated, skipped = self.model.activate(serials)
             assert (document["status"], document["activated"]) == ("completed", activated)
@@ -321,6 +504,80 @@ class Machine(RuleBasedStateMachine):
             return document
 
         self.order("/v1/activations", {"selection": selection}, key, effect)
+
+    def _selected(self, how: str, one: int, other: int) -> tuple[list[str], Json]:
+        lot = self.model.lot(self.serial(one))
+        first, last = sorted((one % len(lot), other % len(lot)))
+        if how == "serials":
+            serials = lot[first : last + 1 : 2]
+            return serials, {"serials": serials[::-1]}
+        if how == "range":
+            return lot[first : last + 1], {"first_serial": lot[first], "last_serial": lot[last]}
+        if how == "lot":
+            return lot, {"lot": place(lot[0]) // LOT_SIZE}
+        batch = next(id for id, held in self.model.batches.items() if lot[first] in held)
+        return self.model.batches[batch], {"batch": batch}
+
+    @precondition(lambda self: self.model.segments)
+    @rule(
+        how=st.sampled_from(["serials", "serials", "range", "range", "lot", "batch"]),
+        one=pick,
+        other=pick,
+        action=st.sampled_from(["reclaim", "void"]),
+        only=st.sampled_from(list(SPARED)),
+        key=keys,
+        at_once=st.booleans(),
+    )
+    def recover(self, how: str, one: int, other: int, action: str, only: str | None, key: str, at_once: bool) -> None:
+        serials, selection = self._selected(how, one, other)
+        if action == "reclaim" and self.model.campaign_of[serials[0]].days is not None:
+            only = None  # what is spared would lose the end of its validity with its generation
+        body = {"selection": selection, "action": action, "reason": "stolen"} | ({"only": only} if only else {})
+        key = self.unless_fresh(key)
+        answer = self.post("/v1/recoveries", body, key=key)
+        known = self.model.ordered.get(key)
+        if known is not None and known[0] != body:
+            assert_refused(answer, 422, "idempotency_key_reused")
+            return
+        assert (answer.status, answer.header("idempotency-replayed")) == (202, "true" if known else None), answer.body
+        document = answer.json()
+        if known is not None:
+            assert document["id"] == known[1]
+            return
+        assert (document["status"], document["recovered"]) == ("in_progress", 0)
+        self.model.ordered[key] = body, document["id"]
+        recovery = Recovery(document["id"], action, only, serials)
+        self.model.order(recovery, singly=how == "serials" and action == "void")
+        if at_once:
+            self.settle()
+
+    def settle(self) -> None:
+        """Lets the queue bring all that is left to do; the clock moves past the fence where that waits for it."""
+        for _ in range(STEPS_MAX):
+            self.world.cloud.drain(delayed=False)
+            if not self.world.cloud.hasten():
+                break
+            self.model.now += FENCE_S
+        reports = [recovery.id for recovery in self.model.under_way]
+        if freed := self.model.complete():
+            self._reveal(freed)
+        for id in reports:
+            self._look_at_recovery(id)
+
+    def _look_at_recovery(self, id: str) -> None:
+        document = assert_done(self.get(f"/v1/recoveries/{id}?limit=100"), 200)
+        if id not in self.model.reports:
+            assert (document["status"], document["recovered"], document["skipped"]["count"]) == ("in_progress", 0, 0)
+            return
+        expected, skipped = self.model.reports[id], document["skipped"]
+        assert document["status"] == "completed"
+        assert {name: document[name] for name in ("selected", "recovered")} == {
+            name: expected[name] for name in ("selected", "recovered")
+        }
+        assert {name: skipped[name] for name in ("by_reason", "data")} == {
+            name: expected[name] for name in ("by_reason", "data")
+        }
+        assert skipped["count"] == len(expected["data"])
 
     @precondition(lambda self: self.model.segments)
     @rule(
@@ -330,18 +587,23 @@ class Machine(RuleBasedStateMachine):
         role=tills,
         key=keys,
         account=st.sampled_from(ACCOUNTS),
-        right=st.sampled_from([True, True, True, False]),
+        kind=st.sampled_from(["right", "right", "right", "right", "old", "old", "forged"]),
     )
-    def redeem(self, at: int, which: str, amount: int | None, role: str, key: str, account: str, right: bool) -> None:
+    def redeem(self, at: int, which: str, amount: int | None, role: str, key: str, account: str, kind: str) -> None:
         serial, key = self.serial(at, which), self.unless_fresh(key)
-        code = self.model.codes[serial] if right else forged(self.model.codes[serial])
+        generation = self.model.generation(serial)
+        if kind == "old":
+            generation = min(g for s, g in self.model.codes if s == serial)
+        right = generation == self.model.generation(serial) and kind != "forged"
+        code = self.model.codes[serial, generation]
+        code = forged(code) if kind == "forged" else code
         asked: Json = {"account": {"type": "mobile", "number": account}}
         if amount is not None:
             asked["amount_minor"] = amount
         answer = self.post("/v1/redemptions", {"code": code, **asked}, role, key)
         item = self.model.items.get(serial)
-        known = item.redemptions.get((role, key)) if item is not None and right else None
-        if known is not None:
+        known = item.redemptions.get((role, key)) if item is not None else None
+        if known is not None and kind != "forged" and generation == known.generation:
             if known.asked == asked:
                 assert_replayed(answer, known.answer)
             else:
@@ -352,6 +614,8 @@ class Machine(RuleBasedStateMachine):
         balance, single = self.model.balance(serial), self.model.campaign_of[serial].single
         if self.model.wrong[guard] >= WRONG_MAX:
             assert_refused(answer, 429, "too_many_attempts")
+        elif known is not None and right:
+            assert_refused(answer, 422, "idempotency_key_reused")
         elif refusal is not None:
             self.model.wrong[guard] += refusal == "voucher_not_redeemable"
             assert_refused(answer, {"v": 404, "a": 409}[refusal[0]] if refusal != "voucher_expired" else 410, refusal)
@@ -361,13 +625,21 @@ class Machine(RuleBasedStateMachine):
             assert_refused(answer, 409, "partial_not_allowed")
         else:
             taken = balance if amount is None else amount
-            item = self.model.items.setdefault(serial, Item("active", balance))
+            item = self.model.live(serial) or self.model.anew(serial, "active", None)
+            self.model.items[serial] = item
+            self.model.note("redeemed", [serial])
             item.balance -= taken
             item.status = "partly_redeemed" if item.balance else "redeemed"
             document = assert_done(answer)
             assert (document["serial"], document["amount_minor"]) == (serial, taken)
             assert (document["balance_minor"], document["voucher_status"]) == (item.balance, item.status)
-            item.redemptions[role, key] = Redemption(role, key, taken, self.model.now, asked, document)
+            item.redemptions[role, key] = Redemption(role, key, taken, self.model.now, item.generation, asked, document)
+
+    @precondition(lambda self: self.model.segments)
+    @rule(at=pick, amount=st.sampled_from([None, 1, 200]), role=tills, account=st.sampled_from(ACCOUNTS))
+    def spend(self, at: int, amount: int | None, role: str, account: str) -> None:
+        """A redemption as most are."""
+        self.redeem(at, "usable", amount, role, "fresh", account, "right")
 
     def redemptions(self) -> list[tuple[str, Redemption]]:
         return [(serial, r) for serial, item in self.model.items.items() for r in item.redemptions.values()]
@@ -397,12 +669,15 @@ class Machine(RuleBasedStateMachine):
                 assert_replayed(answer, document | {"voucher_status": self.model.status(serial)})
         elif self.model.now >= redemption.at + self.model.campaign_of[serial].reversal_days * DAY_S:
             assert_refused(answer, 409, "reversal_window_over")
+        elif redemption.generation != item.generation:
+            assert_refused(answer, 409, "reversal_not_possible")
         else:
             document = assert_done(answer)
             item.balance += redemption.amount
             redemption.reversal = role, key, reason, document
-            unused = all(r.reversal is not None for r in item.redemptions.values())
-            item.status = "active" if unused else "partly_redeemed"
+            if item.status != "void":
+                item.status = "partly_redeemed" if item.in_use else "active"
+            self.model.note("reversed", [serial])
             assert (document["amount_minor"], document["balance_minor"]) == (redemption.amount, item.balance)
             assert document["voucher_status"] == self.model.status(serial)
 
@@ -414,10 +689,29 @@ class Machine(RuleBasedStateMachine):
     # Questions
 
     @precondition(lambda self: self.model.segments)
-    @rule(at=pick, role=st.sampled_from(["merchant", "operator"]))
-    def verify(self, at: int, role: str) -> None:
+    @rule(
+        question=st.sampled_from(["verify", "redemption", "recovery", "list", "count"]),
+        at=pick,
+        role=st.sampled_from(["merchant", "partner", "operator"]),
+        status=st.sampled_from(SHOWN),
+    )
+    def ask(self, question: str, at: int, role: str, status: str | None) -> None:
+        """One rule for all, so that commands are more frequent than questions."""
+        if question == "verify":
+            self._verify(at, role)
+        elif question == "list":
+            self._list_batch(at, status)
+        elif question == "count":
+            self._count_batch(at)
+        elif question == "redemption" and self.redemptions():
+            self._look_at_redemption(at, role)
+        elif question == "recovery" and self.model.ordered:
+            ids = [id for _, id in self.model.ordered.values()]
+            self._look_at_recovery(ids[at % len(ids)])
+
+    def _verify(self, at: int, role: str) -> None:
         serial = self.serial(at)
-        answer = self.post("/v1/verifications", {"code": self.model.codes[serial]}, role)
+        answer = self.post("/v1/verifications", {"code": self.model.code(serial)}, role)
         refusal = self.model.refusal(serial)
         if refusal is None or role == "operator":
             document = assert_done(answer, 200)
@@ -427,9 +721,7 @@ class Machine(RuleBasedStateMachine):
         else:
             assert_refused(answer, {"voucher_not_redeemable": 404, "voucher_expired": 410}.get(refusal, 409), refusal)
 
-    @precondition(lambda self: self.redemptions())
-    @rule(at=pick, role=st.sampled_from(["merchant", "partner", "operator"]))
-    def look_at_redemption(self, at: int, role: str) -> None:
+    def _look_at_redemption(self, at: int, role: str) -> None:
         made = self.redemptions()
         _, redemption = made[at % len(made)]
         answer = self.get(f"/v1/redemptions/{redemption.answer['id']}", role)
@@ -439,11 +731,7 @@ class Machine(RuleBasedStateMachine):
         else:
             assert_refused(answer, 404, "not_found")
 
-    @precondition(lambda self: self.model.batches)
-    @rule(
-        at=pick, status=st.sampled_from([None, "generated", "active", "partly_redeemed", "redeemed", "expired", "void"])
-    )
-    def list_batch(self, at: int, status: str | None) -> None:
+    def _list_batch(self, at: int, status: str | None) -> None:
         id, serials = list(self.model.batches.items())[at % len(self.model.batches)]
         lines = [{"serial": serial, "status": self.model.status(serial)} for serial in serials]
         assert self.listed(id, status) == [line for line in lines if status in (None, line["status"])]
@@ -459,27 +747,37 @@ class Machine(RuleBasedStateMachine):
                 return lines
             query["cursor"] = document["next_cursor"]
 
-    @precondition(lambda self: self.model.batches)
-    @rule(at=pick)
-    def count_batch(self, at: int) -> None:
+    def _count_batch(self, at: int) -> None:
         id, serials = list(self.model.batches.items())[at % len(self.model.batches)]
-        self.world.cloud.drain()  # counts follow from the stream
+        self.settle()  # counts follow from the stream
         document = assert_done(self.get(f"/v1/batches/{id}"), 200)
         assert document["counts"] == dict(Counter(self.model.status(serial) for serial in serials))
 
     def teardown(self) -> None:
         """In the end all is as the model has it, and no value was made or lost."""
-        self.world.cloud.drain()  # what the stream still holds would be counted in the next example
+        self.settle()  # what the stream still holds would be counted in the next example
         for serial, campaign in self.model.campaign_of.items():
             document = assert_done(self.get(f"/v1/vouchers/{serial}"), 200)
-            assert (document["status"], document["balance_minor"]) == (
+            assert (document["status"], document["balance_minor"], document["generation"]) == (
                 self.model.status(serial),
                 self.model.balance(serial),
+                self.model.generation(serial),
             )
             item = self.model.items.get(serial, Item("", 0))
             assert document["redemptions"] == [r.answer["id"] for r in item.redemptions.values()]
-            taken = sum(r.amount for r in item.redemptions.values() if r.reversal is None)
+            uses = [r for r in item.redemptions.values() if r.generation == document["generation"]]
+            taken = sum(r.amount for r in uses if r.reversal is None)
             assert document["balance_minor"] + taken == campaign.amount
+        busiest = sorted(self.model.told, key=lambda serial: len(self.model.told[serial]))[-HISTORIES_MAX:]
+        for serial in busiest:
+            data = assert_done(self.get(f"/v1/vouchers/{serial}/history?limit=100"), 200)["data"]
+            kinds, expected = [line["event"] for line in data], self.model.told[serial]
+            assert Counter(kinds) == Counter(expected)
+            for lane in (OF_LOT, OF_VOUCHER):
+                assert [kind for kind in kinds if kind in lane] == [kind for kind in expected if kind in lane]
+        messages = sum(len(self.world.cloud.carriers.phone(account)) for account in ACCOUNTS)
+        heard = Counter(kind for told in self.model.told.values() for kind in told)
+        assert messages == heard["redeemed"] + heard["reversed"] + heard["recovered"]
 
 
 def assert_done(answer: Answer, status: int = 201) -> Json:

@@ -130,6 +130,16 @@ class Wire:
             self._plans.remove(plan)
             self._dead = False
 
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Calls of the test's own: nothing that is planted strikes them, and they are not kept."""
+        plans, calls = self._plans, self.calls
+        self._plans, self.calls = [], []
+        try:
+            yield
+        finally:
+            self._plans, self.calls = plans, calls
+
     def writes(self) -> list[Call]:
         """The attempts to change the table, in order."""
         return [call for call in self.calls if is_write(call)]

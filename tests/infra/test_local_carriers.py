@@ -99,23 +99,34 @@ def test_an_answer_given_twice_is_twice_on_the_wire(http: httpx.Client, network:
     assert network.received == {"+1": 1}
 
 
-def test_a_plan_fails_each_reference_its_own_number_of_times_and_the_same_again(network: Carriers) -> None:
+def test_a_plan_fails_each_message_its_own_number_of_times_whatever_the_references_and_the_same_again() -> None:
     def tries(seed: int) -> list[int]:
         fresh = Carriers()
         fresh.set("north", "plan", seed=seed, failures_max=3)
         counts = []
-        for reference in map(str, range(40)):
-            carrier = fresh.carrier("north")
-            while True:
-                reply = fresh._send("north", reference, PHONE, "k", "t")
+        for text in map(str, range(40)):
+            for turn in range(1, 5):
+                reply = fresh._send("north", f"{text}-{turn}", PHONE, "k", text)
                 if (reply.status, reply.times) == (200, 1):
                     break
-            counts.append(carrier.asked[reference] - 1)
-        assert fresh.received == {PHONE: 40}
+            counts.append(turn - 1)
         return counts
 
     assert tries(1) == tries(1) != tries(2)
     assert set(tries(1)) == {0, 1, 2, 3}
+
+
+def test_a_plan_is_about_look_ups_too_and_leaves_what_it_never_heard_of_alone() -> None:
+    fresh = Carriers()
+    fresh.set("north", "plan", seed=1, failures_max=3)
+    failed = 0
+    for text in map(str, range(40)):
+        fresh._send("north", text, PHONE, "k", text)
+        looked_up = [fresh._look_up("north", text) for _ in range(4)]
+        failed += sum((reply.status, reply.times) in {(503, 1), (200, 0), (404, 0)} for reply in looked_up)
+        assert (looked_up[-1].status, looked_up[-1].times) in {(200, 1), (404, 1)}
+        assert fresh._look_up("north", f"never {text}").status == 404
+    assert failed
 
 
 @pytest.mark.parametrize(

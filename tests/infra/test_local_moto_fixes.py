@@ -13,7 +13,7 @@ from infra.local.template import ROOT
 
 HEAD = """
 import json, sys, threading, time
-import botocore.session
+import botocore.config, botocore.session
 from moto import mock_aws
 from moto.dynamodb import dynamodb_backends
 if sys.argv[1] == "fixed":
@@ -85,6 +85,47 @@ print(json.dumps([item("changed")["v"]["S"], item("deleted")["v"]["S"], item("ne
                   len(backend.tables["t"].stream_shard.items) - records]))
 """
 
+SPELLINGS = """
+from moto.core.serialize import AttributePicker
+tries, original = [], AttributePicker.__call__
+AttributePicker.__call__ = lambda self, context: tries.append(1) or original(self, context)
+def cost(values):
+    client.put_item(TableName="t", Item={**key(str(values)), **{f"v{n}": {"S": "v"} for n in range(values)}})
+    tries.clear()
+    item(str(values))
+    return len(tries)
+print(json.dumps(cost(11) - cost(1)))
+"""
+
+EVERY_KIND = """
+value = {"M": {"s": {"S": "卡密"}, "n": {"N": "1"}, "b": {"B": b"\\x00\\xff"},
+               "no": {"NULL": True}, "t": {"BOOL": False},
+               "l": {"L": [{"B": b"\\x01"}, {"L": []}, {"M": {}}]}, "ns": {"NS": ["1"]}, "bs": {"BS": [b"\\x02"]}}}
+client.put_item(TableName="t", Item={**key("all"), "value": value})
+streams = botocore.session.get_session().create_client(
+    "dynamodbstreams", region_name="us-east-1", config=botocore.config.Config(account_id_endpoint_mode="disabled"))
+(stream,) = streams.list_streams()["Streams"]
+arn = stream["StreamArn"]
+(shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+start = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+(record,) = streams.get_records(ShardIterator=start["ShardIterator"])["Records"]
+print(json.dumps([item("all")["value"] == value, record["dynamodb"]["NewImage"]["value"] == value]))
+"""
+
+COUNTED = """
+from moto.sqs.models import Message
+sqs = botocore.session.get_session().create_client("sqs", region_name="us-east-1")
+queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+looks, original = [], Message.visible.fget
+Message.visible = property(lambda self: looks.append(1) or original(self))
+for n in range(20):
+    sqs.send_message(QueueUrl=queue, MessageBody=str(n))
+sent = len(looks)
+bodies = [message["Body"] for _ in range(2)
+          for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]]
+print(json.dumps([sent, bodies == [str(n) for n in range(20)]]))
+"""
+
 
 def outcome(script: str, how: str) -> Any:
     done = subprocess.run([sys.executable, "-c", HEAD + script, how], cwd=ROOT, capture_output=True, check=False)
@@ -97,6 +138,8 @@ def outcome(script: str, how: str) -> Any:
     [
         pytest.param(CANCELLED_TRANSACTION, [False, False], [True, False], id="others' writes survive a cancellation"),
         pytest.param(TRANSACTION_COPIES, 4, 0, id="a transaction copies no table"),
+        pytest.param(SPELLINGS, 100, 0, id="an attribute value is spelled in one way"),
+        pytest.param(COUNTED, [380, True], [0, True], id="sending counts nothing"),
     ],
 )
 def test_moto_needs_the_fix_and_the_fix_works(script: str, unfixed: Any, fixed: Any) -> None:
@@ -112,3 +155,7 @@ def test_concurrent_adds_are_all_counted() -> None:
 def test_a_cancelled_transaction_leaves_items_and_stream_as_they_were() -> None:
     reasons = ["None", "None", "None", "ConditionalCheckFailed"]
     assert outcome(UNDO, "fixed") == ["before", "before", None, reasons, 0]
+
+
+def test_values_of_every_kind_come_back_as_they_were() -> None:
+    assert outcome(EVERY_KIND, "fixed") == [True, True]

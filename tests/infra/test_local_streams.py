@@ -127,6 +127,16 @@ def test_a_record_has_the_shape_of_dynamodb(cloud: Cloud) -> None:
     assert int(change["SequenceNumber"]) > int(first["dynamodb"]["SequenceNumber"])
 
 
+def test_a_page_of_which_nothing_passes_the_filter_is_not_the_end(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.streams.READ_MAX", 2)
+    put(cloud, *"abcd", entity="other")
+    put(cloud, "e")
+    cloud.drain()
+    assert seen() == ["e"]
+
+
 def test_the_filter_lets_only_causes_of_events_through(cloud: Cloud) -> None:
     put(cloud, "a")
     put(cloud, "b", entity="history")

@@ -17,7 +17,8 @@ from tests.integration.kami import Json, Kami, granted, refused, replayed, uniqu
 
 @pytest.fixture
 def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands on more than two lots are jobs."""
+    """Commands on more than two lots are jobs, and recoveries wait for nothing."""
+    monkeypatch.setattr("functions.recover.service.FENCE_S", 0)
     monkeypatch.setattr("functions.generate.batches.LOTS_PER_CALL_MAX", 2)
     monkeypatch.setattr("functions.distribute.service.LOTS_PER_CALL_MAX", 2)
 
@@ -125,24 +126,30 @@ def test_a_job_goes_on_where_its_time_was_over(kami: Kami) -> None:
 
 @pytest.mark.usefixtures("short_calls")
 @pytest.mark.parametrize("body", ["", "no json", "[]", "{}", '{"id": 1}', '{"id": "bat_none"}', '{"id": ["bat"]}'])
-@pytest.mark.parametrize("function", ["generate", "distribute"])
+@pytest.mark.parametrize("function", ["generate", "distribute", "recover"])
 def test_a_message_that_makes_no_sense_comes_back_alone(kami: Kami, function: str, body: str) -> None:
     batch = generate(kami, 3)
     kami.cloud.drain()
-    good = message(batch["id"] if function == "generate" else activate(kami, batch["id"])["id"])
+    if function == "recover":
+        good = granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=batch["id"])), 202)["id"]
+    else:
+        good = batch["id"] if function == "generate" else activate(kami, batch["id"])["id"]
     bad: dict[str, Any] = {"messageId": "bad", "body": body}
-    assert invoke(kami, function, bad, good) == ["bad"]
+    assert invoke(kami, function, bad, message(good)) == ["bad"]
     if function == "distribute":
-        assert read(kami, "activations", json.loads(good["body"])["id"])["status"] == "completed"
+        assert read(kami, "activations", good)["status"] == "completed"
         queued(kami, "distribute")
+    if function == "recover":
+        assert {"id": good} in [json.loads(sent["body"]) for sent in queued(kami, "recover")]
 
 
-def test_a_message_that_always_fails_ends_among_the_dead_letters(kami: Kami) -> None:
-    (source,) = [source for source in kami.cloud.stack.sources if source.function == "generate"]
+@pytest.mark.parametrize("function", ["generate", "distribute", "recover"])
+def test_a_message_that_always_fails_ends_among_the_dead_letters(kami: Kami, function: str) -> None:
+    (source,) = [source for source in kami.cloud.stack.sources if source.function == function]
     sqs = kami.cloud.client("sqs")
-    sent = sqs.send_message(QueueUrl=source.queue_url, MessageBody='{"id": "bat_none"}')
+    sent = sqs.send_message(QueueUrl=source.queue_url, MessageBody='{"id": "none"}')
     kami.cloud.drain()
-    (dead,) = [url for arn, url in kami.cloud.stack.queues.items() if "GenerateJobsDeadLetters" in arn]
+    (dead,) = [url for arn, url in kami.cloud.stack.queues.items() if f"{function.capitalize()}JobsDeadLetters" in arn]
     (letter,) = sqs.receive_message(QueueUrl=dead)["Messages"]
     assert letter["MessageId"] == sent["MessageId"]
 

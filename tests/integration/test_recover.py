@@ -1,0 +1,520 @@
+"""Recoveries over the API: whom they reach, from when on, what they report, and what is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from functions.domain.lot import SEGMENTS_PER_LOT_MAX, Lot, Status
+from functions.domain.recovery import Recovery
+from functions.domain.selection import RANGE_MAX, SERIALS_MAX
+from functions.domain.serials import LOT_SIZE, position_of, serial_of
+from functions.domain.voucher import DAY_S, Voucher, standing
+from functions.recover.service import FENCE_S
+from functions.store import keys, table
+from functions.store.entities import LOT, VOUCHER
+from functions.store.jobs import IN_CALL_S
+from tests.integration.conftest import Clock
+from tests.integration.kami import NOBODY, Json, Kami, granted, mobile, refused, replayed, unique
+
+STEPS_MAX = 20
+PLACES = ("generated", "active", "partly redeemed", "redeemed", "reversed", "claimed")
+"""What became of the first vouchers of a stock, one of each."""
+SPARED: dict[str | None, dict[int, str]] = {
+    None: {3: "redeemed"},
+    "not_redeemed": {2: "partly_redeemed", 3: "redeemed"},
+    "not_claimed": {2: "partly_redeemed", 3: "redeemed", 5: "claimed"},
+    "not_activated": {1: "activated", 2: "partly_redeemed", 3: "redeemed", 4: "active", 5: "claimed"},
+}
+"""By `only`: the places that a recovery leaves as they are, and the reason that it gives."""
+BEFORE = ["generated", "active", "partly_redeemed", "redeemed", "active", "claimed"]
+"""The statuses of the places."""
+
+
+class Stock:
+    """Six vouchers of one batch, each of another kind; a second batch lies behind them in the same lot."""
+
+    def __init__(self, kami: Kami) -> None:
+        campaign = kami.campaign(redemption="balance")["id"]
+        self.kami = kami
+        self.batch, self.behind = (kami.batch(campaign, quantity)["id"] for quantity in (len(PLACES), 2))
+        self.serials = kami.serials(self.batch)
+        self.neighbours = kami.serials(self.behind)
+        kami.activate(first_serial=self.serials[1], last_serial=self.serials[5])
+        self.codes = kami.codes(self.serials)
+        self.holder = mobile()
+        self.redemptions = [
+            granted(kami.merchant.redeem(self.codes[place], account=self.holder, amount_minor=amount_minor), 201)["id"]
+            for place, amount_minor in ((2, 2_000), (3, 5_000), (4, 1_000))
+        ]
+        granted(kami.merchant.reverse(self.redemptions[2]), 201)
+        self.claim(5)
+
+    @property
+    def lot(self) -> int:
+        return int(self.serials[0][:7])
+
+    def claim(self, place: int) -> None:
+        """Gives a voucher a holder, as a claim will."""
+
+        def claimed(lot: Lot | None) -> Voucher:
+            at = standing(lot, place, None, 0) if lot is not None else None
+            assert at is not None
+            return replace(at.voucher, status=Status.CLAIMED, holder=self.holder, command="act_claim")
+
+        with self.kami.cloud.environment("redeem"):
+            lot = table.read(LOT, keys.lot(self.lot))
+            table.change(VOUCHER, None, lambda _: claimed(lot), "activate", NOBODY)
+
+    def statuses(self) -> list[str]:
+        return list(self.kami.statuses(self.batch).values())
+
+
+SELECTIONS: dict[str, Callable[[Stock], Json]] = {
+    "serials": lambda stock: {"serials": stock.serials[::-1]},
+    "range": lambda stock: {"first_serial": stock.serials[0], "last_serial": stock.serials[-1]},
+    "lot": lambda stock: {"lot": stock.lot},
+    "batch": lambda stock: {"batch": stock.batch},
+}
+
+
+@pytest.fixture
+def stock(kami: Kami, clock: Clock) -> Stock:
+    return Stock(kami)
+
+
+def order(kami: Kami, selection: Json, action: str = "void", **more: str) -> Json:
+    """A recovery that was accepted."""
+    body = {"selection": selection, "action": action, "reason": "stolen", **more}
+    return granted(kami.operator.post("/v1/recoveries", body), 202)
+
+
+def read(kami: Kami, id: str, query: str = "?limit=100") -> Json:
+    return granted(kami.operator.get(f"/v1/recoveries/{id}{query}"))
+
+
+def steps(kami: Kami, clock: Clock) -> Iterator[None]:
+    """What the queue brings, moving the clock on where all that is left to do has to wait."""
+    for _ in range(STEPS_MAX):
+        kami.cloud.drain(delayed=False)
+        yield
+        if not kami.cloud.hasten():
+            return
+        clock.advance(FENCE_S)
+    raise AssertionError("it does not end")
+
+
+def completed(kami: Kami, clock: Clock, id: str) -> Json:
+    """The recovery when all is done, its report added up."""
+    for _ in steps(kami, clock):
+        pass
+    recovery = read(kami, id)
+    skipped = recovery["skipped"]
+    assert (recovery["status"], recovery["phase"]) == ("completed", "done")
+    assert recovery["completed_at"] >= recovery["created_at"]
+    assert recovery["selected"] == recovery["recovered"] + skipped["count"]
+    assert skipped["count"] == sum(skipped["by_reason"].values())
+    if "next_cursor" not in skipped:
+        assert Counter(line["reason"] for line in skipped["data"]) == skipped["by_reason"]
+    return recovery
+
+
+def told(kami: Kami, holder: str) -> list[str]:
+    """The serials of which a phone heard that they are gone."""
+    texts = [sms["text"] for sms in kami.cloud.carriers.phone(holder)]
+    return sorted(text.partition("卡号 ")[2][:12] for text in texts if "收回" in text)
+
+
+CASES = [
+    (kind, action, only)
+    for action in ("void", "reclaim")
+    for kind in SELECTIONS
+    for only in SPARED
+    if only is None or kind in ("serials", "batch")
+]
+
+
+@pytest.mark.parametrize(("kind", "action", "only"), CASES)
+def test_a_recovery_reaches_what_was_selected_and_spares_what_has_gone_further(
+    stock: Stock, clock: Clock, kind: str, action: str, only: str | None
+) -> None:
+    kami, spared = stock.kami, SPARED[only]
+    reached = [place for place in range(len(PLACES)) if place not in spared]
+    recovery = order(kami, SELECTIONS[kind](stock), action, **({"only": only} if only else {}))
+    assert (recovery["status"], recovery["phase"], recovery["recovered"]) == ("in_progress", "fence", 0)
+    assert (recovery["action"], recovery["reason"], recovery.get("only")) == (action, "stolen", only)
+    vetoed = "void" if action == "void" else "reclaimed"
+    at_once = [vetoed if place in reached else BEFORE[place] for place in range(len(PLACES))]
+    assert stock.statuses() == at_once
+    for place in reached:
+        refused(kami.merchant.redeem(stock.codes[place], amount_minor=1), 404, "voucher_not_redeemable")
+        refused(kami.merchant.verify(stock.codes[place]), 404, "voucher_not_redeemable")
+    for place in set(spared) & {1, 2, 4, 5}:
+        granted(kami.merchant.verify(stock.codes[place]))
+
+    recovery = completed(kami, clock, recovery["id"])
+    others = len(stock.neighbours) if kind == "lot" else 0
+    assert recovery["selected"] == len(PLACES) + others
+    assert {line["serial"]: line["reason"] for line in recovery["skipped"]["data"]} == {
+        stock.serials[place]: reason for place, reason in spared.items()
+    }
+    assert recovery["progress"] == {"lots_done": 1, "lots": 1}
+    ended = "void" if action == "void" else "generated"
+    assert stock.statuses() == [ended if place in reached else BEFORE[place] for place in range(len(PLACES))]
+    assert set(kami.statuses(stock.behind).values()) == {ended if others else "generated"}
+    assert told(kami, stock.holder) == [stock.serials[place] for place in (2, 5) if place in reached]
+
+
+@pytest.mark.parametrize("kind", ["serials", "range", "batch"])
+def test_a_reclaimed_range_is_handed_out_again_under_new_codes(stock: Stock, clock: Clock, kind: str) -> None:
+    kami = stock.kami
+    recovery = order(kami, SELECTIONS[kind](stock), "reclaim", only="not_claimed")["id"]
+    completed(kami, clock, recovery)
+    again = kami.activate(batch=stock.batch)
+    assert (again["activated"], again["skipped"]["count"]) == (6, 0)
+    codes = kami.codes(stock.serials)
+    assert [old == new for old, new in zip(stock.codes, codes, strict=True)] == [False, False, True, True, False, True]
+    for place in (0, 1, 4):
+        refused(kami.merchant.redeem(stock.codes[place]), 404, "voucher_not_redeemable")
+        redeemed = granted(kami.merchant.redeem(codes[place]), 201)
+        assert (redeemed["amount_minor"], redeemed["balance_minor"]) == (5_000, 0)
+    refused(kami.merchant.redeem(codes[3]), 409, "already_redeemed")
+    assert granted(kami.merchant.redeem(codes[2]), 201)["amount_minor"] == 3_000
+    assert granted(kami.merchant.redeem(codes[5]), 201)["amount_minor"] == 5_000
+    voucher = granted(kami.operator.get(f"/v1/vouchers/{stock.serials[0]}"))
+    assert voucher["generation"] == 2
+
+
+def test_what_was_used_before_it_was_reclaimed_begins_anew_and_repeats_are_still_answered(
+    stock: Stock, clock: Clock
+) -> None:
+    kami, key, account = stock.kami, unique(), mobile()
+    first = kami.merchant.redeem(stock.codes[2], key, account, amount_minor=1_000)
+    completed(kami, clock, order(kami, {"serials": [stock.serials[2]]}, "reclaim")["id"])
+    kami.activate(serials=[stock.serials[2]])
+    (code,) = kami.codes([stock.serials[2]])
+    assert granted(kami.merchant.redeem(code, amount_minor=4_000), 201)["balance_minor"] == 1_000
+    repeat = kami.merchant.redeem(stock.codes[2], key, account, amount_minor=1_000)
+    assert replayed(repeat)
+    assert repeat.body == first.body
+    refused(kami.merchant.reverse(first.json()["id"]), 409, "reversal_not_possible")
+
+
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_nothing_of_a_range_is_activated_while_it_is_being_reclaimed(stock: Stock, clock: Clock, kind: str) -> None:
+    kami, body = stock.kami, {"selection": SELECTIONS[kind](stock)}
+    recovery = order(kami, {"batch": stock.batch}, "reclaim")["id"]
+    phases = []
+    for _ in steps(kami, clock):
+        phases.append(read(kami, recovery)["phase"])
+        if phases[-1] != "done":
+            answer = kami.operator.post("/v1/activations", body)
+            refused(answer, 409, "recovery_in_progress")
+            assert answer.header("retry-after")
+    assert list(dict.fromkeys(phases)) == ["fence", "done"]
+    granted(kami.operator.post("/v1/activations", body), 201)
+
+
+def test_what_is_not_being_reclaimed_is_activated_meanwhile(stock: Stock) -> None:
+    order(stock.kami, {"batch": stock.batch}, "reclaim")
+    assert stock.kami.activate(batch=stock.behind)["activated"] == 2
+
+
+def test_what_is_void_is_skipped_by_an_activation(stock: Stock, clock: Clock) -> None:
+    recovery = order(stock.kami, {"batch": stock.batch})["id"]
+    for _ in range(2):
+        activation = stock.kami.activate(batch=stock.batch)
+        assert (activation["activated"], activation["skipped"]["by_reason"]) == (0, {"recalled": 6})
+        completed(stock.kami, clock, recovery)
+
+
+def test_the_report_waits_for_the_fence(stock: Stock, clock: Clock) -> None:
+    """Not a second before may it say what was redeemed."""
+    kami = stock.kami
+    recovery = order(kami, {"batch": stock.batch})["id"]
+    kami.cloud.drain(delayed=False)
+    kami.cloud.hasten()
+    clock.advance(FENCE_S - 1)
+    kami.cloud.drain(delayed=False)
+    early = read(kami, recovery)
+    assert (early["phase"], early["selected"], early["skipped"]["count"]) == ("fence", 0, 0)
+    assert early["progress"] == {"lots_done": 0, "lots": 1}
+    assert "completed_at" not in early
+    kami.cloud.hasten()
+    clock.advance(1)
+    kami.cloud.drain(delayed=False)
+    assert read(kami, recovery)["status"] == "completed"
+
+
+def test_progress_shows_lot_by_lot(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.store.lots.CHUNK", 1)
+    batch = kami.batch(kami.campaign()["id"], 2 * LOT_SIZE + 1)
+    recovery = order(kami, {"batch": batch["id"]})
+    assert recovery["progress"] == {"lots_done": 0, "lots": 3}
+    seen: list[tuple[int, int]] = []
+    change = table.change
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        result = change(*args, **kwargs)
+        if isinstance(result, Recovery):
+            seen.append((result.lots_done, result.recovered))
+        return result
+
+    monkeypatch.setattr(table, "change", watched)
+    done = completed(kami, clock, recovery["id"])
+    assert [pair for pair in seen if pair[0]] == [(1, LOT_SIZE), (2, 2 * LOT_SIZE), (3, 2 * LOT_SIZE + 1)]
+    assert (done["recovered"], done["progress"]) == (2 * LOT_SIZE + 1, {"lots_done": 3, "lots": 3})
+    counts = granted(kami.operator.get(f"/v1/batches/{batch['id']}"))["counts"]
+    assert counts == {"void": 2 * LOT_SIZE + 1}
+
+
+def test_a_lot_cut_into_too_many_pieces_is_voided_voucher_by_voucher(kami: Kami, clock: Clock) -> None:
+    batch = kami.batch(kami.campaign()["id"], 2 * SEGMENTS_PER_LOT_MAX + 2)
+    kami.activate(batch=batch["id"])
+    serials = kami.serials(batch["id"])
+    odd, even = serials[1::2], serials[::2]
+    done = completed(kami, clock, order(kami, {"serials": odd})["id"])
+    assert (done["recovered"], done["skipped"]["count"]) == (len(odd), 0)
+    assert [s for s, status in kami.statuses(batch["id"]).items() if status == "void"] == odd
+    half = completed(kami, clock, order(kami, {"serials": even}, "reclaim")["id"])
+    assert (half["recovered"], half["skipped"]["by_reason"]) == (0, {"lot_fragmented": len(even)})
+    (code,) = kami.codes(even[:1])
+    granted(kami.merchant.redeem(code), 201)
+    kami.cloud.drain(delayed=False)
+    counts = granted(kami.operator.get(f"/v1/batches/{batch['id']}"))["counts"]
+    assert counts == {"void": len(odd), "active": len(even) - 1, "redeemed": 1}
+
+
+# What is recovered already, or in part
+
+
+@pytest.mark.parametrize("second", ["void", "reclaim"])
+@pytest.mark.parametrize("first", ["void", "reclaim"])
+def test_what_is_being_recovered_is_skipped_by_another_recovery(
+    stock: Stock, clock: Clock, first: str, second: str
+) -> None:
+    one = order(stock.kami, {"batch": stock.batch}, first)["id"]
+    other = order(stock.kami, {"batch": stock.batch}, second)["id"]
+    one, other = (completed(stock.kami, clock, id) for id in (one, other))
+    assert (one["recovered"], one["skipped"]["by_reason"]) == (5, {"redeemed": 1})
+    assert (other["recovered"], other["skipped"]["by_reason"]) == (0, {"already_recovered": 5, "redeemed": 1})
+
+
+def test_a_recovery_of_what_is_recovered_changes_nothing_but_its_own_record(stock: Stock, clock: Clock) -> None:
+    kami, own = stock.kami, ("RECOVERY#", "COMMAND#", "LOT#")
+    completed(kami, clock, order(kami, {"batch": stock.batch})["id"])
+    before, statuses = kami.items(*own), stock.statuses()
+    done = completed(kami, clock, order(kami, {"serials": stock.serials})["id"])
+    assert done["recovered"] == 0
+    assert (kami.items(*own), stock.statuses()) == (before, statuses)
+
+
+# The order
+
+
+def test_an_order_repeated_under_its_key_is_answered_again_and_does_nothing(stock: Stock, clock: Clock) -> None:
+    kami, key = stock.kami, unique()
+    body = {**kami.recovery(batch=stock.batch), "note": "盒子丢了"}
+    first = kami.operator.post("/v1/recoveries", body, key)
+    before = kami.items()
+    second = kami.operator.post("/v1/recoveries", body, key)
+    assert [(answer.status, replayed(answer)) for answer in (first, second)] == [(202, False), (202, True)]
+    assert second.body == first.body
+    assert first.header("location") == f"/v1/recoveries/{first.json()['id']}"
+    assert first.json()["note"] == "盒子丢了"
+    for change in (
+        {"selection": {"serials": stock.serials[:1]}}, {"action": "reclaim"}, {"reason": "lost"},
+        {"only": "not_claimed"}, {"note": "another"},
+    ):  # fmt: skip
+        refused(kami.operator.post("/v1/recoveries", {**body, **change}, key), 422, "idempotency_key_reused")
+    assert kami.items() == before
+    completed(kami, clock, first.json()["id"])
+    late = kami.operator.post("/v1/recoveries", body, key)
+    assert (late.status, replayed(late), late.json()["status"]) == (202, True, "completed")
+
+
+def test_another_key_and_another_clients_key_are_other_recoveries(stock: Stock) -> None:
+    kami, key, body = stock.kami, unique(), stock.kami.recovery(batch=stock.batch)
+    answers = [
+        kami.operator.post("/v1/recoveries", body, key),
+        kami.operator.post("/v1/recoveries", body, unique()),
+        kami.client("operator").post("/v1/recoveries", body, key),
+        kami.operator.post("/v1/recoveries", body),
+    ]
+    assert len({granted(answer, 202)["id"] for answer in answers}) == 4
+
+
+def test_a_serial_named_twice_is_recovered_once(stock: Stock, clock: Clock) -> None:
+    serials = [stock.serials[1], stock.serials[0], stock.serials[1]]
+    done = completed(stock.kami, clock, order(stock.kami, {"serials": serials})["id"])
+    assert (done["selected"], done["recovered"]) == (2, 2)
+
+
+@pytest.mark.parametrize(("role", "may"), [("operator", True), ("approver", True), ("merchant", False),
+    ("partner", False), ("support", False), ("auditor", False), ("customer", False)])  # fmt: skip
+def test_recoveries_take_their_scope(stock: Stock, role: str, may: bool) -> None:
+    kami, caller = stock.kami, stock.kami.client(role)
+    known = order(kami, {"batch": stock.behind})["id"]
+    before = kami.items()
+    answers = [
+        caller.post("/v1/recoveries", kami.recovery(batch=stock.batch)),
+        caller.get("/v1/recoveries"),
+        caller.get(f"/v1/recoveries/{known}"),
+    ]
+    if may:
+        assert [answer.status for answer in answers] == [202, 200, 200]
+    else:
+        for answer in answers:
+            refused(answer, 403, "insufficient_scope")
+        assert kami.items() == before
+
+
+# Following it
+
+
+def test_what_was_skipped_is_paged_without_gap_or_repeat(kami: Kami, clock: Clock) -> None:
+    """Over the border of two lots, and only as far as the caller who was given the cursor."""
+    batch = kami.batch(kami.campaign()["id"], LOT_SIZE + 5)
+    last = position_of(batch["last_serial"])
+    assert last is not None
+    serials = [serial_of(position) for position in range(last - 9, last + 1)]
+    kami.activate(serials=serials)
+    codes = kami.codes(serials)
+    for code in codes[1::2]:
+        granted(kami.merchant.redeem(code), 201)
+    skipped = {serial: "redeemed" if place % 2 else "activated" for place, serial in enumerate(serials)}
+    done = completed(kami, clock, order(kami, {"batch": batch["id"]}, only="not_activated")["id"])
+    assert (done["selected"], done["skipped"]["count"]) == (LOT_SIZE + 5, 10)
+    assert {line["serial"]: line["reason"] for line in done["skipped"]["data"]} == skipped
+    for limit in (1, 3, 10):
+        found: list[Json] = []
+        cursor = ""
+        while len(found) < 20:
+            page = read(kami, done["id"], f"?limit={limit}{cursor}")["skipped"]
+            assert page["count"] == 10
+            assert 1 <= len(page["data"]) <= limit
+            found += page["data"]
+            if "next_cursor" not in page:
+                break
+            cursor = f"&cursor={page['next_cursor']}"
+        assert [(line["serial"], line["reason"]) for line in found] == list(skipped.items())
+    cursor = read(kami, done["id"], "?limit=1")["skipped"]["next_cursor"]
+    other = completed(kami, clock, order(kami, {"serials": serials})["id"])["id"]
+    target = f"/v1/recoveries/{done['id']}?limit=1&cursor="
+    refused(kami.client("operator").get(target + cursor), 400, "invalid_cursor")
+    refused(kami.operator.get(f"/v1/recoveries/{other}?limit=1&cursor={cursor}"), 400, "invalid_cursor")
+    refused(kami.operator.get(f"/v1/recoveries?limit=1&cursor={cursor}"), 400, "invalid_cursor")
+    of_the_list = granted(kami.operator.get("/v1/recoveries?limit=1"))["next_cursor"]
+    for bad in (of_the_list, "", "x", cursor[:-2], cursor.swapcase()):
+        refused(kami.operator.get(target + bad), 400, "invalid_cursor")
+
+
+def test_recoveries_are_listed_newest_first(stock: Stock, clock: Clock) -> None:
+    kami = stock.kami
+    clock.advance(DAY_S)  # the other tests' are older
+    made = []
+    for _ in range(4):
+        clock.advance(1)
+        made.append(order(kami, {"batch": stock.batch}))
+    first = granted(kami.operator.get("/v1/recoveries?limit=2"))
+    second = granted(kami.operator.get(f"/v1/recoveries?limit=2&cursor={first['next_cursor']}"))
+    assert [*first["data"], *second["data"]] == made[::-1]
+
+
+def test_an_unknown_recovery_is_not_found(kami: Kami) -> None:
+    refused(kami.operator.get("/v1/recoveries/rec_none"), 404, "not_found")
+
+
+# Bad input
+
+
+@pytest.fixture
+def nothing_changes(stock: Stock) -> Iterator[None]:
+    before = stock.kami.items()
+    yield
+    assert stock.kami.items() == before
+
+
+def beyond(serial: str, by: int = 1) -> str:
+    position = position_of(serial)
+    assert position is not None
+    return serial_of(position + by)
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize("action", ["void", "reclaim"])
+def test_a_selection_of_what_does_not_exist_names_it(stock: Stock, action: str) -> None:
+    kami, last = stock.kami, stock.neighbours[-1]
+    mistyped = last[:-1] + str((int(last[-1]) + 1) % 10)
+    cases: list[tuple[Json, list[str]]] = [
+        ({"serials": [stock.serials[0], "nonsense", mistyped]}, ["nonsense", mistyped]),
+        ({"serials": [last, beyond(last), beyond(last, 2)]}, [beyond(last)]),
+        ({"serials": [beyond(last, 9 * LOT_SIZE)]}, [beyond(last, 9 * LOT_SIZE)]),
+        ({"first_serial": stock.serials[0], "last_serial": beyond(last, 5)}, [beyond(last)]),
+        ({"first_serial": stock.serials[0], "last_serial": mistyped}, [mistyped]),
+        ({"first_serial": "", "last_serial": "x" * 40}, ["", "x" * 40]),
+    ]
+    for selection, named in cases:
+        answer = kami.operator.post("/v1/recoveries", kami.recovery(action, **selection))
+        document = refused(answer, 422, "unknown_serials")
+        assert [error["value"] for error in document["errors"]] == named
+
+
+@pytest.mark.usefixtures("nothing_changes")
+@pytest.mark.parametrize("kind", ["never generated", "mistyped", "scattered"])
+def test_a_thousand_unknown_serials_are_each_named(stock: Stock, kind: str) -> None:
+    start = position_of(stock.neighbours[-1])
+    assert start is not None
+    apart = {"never generated": 2, "mistyped": 1, "scattered": 3 * LOT_SIZE}[kind]
+    serials = [serial_of(start + 10 * LOT_SIZE + apart * n) for n in range(SERIALS_MAX)]
+    if kind == "mistyped":
+        serials = [serial[:-1] + str((int(serial[-1]) + 1) % 10) for serial in serials]
+    answer = stock.kami.operator.post("/v1/recoveries", stock.kami.recovery(serials=serials))
+    document = refused(answer, 422, "unknown_serials")
+    assert [error["value"] for error in document["errors"]] == serials
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_a_range_over_lots_that_do_not_exist_is_refused_at_its_end(stock: Stock) -> None:
+    end = beyond(stock.neighbours[-1], 300 * LOT_SIZE)
+    answer = stock.kami.operator.post(
+        "/v1/recoveries", stock.kami.recovery(first_serial=stock.serials[0], last_serial=end)
+    )
+    assert [error["value"] for error in refused(answer, 422, "unknown_serials")["errors"]] == [end]
+
+
+@pytest.mark.usefixtures("nothing_changes")
+def test_a_selection_that_means_nothing_is_refused(stock: Stock) -> None:
+    kami, first, last = stock.kami, stock.serials[0], stock.serials[-1]
+    cases: list[tuple[Json, int, str]] = [
+        ({"first_serial": last, "last_serial": first}, 422, "empty_selection"),
+        ({"first_serial": first, "last_serial": beyond(first, RANGE_MAX)}, 400, "invalid_request"),
+        ({"serials": []}, 400, "invalid_request"),
+        ({"serials": [first] * (SERIALS_MAX + 1)}, 400, "invalid_request"),
+        ({"serials": [first], "only": "not_claimed"}, 400, "invalid_request"),
+        ({"lot": 9_999_999}, 404, "not_found"),
+        ({"batch": "bat_none"}, 404, "not_found"),
+    ]
+    for selection, status, key in cases:
+        refused(kami.operator.post("/v1/recoveries", kami.recovery(**selection)), status, key)
+
+
+def test_a_batch_that_is_still_being_generated_is_not_recovered(
+    kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.generate.batches.LOTS_PER_CALL_MAX", 0)
+    path = f"/v1/campaigns/{kami.campaign()['id']}/batches"
+    batch = granted(kami.operator.post(path, {"quantity": 2}), 202)["id"]
+    before = kami.items()
+    answer = kami.operator.post("/v1/recoveries", kami.recovery(batch=batch))
+    refused(answer, 409, "still_generating")
+    assert answer.header("retry-after")
+    assert kami.items() == before
+    clock.advance(IN_CALL_S)
+    for _ in steps(kami, clock):
+        pass
+    order(kami, {"batch": batch})
