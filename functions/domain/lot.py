@@ -15,7 +15,7 @@ from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
 SEGMENTS_PER_LOT_MAX = 24
 """A lot should stay near 4 KB, for its size is read capacity on every redemption."""
 SEGMENTS_HELD_MAX = 96
-"""So far distributions may cut it: packs of a hundred to as many shops make an item of 9 KB. Two more units of read
+"""So far distributions may cut it: packs of a hundred to as many shops make an item of 10 KB. Two more units of read
 capacity at each redemption cost less than a write for every card, as items of their own would."""
 PARTS_PER_LOT_MAX = 4
 """So many small batches share a lot; each brings its own wrapped key (about 200 bytes)."""

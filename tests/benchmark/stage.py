@@ -82,10 +82,21 @@ class Stage:
         """All of a batch."""
         self._done("POST", "/v1/activations", {"selection": {"batch": batch["id"]}})
 
+    def channel(self) -> str:
+        """A channel."""
+        return str(self._done("POST", "/v1/channels", {"kind": "offline", "name": "Benchmark"})["id"])
+
+    def distribute(self, batch: Event, to: str) -> None:
+        """All of a batch to a channel."""
+        self._done("POST", "/v1/distributions", {"selection": {"batch": batch["id"]}, "to": to})
+
+    def extend(self, batch: Event) -> None:
+        """All of a batch by a day."""
+        self._done("POST", "/v1/extensions", {"selection": {"batch": batch["id"]}, "days": 1})
+
     def recall(self, batch: Event) -> None:
-        """All of a batch, as far as the call goes: its codes are refused from the answer on."""
-        order = {"selection": {"batch": batch["id"]}, "action": "void", "reason": "stolen"}
-        self._done("POST", "/v1/recoveries", order)
+        """The veto on all of a batch."""
+        self._done("POST", "/v1/recoveries", {"selection": {"batch": batch["id"]}, "action": "void", "reason": "lost"})
 
     def codes(self, batch: Event, count: int) -> list[str]:
         """The codes of so many vouchers, spread evenly over a batch."""

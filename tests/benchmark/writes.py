@@ -1,8 +1,9 @@
-"""Items written to generate, to activate and to recall a million vouchers."""
+"""Items written to generate, distribute, activate, extend and recall a million vouchers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from tests.benchmark.harness import Result, at_most
 from tests.benchmark.meter import metered
@@ -19,10 +20,14 @@ def measure() -> Iterator[Result]:
         stage.batch(campaign, 1)  # makes the clients
         with metered() as generating:
             batch = stage.batch(campaign, QUANTITY)
-        with metered() as activating:
-            stage.activate(batch)
-        with metered() as recalling:
-            stage.recall(batch)
-    yield at_most("writes to generate 1,000,000", generating.items_written, WRITES_MAX, "items")
-    yield at_most("writes to activate 1,000,000", activating.items_written, WRITES_MAX, "items")
-    yield at_most("writes to recall 1,000,000", recalling.items_written, WRITES_MAX, "items")
+        yield at_most("writes to generate 1,000,000", generating.items_written, WRITES_MAX, "items")
+        orders: dict[str, Callable[[], None]] = {
+            "distribute": partial(stage.distribute, batch, stage.channel()),
+            "activate": partial(stage.activate, batch),
+            "extend": partial(stage.extend, batch),
+            "recall": partial(stage.recall, batch),
+        }
+        for name, order in orders.items():
+            with metered() as meter:
+                order()
+            yield at_most(f"writes to {name} 1,000,000", meter.items_written, WRITES_MAX, "items")
