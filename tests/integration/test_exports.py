@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from base64 import b64decode
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -263,7 +264,7 @@ def test_qr_images_are_not_made_for_more_than_their_limit(kami: Kami, monkeypatc
     f" {RECIPIENT}", f"{RECIPIENT}\n", f"{RECIPIENT},{RECIPIENT}", str(PRINTER), "age1", "", "age1" + "q" * 58,
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN",
     "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
-])  # fmt: skip
+], ids=map(str, count()))  # fmt: skip
 def test_what_is_no_public_key_of_age_is_refused(kami: Kami, recipient: str) -> None:
     batch = kami.batch(kami.campaign()["id"], 1)["id"]
     before = kami.items()
