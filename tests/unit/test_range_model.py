@@ -12,11 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from functions.domain.actor import By
 from functions.domain.channel import activated, distributed, held_by, picked
@@ -32,26 +40,37 @@ NOW = 1_800_000_000
 BY = By("c", "operator", "operator", "192.0.2.1", "r")
 NUMBER = 100_000
 CHANNELS = (None, "chn_1", "chn_2")
-SEGMENTS_MAX = 12
+SEGMENTS_MAX = 8
 """Few, so that lots are full soon."""
+
+
+class Veto(NamedTuple):
+    """A recovery's word on a voucher and what is older."""
+
+    recovery: str
+    void: bool
+    spares_active: bool
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One voucher that nothing happened to by itself. `vetoes` are (recovery, spares active, generation)."""
+    """One voucher that nothing happened to by itself."""
 
     status: str = "generated"
     channel: str | None = None
     until: int | None = None
     generation: int = 1
-    vetoes: tuple[tuple[str, bool, int], ...] = ()
+    vetoes: tuple[Veto, ...] = ()
 
     @property
     def recalled(self) -> bool:
-        return any(
-            self.generation <= generation and not (spares_active and self.status == "active")
-            for _, spares_active, generation in self.vetoes
-        )
+        return any(not (veto.spares_active and self.status == "active") for veto in self.standing)
+
+    @property
+    def standing(self) -> list[Veto]:
+        """Those that no reclaim has ended."""
+        return [veto for veto in self.vetoes if veto.generation >= self.generation]
 
 
 Outcome = Card | str
@@ -90,23 +109,26 @@ def extend(until: int | None, days: int, card: Card) -> Outcome:
     return replace(card, until=later) if later > card.until else "not_longer"
 
 
-def recall(id: str, spares_active: bool, card: Card) -> Outcome:
-    if card.recalled:
+def recall(id: str, void: bool, spares_active: bool, card: Card) -> Outcome:
+    """Only a void of all may follow a void that spared what was active."""
+    if any(not (veto.void and void and veto.spares_active and not spares_active) for veto in card.standing):
         return "already_recovered"
     if spares_active and card.status == "active":
         return "activated"
-    return replace(card, vetoes=(*card.vetoes, (id, spares_active, card.generation)))
+    return replace(card, vetoes=(*card.vetoes, Veto(id, void, spares_active, card.generation)))
 
 
 def release(id: str, days: int | None, card: Card) -> Outcome:
-    if not any(veto[0] == id and veto[2] == card.generation for veto in card.vetoes):
+    if not any(veto.recovery == id and veto.generation == card.generation for veto in card.vetoes):
         return "not_vetoed"
-    newest = {veto[1]: veto for veto in sorted(card.vetoes, key=lambda veto: veto[2])}
+    newest = {veto.spares_active: veto for veto in sorted(card.vetoes, key=lambda veto: veto.generation)}
     return Card("generated", None, None if days else card.until, card.generation + 1, tuple(newest.values()))
 
 
 def card_of(segment: Segment) -> Card:
-    vetoes = tuple((v.recovery, v.scope is Scope.NOT_ACTIVATED, v.generation) for v in segment.vetoes)
+    vetoes = tuple(
+        Veto(v.recovery, v.action == "void", v.scope is Scope.NOT_ACTIVATED, v.generation) for v in segment.vetoes
+    )
     return Card(segment.status.value, segment.channel, segment.valid_until, segment.generation, vetoes)
 
 
@@ -130,7 +152,8 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.orders = NOW, 0
-        self.recoveries: dict[str, Recovery] = {}
+        self.recoveries: list[tuple[Recovery, list[tuple[int, int]]]] = []
+        """With what each is about."""
 
     @initialize(
         days=st.sampled_from([None, 3]),
@@ -230,22 +253,31 @@ class Machine(RuleBasedStateMachine):
         command = self.command("extend", valid_until=until, days=None if until else days)
         self.order(wanted, partial(extended, command), partial(extend, until, days))
 
-    @rule(wanted=range_lists(), scope=st.sampled_from([Scope.ALL, Scope.NOT_ACTIVATED]), reclaim=st.booleans())
-    def recall(self, wanted: list[tuple[int, int]], scope: Scope, reclaim: bool) -> None:
+    @rule(
+        wanted=range_lists(),
+        scope=st.sampled_from([Scope.ALL, Scope.NOT_ACTIVATED]),
+        reclaim=st.booleans(),
+        at_once=st.booleans(),
+    )
+    def recall(self, wanted: list[tuple[int, int]], scope: Scope, reclaim: bool, at_once: bool) -> None:
         id = f"rec_{len(self.recoveries)}"
         action = Action.RECLAIM if reclaim else Action.VOID
         recovery = Recovery(id, "f", (), action, scope, "stolen", None, 1, BY, self.now)
-        self.recoveries[id] = recovery
+        self.recoveries.append((recovery, wanted))
         spares_active = scope is Scope.NOT_ACTIVATED
-        self.order(wanted, lambda _, segment: vetoed(recovery, segment), partial(recall, id, spares_active))
-
-    @rule(wanted=range_lists(), which=st.integers(0, 20))
-    def release(self, wanted: list[tuple[int, int]], which: int) -> None:
-        """The end of a reclaim: its range is stock again, under a new generation."""
-        reclaims = [recovery for recovery in self.recoveries.values() if recovery.action is Action.RECLAIM]
-        if reclaims:
-            recovery = reclaims[which % len(reclaims)]
+        self.order(
+            wanted, lambda _, segment: vetoed(recovery, segment), partial(recall, id, not reclaim, spares_active)
+        )
+        if reclaim and at_once:
             self.order(wanted, partial(released, recovery), partial(release, recovery.id, self.days))
+
+    @precondition(lambda self: any(recovery.action is Action.RECLAIM for recovery, _ in self.recoveries))
+    @rule(which=st.integers(0, 20), elsewhere=st.none() | range_lists())
+    def release(self, which: int, elsewhere: list[tuple[int, int]] | None) -> None:
+        """The end of a reclaim: its range is stock again, under a new generation."""
+        reclaims = [each for each in self.recoveries if each[0].action is Action.RECLAIM]
+        recovery, wanted = reclaims[which % len(reclaims)]
+        self.order(elsewhere or wanted, partial(released, recovery), partial(release, recovery.id, self.days))
 
     @invariant()
     def every_card_is_as_it_should_be(self) -> None:
@@ -278,7 +310,7 @@ def runs(cards: list[Card | None]) -> int:
 def test_any_sequence_of_range_commands_equals_a_model_of_each_voucher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.domain.channel.SEGMENTS_HELD_MAX", SEGMENTS_MAX)
     steady = settings(
-        derandomize=True, deadline=None, database=None, max_examples=60, stateful_step_count=25,
+        derandomize=True, deadline=None, database=None, max_examples=60, stateful_step_count=30,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     run_state_machine_as_test(Machine, settings=steady)
