@@ -184,7 +184,7 @@ class Existing:
     def _known(self, name: str, value: Any) -> Any:
         if name == "account":  # always another one, or wrong codes would soon have used up its attempts
             return {"type": "mobile", "number": f"+86138{next(self._keys):08d}"}
-        if name == "selection":
+        if name == "selection" and isinstance(value, Mapping):
             return {name: self._known(name, member) for name, member in value.items()}
         if isinstance(value, list):
             return [self._known(name, member) for member in value]
