@@ -559,6 +559,7 @@ class Machine(RuleBasedStateMachine):
         reports = [recovery.id for recovery in self.model.under_way]
         if freed := self.model.complete():
             self._reveal(freed)
+            self.world.cloud.drain(delayed=False)
         for id in reports:
             self._look_at_recovery(id)
 
