@@ -52,13 +52,15 @@ class Veto(NamedTuple):
     """A recovery's word on a segment.
 
     It binds what is of its `generation` or older: a reclaim raises the segment's generation, so that the range is
-    free again while the touched vouchers that its scope did not spare stay dead.
+    free again while the touched vouchers that its scope did not spare stay dead. Those that it spared expire at `ends`,
+    where the new generation's validity is another one.
     """
 
     recovery: str
     action: str
     scope: Scope
     generation: int
+    ends: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

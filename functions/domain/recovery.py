@@ -174,13 +174,20 @@ def released(recovery: Recovery, lot: Lot, segment: Segment) -> Segment | str:
         generation=segment.generation + 1,
         channel=None,
         valid_until=None if relative else segment.valid_until,
-        vetoes=_pruned(segment.vetoes),
+        vetoes=_pruned(_dated(segment) if relative else segment.vetoes),
     )
 
 
+def _dated(segment: Segment) -> tuple[Veto, ...]:
+    """The segment's vetoes, those of its generation with the end that its spared vouchers keep."""
+    ends, generation = segment.valid_until, segment.generation
+    return tuple(v._replace(ends=ends) if v.generation == generation else v for v in segment.vetoes)
+
+
 def _pruned(vetoes: tuple[Veto, ...]) -> tuple[Veto, ...]:
-    """The newest veto of each scope: it binds all that an older one of the same scope binds."""
-    return tuple({v.scope: v for v in sorted(vetoes, key=lambda v: v.generation)}.values())
+    """The newest veto of each scope, which binds all that an older one binds, and each that alone knows of an end."""
+    kept = {(v.scope, v.ends and v.generation): v for v in sorted(vetoes, key=lambda v: v.generation)}
+    return tuple(kept.values())
 
 
 def surveyed(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]], touched: dict[int, Voucher]) -> Report:

@@ -192,10 +192,18 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
         voucher = replace(fresh, redemptions=item.redemptions, version=item.version)
     else:
         voucher = item
-    valid_until = segment.valid_until if voucher.valid_until is None else voucher.valid_until
+    valid_until = _valid_until(segment, voucher)
     veto = binding(segment.vetoes, voucher.status, voucher.generation)
     reason = _reason(voucher, segment, veto, valid_until, now)
     return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until)
+
+
+def _valid_until(segment: Segment, voucher: Voucher) -> int | None:
+    """The voucher's own end, or that of its generation."""
+    if voucher.valid_until is not None:
+        return voucher.valid_until
+    ended = (v.ends for v in segment.vetoes if v.generation == voucher.generation < segment.generation)
+    return next((ends for ends in ended if ends is not None), segment.valid_until)
 
 
 def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: int | None, now: int) -> str | None:

@@ -63,6 +63,7 @@ class Veto(NamedTuple):
     action: str
     only: str | None
     generation: int
+    ends: int | None = None
 
 
 class Segment(NamedTuple):
@@ -322,8 +323,13 @@ class Model:
         segment = self.segments[serial]
         if not any(veto.recovery == recovery for veto in segment.standing):
             return False
-        until = segment.until if self.campaign_of[serial].days is None else None
-        newest = {veto.only: veto for veto in sorted(segment.vetoes, key=lambda veto: veto.generation)}
+        until, vetoes, spared = segment.until, segment.vetoes, self.live(serial)
+        if self.campaign_of[serial].days is not None:
+            until = None
+            vetoes = tuple(v._replace(ends=segment.until) if v.generation == segment.generation else v for v in vetoes)
+            if spared is not None and spared.until is None and spared.generation == segment.generation:
+                spared.until = segment.until
+        newest = {(v.only, v.ends and v.generation): v for v in sorted(vetoes, key=lambda veto: veto.generation)}
         self.segments[serial] = Segment("generated", until, segment.generation + 1, tuple(newest.values()))
         self.note("reclaimed", [serial])
         return True
@@ -530,8 +536,6 @@ class Machine(RuleBasedStateMachine):
     )
     def recover(self, how: str, one: int, other: int, action: str, only: str | None, key: str, at_once: bool) -> None:
         serials, selection = self._selected(how, one, other)
-        if action == "reclaim" and self.model.campaign_of[serials[0]].days is not None:
-            only = None  # what is spared would lose the end of its validity with its generation
         body = {"selection": selection, "action": action, "reason": "stolen"} | ({"only": only} if only else {})
         key = self.unless_fresh(key)
         answer = self.post("/v1/recoveries", body, key=key)
@@ -561,6 +565,7 @@ class Machine(RuleBasedStateMachine):
         reports = [recovery.id for recovery in self.model.under_way]
         if freed := self.model.complete():
             self._reveal(freed)
+            self.world.cloud.drain(delayed=False)
         for id in reports:
             self._look_at_recovery(id)
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from functions.domain.actor import By
 from functions.domain.errors import PROBLEMS, Refusal
 from functions.domain.lot import Lot, Part, Rules, Scope, Segment, Status, Veto
+from functions.domain.recovery import Action, Recovery, released
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import (
     REDEMPTIONS_PER_VOUCHER_MAX,
@@ -32,6 +34,7 @@ from functions.domain.voucher import (
 NOW = 1_000
 FACE_MINOR = 5_000
 INDEX = 4
+BY = By("c", "operator", "operator", "192.0.2.1", "r")
 RULES = Rules("cmp_1", "recharge", FACE_MINOR, "CNY", "single", "crockford16")
 TIMES = (None, NOW - 1, NOW, NOW + 1)
 
@@ -153,6 +156,20 @@ def test_a_reclaimed_voucher_starts_anew_and_remembers_its_old_redemptions() -> 
     assert at is not None
     assert (at.voucher.generation, at.voucher.balance_minor, at.redeemable) == (2, FACE_MINOR, True)
     assert (at.voucher.redemptions, at.voucher.version) == (old.redemptions, old.version)
+
+
+def test_what_a_reclaim_spared_keeps_the_end_of_its_generation() -> None:
+    spared = replace(item_of(Status.PARTLY_REDEEMED), generation=1)
+    for days, ends in ((30, NOW + 5), (None, NOW + 9)):
+        old = Segment(0, 9, Status.ACTIVE, valid_until=NOW + 5, vetoes=(Veto("r1", "reclaim", Scope.NOT_CLAIMED, 1),))
+        lot = lot_of(old)
+        lot = replace(lot, rules=replace(lot.rules, valid_days_after_activation=days))
+        freed = released(Recovery("r1", "", (), Action.RECLAIM, Scope.NOT_CLAIMED, "", None, 1, BY, NOW), lot, old)
+        assert isinstance(freed, Segment)
+        again = replace(lot, segments=(replace(freed, status=Status.ACTIVE, valid_until=NOW + 9),))
+        at = standing(again, INDEX, spared, NOW)
+        assert at is not None
+        assert (at.voucher.generation, at.valid_until) == (1, ends)
 
 
 def test_of_two_vetoes_resuming_one_leaves_the_other_binding() -> None:
