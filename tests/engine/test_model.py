@@ -52,8 +52,8 @@ SPARED: dict[str | None, frozenset[str]] = {
 }
 """By `only`: the statuses of vouchers in use that a recovery leaves alone."""
 SHOWN = [None, "generated", "active", "partly_redeemed", "redeemed", "expired", "void", "reclaimed"]
-OF_LOT, OF_VOUCHER = {"generated", "recalled", "reclaimed"}, {"revealed", "redeemed", "reversed", "voided", "recovered"}
-"""Kinds of history lines; within a second only those of one of the two are in order."""
+OF_LOT, OF_VOUCHER = {"generated", "recalled", "reclaimed"}, {"redeemed", "reversed", "voided"}
+"""Kinds of history lines by the item whose writes they tell of; within a second only those of one item are in order."""
 
 
 class Veto(NamedTuple):
@@ -485,6 +485,12 @@ class Machine(RuleBasedStateMachine):
         self._reveal(serials)
         return document
 
+    def code(self, serial: str) -> str:
+        """The code that is good for the voucher now; a card whose use was reversed may have begun anew by that."""
+        if (serial, self.model.generation(serial)) not in self.model.codes:
+            self._reveal([serial])
+        return self.model.code(serial)
+
     def _reveal(self, serials: list[str]) -> None:
         """Learns the codes of fresh vouchers, or of those that have begun anew."""
         self.model.note("revealed", serials)
@@ -596,12 +602,12 @@ class Machine(RuleBasedStateMachine):
     )
     def redeem(self, at: int, which: str, amount: int | None, role: str, key: str, account: str, kind: str) -> None:
         serial, key = self.serial(at, which), self.unless_fresh(key)
+        code = self.code(serial)
         generation = self.model.generation(serial)
         if kind == "old":
             generation = min(g for s, g in self.model.codes if s == serial)
         right = generation == self.model.generation(serial) and kind != "forged"
-        code = self.model.codes[serial, generation]
-        code = forged(code) if kind == "forged" else code
+        code = forged(code) if kind == "forged" else self.model.codes[serial, generation]
         asked: Json = {"account": {"type": "mobile", "number": account}}
         if amount is not None:
             asked["amount_minor"] = amount
@@ -716,7 +722,7 @@ class Machine(RuleBasedStateMachine):
 
     def _verify(self, at: int, role: str) -> None:
         serial = self.serial(at)
-        answer = self.post("/v1/verifications", {"code": self.model.code(serial)}, role)
+        answer = self.post("/v1/verifications", {"code": self.code(serial)}, role)
         refusal = self.model.refusal(serial)
         if refusal is None or role == "operator":
             document = assert_done(answer, 200)
