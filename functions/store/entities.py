@@ -11,6 +11,7 @@ from functions.domain.lot import Lot
 from functions.domain.message import Message
 from functions.domain.recovery import Recovered, Recovery, Report
 from functions.domain.voucher import Voucher
+from functions.domain.wallet import place
 from functions.store import keys
 from functions.store.table import Entity
 
@@ -38,11 +39,19 @@ COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command
 REVEAL: Entity[Reveal] = Entity("reveal", Reveal, key=lambda r: keys.reveal(r.id))
 COUNTER: Entity[LotCounter] = Entity("counter", LotCounter, key=lambda c: keys.lot_counter(c.code_format))
 LOT: Entity[Lot] = Entity("lot", Lot, key=lambda lot: keys.lot(lot.number))
+
+
+def _in_wallet(voucher: Voucher) -> keys.Key | None:
+    found = place(voucher)
+    return keys.held(*found, voucher.position) if found is not None else None
+
+
 VOUCHER: Entity[Voucher] = Entity(
     "voucher",
     Voucher,
     key=lambda v: keys.voucher(v.position),
     index=lambda v: keys.touched(v.position),
+    index2=_in_wallet,
 )
 RECOVERY: Entity[Recovery] = Entity(
     "recovery",
