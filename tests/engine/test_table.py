@@ -296,14 +296,14 @@ def clients_in_one_shard(number: int) -> list[str]:
     while len(places) < number:
         made = Client(next(ids), "n", "merchant", "t", (Secret(b"s", None),), NOW + len(places), version=1)
         place = keys.in_list("client", made.client_id, made.created_at)
-        if place.pk == keys.list_shard("client", 0):
+        if place.pk == keys.list_of("client")[0]:
             table.put(CLIENT.item(made, "test", OPERATOR), 0)
             places.append(place.sk)
     return places
 
 
 def page(limit: int, after: str | None, newest_first: bool) -> list[str]:
-    entries = table.query(keys.list_shard("client", 0), limit=limit, after=after, newest_first=newest_first)
+    entries = table.query(keys.list_of("client")[0], limit=limit, after=after, newest_first=newest_first)
     return [entry["gsi1sk"] for entry in entries]
 
 
