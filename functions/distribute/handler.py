@@ -23,8 +23,9 @@ from functions.distribute.models import (
     sale_of_file,
 )
 from functions.domain.channel import Channel
-from functions.domain.command import Command, Sale
+from functions.domain.command import Command
 from functions.domain.ids import fingerprint
+from functions.domain.sale import Sale
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
 from functions.edge import batch

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
-from functions.domain.command import Sale
+from functions.domain.sale import Sale
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.times import rfc3339

@@ -21,8 +21,8 @@ from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
 from functions.redeem import service as redeem
 from functions.store import entities, exports, keys, table
-from functions.store.entities import CLIENT, COUNTER
 from functions.store.keys import Key
+from functions.store.records import CLIENT, COUNTER
 from functions.store.table import CONFLICTS_MAX, READ_ROUNDS_MAX, Conflict, Entity
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Send, Wire, answer, put_of
