@@ -26,13 +26,14 @@ from functions.distribute.models import (
     sale_of_file,
 )
 from functions.domain.channel import Channel
-from functions.domain.command import Command, Sale
+from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
+from functions.domain.sale import Sale
 from functions.domain.serials import serial_of
+from functions.domain.times import rfc3339
 from functions.domain.wallet import STATUSES
 from functions.edge import batch
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok, refuse_fields
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 

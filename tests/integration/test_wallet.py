@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.distribute import wallet
-from functions.edge.clock import rfc3339
+from functions.domain.times import rfc3339
 from tests.integration.conftest import Clock
 from tests.integration.kami import Caller, Json, Kami, Voucher, claim, granted, mobile, refused, unique, vetoed
 
