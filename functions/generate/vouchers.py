@@ -100,16 +100,16 @@ def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[
         item = items.get(keys.voucher(position))
         stands = standing(lot, position % LOT_SIZE, VOUCHER.load(item) if item else None, now)
         if stands is not None:
-            shown[serial] = _code(lot, position % LOT_SIZE, stands.voucher.generation)
+            shown[serial] = _code(lot, position % LOT_SIZE, stands.voucher.code_version)
     refuse_unknown([serial for serial in serials if serial not in shown])
     record = Reveal(id, tuple(serials), reason, by, now)
     table.change(REVEAL, None, lambda current: record if current is None else None, "reveal", by)
     return id, [(serial, shown[serial]) for serial in serials]
 
 
-def _code(lot: Lot, index: int, generation: int) -> str:
+def _code(lot: Lot, index: int, version: int) -> str:
     part = lot.part(index)
     assert part is not None
     key = vault.unwrap(part.wrapped_key, part.batch)
-    (code,) = codes(key, lot.rules.format, lot.number, generation, index, index)
+    (code,) = codes(key, lot.rules.format, lot.number, version, index, index)
     return code

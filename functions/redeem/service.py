@@ -92,7 +92,7 @@ def _redemption_id(by: By, key: str, position: int) -> str:
 
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.generation):
+    if known is not None and sight.is_right(known.code_version):
         _refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
@@ -118,6 +118,7 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         request=by.request,
         store=order.store,
         terminal=order.terminal,
+        handovers=at.voucher.handovers,
     )
     return with_redemption(at.voucher, redemption)
 
