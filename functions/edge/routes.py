@@ -63,6 +63,8 @@ class Route:
 
 _PAGED = ("limit", "cursor")
 _CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
 )  # fmt: skip
@@ -188,7 +190,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
-        errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
+        errors=(*_CODE, *_AMOUNT),
     ),
     Route(
         "GET", "/v1/redemptions/{id}", "redeem", "get_redemption", Scope.REDEEM,
@@ -198,6 +200,27 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
         "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
         errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    Route(
+        "POST", "/v1/holds", "redeem", "create_hold", Scope.REDEEM,
+        "Hold a voucher, or an amount of it, for an order", "预留卡密或部分金额", Key.REQUIRED, success=(201,),
+        errors=(*_CODE, *_AMOUNT, "hold_limit_reached"),
+    ),
+    Route(
+        "GET", "/v1/holds/{id}", "redeem", "get_hold", Scope.REDEEM,
+        "Get a hold", "查询预留",
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
+        "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
+        errors=(
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            "redemption_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/releases", "redeem", "create_release", Scope.REDEEM,
+        "Release what is held", "释放预留", Key.REQUIRED, success=(201,), errors=_HOLD_ENDED,
     ),
     # recovery
     Route(
