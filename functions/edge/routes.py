@@ -95,7 +95,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
         "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202),
-        errors=("quantity_exceeded", "guessing_too_likely"),
+        errors=("quantity_exceeded", "guessing_too_likely", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE,
@@ -138,7 +138,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
-        success=(202,), errors=("still_generating", "quantity_exceeded"),
+        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,

@@ -20,7 +20,7 @@ from functions.domain.campaign import LotCounter
 from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
 from functions.redeem import service as redeem
-from functions.store import entities, exports, keys, table
+from functions.store import entities, exports, imports, keys, table
 from functions.store.entities import CLIENT, COUNTER
 from functions.store.keys import Key
 from functions.store.table import CONFLICTS_MAX, READ_ROUNDS_MAX, Conflict, Entity
@@ -379,7 +379,7 @@ st.register_type_strategy(
     ),
 )
 KINDS: dict[str, Entity[Any]] = {
-    e.name: e for module in (entities, exports) for e in vars(module).values() if isinstance(e, Entity)
+    e.name: e for module in (entities, exports, imports) for e in vars(module).values() if isinstance(e, Entity)
 }
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock")
@@ -390,7 +390,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
-        "channel", "stock",
+        "channel", "stock", "imported",
     }  # fmt: skip
 
 
