@@ -23,11 +23,12 @@ from functions.distribute.models import (
     sale_of_file,
 )
 from functions.domain.channel import Channel
-from functions.domain.command import Command, Sale
+from functions.domain.command import Command
 from functions.domain.ids import fingerprint
+from functions.domain.sale import Sale
 from functions.domain.serials import serial_of
+from functions.domain.times import rfc3339
 from functions.edge import batch
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 

@@ -34,10 +34,6 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-REASONS = ("stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other")
-"""Why a recovery may be ordered."""
-
-
 class Skip(NamedTuple):
     """Indexes `first..last` of a lot that were left as they are, and why."""
 

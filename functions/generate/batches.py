@@ -14,7 +14,8 @@ from functions.domain.formats import FORMATS
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot
 from functions.store import jobs, keys, lots, table, tally, vault
-from functions.store.entities import BATCH, CAMPAIGN, COUNTER, LOT
+from functions.store.entities import LOT
+from functions.store.records import BATCH, CAMPAIGN, COUNTER
 from functions.store.table import CONFLICTS_MAX, Conflict
 
 

@@ -30,8 +30,8 @@ from functions.domain.selection import Span
 from functions.generate import files
 from functions.generate.files import Source
 from functions.store import keys, lots, table, vault
-from functions.store.entities import BATCH
 from functions.store.exports import EXPORT, TICKET, link, put_once
+from functions.store.records import BATCH
 from functions.store.tally import touched_in
 
 STEP_S = 15

@@ -13,7 +13,8 @@ from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import standing
 from functions.store import cursors, keys, lots, table
 from functions.store.codes import codes_of
-from functions.store.entities import LOT, REVEAL, VOUCHER
+from functions.store.entities import LOT, VOUCHER
+from functions.store.records import REVEAL
 from functions.store.table import BATCH_GET_MAX
 from functions.store.tally import touched_in
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from functions.domain.account import masked
+from functions.domain.times import rfc3339
 from functions.domain.voucher import Redemption, Voucher
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, created, ok
 from functions.redeem import service
 from functions.redeem.models import (

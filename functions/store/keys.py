@@ -130,12 +130,12 @@ def guard(kind: str, subject: str, window: int) -> Key:
 
 def in_list(entity: str, id: str, created_at: int) -> Key:
     """Where an item stands in the list of its kind: oldest first within a shard (index `gsi1`)."""
-    return Key(list_shard(entity, sum(id.encode()) % LIST_SHARDS), f"{created_at:012d}#{id}")
+    return Key(list_of(entity)[sum(id.encode()) % LIST_SHARDS], f"{created_at:012d}#{id}")
 
 
-def list_shard(entity: str, shard: int) -> str:
-    """One shard of a list."""
-    return f"{entity.upper()}S#{shard}"
+def list_of(entity: str) -> list[str]:
+    """The index partitions of the list of a kind of item."""
+    return [f"{entity.upper()}S#{shard}" for shard in range(LIST_SHARDS)]
 
 
 def touched(position: int) -> Key:
