@@ -172,6 +172,11 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
         "Get an extension and its progress", "查询延期进度",
     ),
+    # customers and what they hold
+    Route(
+        "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
+        "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
+    ),
     # use
     Route(
         "POST", "/v1/verifications", "verify", "create_verification", Scope.VERIFY,

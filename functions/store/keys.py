@@ -12,7 +12,11 @@ RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
+<<<<<<< HEAD
 CODE, IMPORTED = "CODE#", "IMPORTED#"
+=======
+HOLDER = "HOLDER#"
+>>>>>>> million
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
@@ -147,6 +151,19 @@ def touched(position: int) -> Key:
 def touched_in(lot_number: int) -> str:
     """The index partition of a lot's touched vouchers."""
     return f"TOUCHED#{lot_number:07d}"
+
+
+def held(tenant: str, holder: str, used_up: bool, ends: int | None, position: int) -> Key:
+    """Where a voucher stands in its holder's wallet: nearest end first, what has none last (index `gsi2`)."""
+    return Key(held_by(tenant, holder, used_up=used_up), f"{_NEVER if ends is None else ends:012d}#{position:011d}")
+
+
+def held_by(tenant: str, holder: str, *, used_up: bool) -> str:
+    """The index partition of a customer's vouchers; the customer, who is one of a tenant, only as a hash."""
+    return f"{HOLDER}{derived(tenant, holder)}#{'USED' if used_up else 'OPEN'}"
+
+
+_NEVER = 10**12 - 1
 
 
 def history(kind: str, number: int, at: int, version: int, event: str) -> Key:
