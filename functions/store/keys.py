@@ -12,11 +12,8 @@ RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
-<<<<<<< HEAD
 CODE, IMPORTED = "CODE#", "IMPORTED#"
-=======
 HOLDER = "HOLDER#"
->>>>>>> million
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
