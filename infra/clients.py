@@ -24,6 +24,7 @@ from rich.table import Table
 from functions.authorize import clients
 from functions.domain.actor import ROLES, By, Client
 from functions.domain.errors import Refusal
+from functions.domain.times import rfc3339
 from functions.edge import clock
 from functions.store.table import TABLE_NAME
 from infra.local.template import REGION, STATE
@@ -170,9 +171,9 @@ def _row(client: Client) -> Json:
         "role": client.role,
         "tenant": client.tenant,
         "trusted": client.trusted,
-        "created_at": clock.rfc3339(client.created_at),
-        "old_secret_until": clock.rfc3339(max(ends)) if ends else None,
-        "revoked_at": clock.rfc3339(client.revoked_at) if client.revoked_at is not None else None,
+        "created_at": rfc3339(client.created_at),
+        "old_secret_until": rfc3339(max(ends)) if ends else None,
+        "revoked_at": rfc3339(client.revoked_at) if client.revoked_at is not None else None,
     }
 
 

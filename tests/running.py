@@ -20,7 +20,7 @@ import httpx
 from botocore.config import Config
 
 from functions.domain.serials import position_of, serial_of
-from functions.edge.clock import rfc3339
+from functions.domain.times import rfc3339
 from infra.local.template import REGION, ROOT, synthesized
 
 UP_AFTER_S: Final = 120

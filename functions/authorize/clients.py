@@ -11,7 +11,7 @@ from dataclasses import replace
 from functions.domain.actor import ROLES, SECRETS_PER_CLIENT_MAX, By, Client, Secret, hashed
 from functions.domain.errors import Refusal
 from functions.store import keys, table
-from functions.store.entities import CLIENT
+from functions.store.records import CLIENT
 
 __all__ = ["ROLES", "by_engineer", "create", "every", "find", "revoke", "rotate"]
 
@@ -80,8 +80,8 @@ def every() -> list[Client]:
     """All clients, newest first (at most `LISTED_MAX`)."""
     entries = [
         entry
-        for shard in range(keys.LIST_SHARDS)
-        for entry in table.query(keys.list_shard("client", shard), limit=_SHARD_PAGE, newest_first=True)
+        for partition in keys.list_of("client")
+        for entry in table.query(partition, limit=_SHARD_PAGE, newest_first=True)
     ]
     found = (table.read(CLIENT, keys.Key(entry["pk"], entry["sk"])) for entry in entries)
     return sorted((c for c in found if c is not None), key=lambda c: c.created_at, reverse=True)

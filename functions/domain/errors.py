@@ -71,6 +71,12 @@ PROBLEMS: dict[str, Problem] = {
     # stock
     "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
     "guessing_too_likely": Problem(422, "The codes would be too likely to be guessed", "卡密被猜中的可能性过高"),
+    "wrong_code_format": Problem(
+        409,
+        "The code format does not allow this",
+        "该卡密格式不支持此操作",
+        "Codes are either computed by Kami or imported; what was imported can be neither generated nor exported.",
+    ),
     "unknown_serials": Problem(422, "Some serials do not exist", "部分卡号不存在"),
     "empty_selection": Problem(422, "The selection holds no voucher", "所选范围内没有卡密"),
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),

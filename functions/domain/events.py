@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
-from functions.domain.command import Sale
+from functions.domain.sale import Sale
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
+from functions.domain.times import rfc3339
 
 Item = dict[str, Any]
 """An image: an item as it was written, `entity`, `version` and `last` included."""
@@ -84,7 +84,7 @@ class Event:
             "id": self.id,
             "type": self.type,
             "schema": TYPES[self.type],
-            "at": _told(self.at),
+            "at": rfc3339(self.at),
             "by": self.by._asdict(),
             "data": self.data,
         }
@@ -280,7 +280,7 @@ def _redeemed(old: Item, new: Item) -> Data:
 
 def _held(old: Item, new: Item) -> Data:
     (fresh,) = [hold for id, hold in new["holds"].items() if id not in old.get("holds", {})]
-    return {**_hold(new, fresh), "expires_at": _told(fresh["until"])}
+    return {**_hold(new, fresh), "expires_at": rfc3339(fresh["until"])}
 
 
 def _released(old: Item, new: Item) -> Data:
@@ -304,11 +304,7 @@ def _reversed(old: Item, new: Item) -> Data:
 
 
 def _extended(old: Item, new: Item) -> Data:
-    return {"command": new["extensions"][-1], "valid_until": _told(new["valid_until"])}
-
-
-def _told(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"command": new["extensions"][-1], "valid_until": rfc3339(new["valid_until"])}
 
 
 def _reveal(old: Item, new: Item) -> Told:

@@ -39,13 +39,13 @@ STATUSES: dict[Status, Meaning] = {
     Status.REISSUED: Meaning(vetoes=True),
 }
 
-_OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
+OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
 """Nothing more can happen to these: they stay what they are, whatever comes over their range."""
 SPARED: dict[Scope, frozenset[Status]] = {
-    Scope.ALL: _OVER,
-    Scope.NOT_REDEEMED: _OVER | {Status.PARTLY_REDEEMED},
-    Scope.NOT_CLAIMED: _OVER | {Status.CLAIMED, Status.PARTLY_REDEEMED},
-    Scope.NOT_ACTIVATED: _OVER | {Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED},
+    Scope.ALL: OVER,
+    Scope.NOT_REDEEMED: OVER | {Status.PARTLY_REDEEMED},
+    Scope.NOT_CLAIMED: OVER | {Status.CLAIMED, Status.PARTLY_REDEEMED},
+    Scope.NOT_ACTIVATED: OVER | {Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED},
 }
 """Whom a veto of each scope leaves alone."""
 
@@ -143,7 +143,8 @@ class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
     `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
-    the last of those that gave it a later end of its own.
+    the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
+    going to end as it came to its holder, which only orders a wallet.
     """
 
     position: int
@@ -155,6 +156,8 @@ class Voucher:
     currency: str
     redemptions: dict[str, Redemption] = field(default_factory=dict)
     holder: str | None = None
+    tenant: str | None = None
+    ends: int | None = None
     channel: str | None = None
     valid_until: int | None = None
     command: str | None = None

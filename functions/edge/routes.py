@@ -97,7 +97,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
         "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202),
-        errors=("quantity_exceeded", "guessing_too_likely"),
+        errors=("quantity_exceeded", "guessing_too_likely", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE,
@@ -140,7 +140,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
-        success=(202,), errors=("still_generating", "quantity_exceeded"),
+        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,
@@ -173,6 +173,11 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
         "Get an extension and its progress", "查询延期进度",
+    ),
+    # customers and what they hold
+    Route(
+        "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
+        "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
     ),
     # use
     Route(

@@ -9,9 +9,9 @@ from functions.domain.export import MANIFEST, Export, Layout
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Rules
 from functions.domain.serials import serial_of
+from functions.domain.times import rfc3339
 from functions.domain.voucher import EFFECTIVE
 from functions.edge import batch as queue
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields, see_other
 from functions.edge.models import MoneyAnswer, Progress
 from functions.generate import batches, campaigns, exports, vouchers
@@ -33,7 +33,7 @@ from functions.generate.models import (
     VoucherList,
 )
 from functions.store import lists
-from functions.store.entities import CAMPAIGN
+from functions.store.records import CAMPAIGN
 
 app = App("generate")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from functions.domain.account import E164, masked
 from functions.domain.message import Message
+from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
 from functions.notify import service
@@ -55,7 +55,7 @@ def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
     if isinstance(order, Due):
-        number, message = order.attempt, service.again(order.message, order.attempt, now)
+        number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
     else:
         redemption = order.data.redemption
         occasion = service.Occasion(order.id, order.type, order.data.serial, redemption.id if redemption else None)

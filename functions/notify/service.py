@@ -24,8 +24,9 @@ from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import Redemption, Voucher
 from functions.notify import providers
 from functions.notify.texts import text
-from functions.store import cursors, jobs, keys, table
-from functions.store.entities import LOT, MESSAGE, VOUCHER
+from functions.store import jobs, keys, lists, table
+from functions.store.entities import LOT, VOUCHER
+from functions.store.records import MESSAGE
 
 SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
@@ -78,14 +79,6 @@ def _holder(voucher: Voucher) -> str | None:
         return voucher.holder if E164.fullmatch(voucher.holder) else None
     uses = [redemption for redemption in voucher.redemptions.values() if redemption.reversal is None]
     return _mobile(max(uses, key=lambda redemption: redemption.at)) if uses else None
-
-
-def again(id: str, number: int, now: int) -> Message:
-    """Go on with a message that exists. Raises LookupError."""
-    message = table.read(MESSAGE, keys.message(id))
-    if message is None:
-        raise LookupError("no such message")
-    return proceed(message, number, now)
 
 
 def proceed(message: Message, number: int, now: int) -> Message:
@@ -171,12 +164,4 @@ def find(id: str) -> Message:
 
 def page(recipient: str, limit: int, cursor: str | None, by: By) -> tuple[list[Message], str | None]:
     """The messages to a number, newest first. Raises Refusal `invalid_cursor`."""
-    place = keys.received_by(recipient)
-    bound_to = by.client, "messages", place
-    after = cursors.unseal(cursor, *bound_to) if cursor is not None else None
-    entries = table.query(place, limit=limit + 1, after=after, newest_first=True)
-    shown, more = entries[:limit], len(entries) > limit
-    wanted = [keys.Key(entry["pk"], entry["sk"]) for entry in shown]
-    items = table.get_many(wanted)
-    messages = [MESSAGE.load(items[key]) for key in wanted]
-    return messages, cursors.seal(shown[-1]["gsi1sk"], *bound_to) if more else None
+    return lists.page(MESSAGE, limit, cursor, by, keys.received_by(recipient))

@@ -6,8 +6,8 @@ from typing import Any
 
 from functions.domain.lot import Scope
 from functions.domain.recovery import Action, Phase, Recovery
+from functions.domain.times import rfc3339
 from functions.edge import batch
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, ok
 from functions.edge.models import Progress
 from functions.recover import service
@@ -20,7 +20,7 @@ from functions.recover.models import (
     SkippedSerials,
 )
 from functions.store import lists
-from functions.store.entities import RECOVERY
+from functions.store.records import RECOVERY
 
 app = App("recover")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from functions.domain.account import masked
 from functions.domain.hold import State, state
+from functions.domain.times import rfc3339
 from functions.domain.voucher import Hold, Redemption, Voucher
-from functions.edge.clock import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, created, ok
 from functions.redeem import holds, service
 from functions.redeem.models import (

@@ -1,4 +1,4 @@
-"""Lists of a kind of item, newest first: the next of each shard, merged."""
+"""Lists of a kind of item, newest first: the next of each partition, merged."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from functions.store.table import Entity
 T = TypeVar("T")
 
 
-def page(entity: Entity[T], limit: int, cursor: str | None, by: By) -> tuple[list[T], str | None]:
-    """The next `limit` things and the cursor of what follows. Raises Refusal `invalid_cursor`."""
-    bound_to = (by.client, entity.name)
+def page(entity: Entity[T], limit: int, cursor: str | None, by: By, *within: str) -> tuple[list[T], str | None]:
+    """The next `limit` things of a kind, or of those in the index partitions `within`, and the cursor of what follows.
+
+    Raises Refusal `invalid_cursor`.
+    """
+    bound_to = (by.client, entity.name, *within)
     after = cursors.unseal(cursor, *bound_to) if cursor is not None else None
     entries = [
         entry
-        for shard in range(keys.LIST_SHARDS)
-        for entry in table.query(keys.list_shard(entity.name, shard), limit=limit + 1, after=after, newest_first=True)
+        for partition in within or keys.list_of(entity.name)
+        for entry in table.query(partition, limit=limit + 1, after=after, newest_first=True)
     ]
     entries.sort(key=lambda entry: str(entry["gsi1sk"]), reverse=True)
     shown, more = entries[:limit], len(entries) > limit

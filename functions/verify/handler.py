@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.domain.events import Event as Happening
-from functions.edge.clock import rfc3339
+from functions.domain.times import rfc3339
 from functions.edge.http import App, Call, Event, Reply, Response, ok
 from functions.edge.routes import Scope
 from functions.verify import service

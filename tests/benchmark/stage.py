@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from functions.domain.serials import position_of, serial_of
-from functions.edge.clock import rfc3339
+from functions.domain.times import rfc3339
 from infra.local.cloud import Cloud
 from infra.local.engines import dynamodb_local
 from infra.local.gateway import Answer, Gateway, Request

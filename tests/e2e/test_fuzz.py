@@ -132,6 +132,7 @@ class Existing:
             "batches": batch["id"],
             "activations": activation["id"],
             "channels": channel["id"],
+            "customers": "customer-1001",
             "distributions": distribution["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],

@@ -21,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from functions.domain.formats import CROCKFORD
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.times import rfc3339
 from functions.edge import clock
-from functions.edge.clock import rfc3339
 from functions.recover.service import FENCE_S
 from functions.store import ranges
 from functions.store.guards import LIMITS, Limit

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,14 +17,15 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions import store
 from functions.domain.actor import Client, Secret
 from functions.domain.campaign import LotCounter
 from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
 from functions.redeem import service as redeem
-from functions.store import entities, exports, keys, table
-from functions.store.entities import CLIENT, COUNTER
+from functions.store import keys, table
 from functions.store.keys import Key
+from functions.store.records import CLIENT, COUNTER
 from functions.store.table import CONFLICTS_MAX, READ_ROUNDS_MAX, Conflict, Entity
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Send, Wire, answer, put_of
@@ -296,14 +299,14 @@ def clients_in_one_shard(number: int) -> list[str]:
     while len(places) < number:
         made = Client(next(ids), "n", "merchant", "t", (Secret(b"s", None),), NOW + len(places), version=1)
         place = keys.in_list("client", made.client_id, made.created_at)
-        if place.pk == keys.list_shard("client", 0):
+        if place.pk == keys.list_of("client")[0]:
             table.put(CLIENT.item(made, "test", OPERATOR), 0)
             places.append(place.sk)
     return places
 
 
 def page(limit: int, after: str | None, newest_first: bool) -> list[str]:
-    entries = table.query(keys.list_shard("client", 0), limit=limit, after=after, newest_first=newest_first)
+    entries = table.query(keys.list_of("client")[0], limit=limit, after=after, newest_first=newest_first)
     return [entry["gsi1sk"] for entry in entries]
 
 
@@ -378,9 +381,8 @@ st.register_type_strategy(
         Event, type=st.sampled_from(sorted(TYPES)), subject=st.from_type(Subject), data=st.dictionaries(texts, texts)
     ),
 )
-KINDS: dict[str, Entity[Any]] = {
-    e.name: e for module in (entities, exports) for e in vars(module).values() if isinstance(e, Entity)
-}
+STORES = [importlib.import_module(f"functions.store.{found.name}") for found in pkgutil.iter_modules(store.__path__)]
+KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock")
 """The others have a partition each."""
@@ -390,7 +392,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
-        "channel", "stock",
+        "channel", "stock", "imported",
     }  # fmt: skip
 
 

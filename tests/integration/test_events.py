@@ -43,6 +43,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "distribute/extension": 201,
     "distribute/extension-read": 200,
     "distribute/stock": 200,
+    "distribute/wallet": 200,
     "generate/batch": 201,
     "generate/batch-as-a-job": 202,
     "generate/batch-read": 200,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S, VALID_UNTIL_MAX
-from functions.edge.clock import rfc3339
 from tests.integration.conftest import Clock
 from tests.integration.kami import Json, Kami, granted, refused, replayed, unique
 

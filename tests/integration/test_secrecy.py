@@ -185,6 +185,7 @@ def jobs(kami: Kami, run: Run) -> None:
     path = f"/v1/campaigns/{kami.campaign(redemption='balance')['id']}/batches"
     batch = granted(kami.operator.post(path, {"quantity": 30_000}), 202)
     kami.cloud.drain()
+    channels(kami, batch)
     granted(kami.operator.post("/v1/activations", {"selection": {"batch": batch["id"]}}), 202)
     kami.cloud.drain()
     codes = kami.codes([batch["first_serial"], batch["last_serial"]])
@@ -201,6 +202,20 @@ def jobs(kami: Kami, run: Run) -> None:
     assert granted(kami.operator.get(f"/v1/recoveries/{recovery['id']}"))["status"] == "completed"
     granted(kami.operator.get(f"/v1/vouchers/{batch['first_serial']}/history"))
     granted(kami.operator.get(f"/v1/messages?recipient={quote(PHONES[0])}"))
+
+
+def channels(kami: Kami, batch: Json) -> None:
+    """Out to a shop, one card back, and all of them valid for longer."""
+    shop = kami.channel()["id"]
+    for body in (
+        {"selection": {"batch": batch["id"]}, "to": shop},
+        {"selection": {"serials": [batch["last_serial"]]}, "from": shop, "to": None},
+    ):
+        kami.operator.post("/v1/distributions", body)
+        kami.cloud.drain()
+    kami.operator.post("/v1/extensions", {"selection": {"batch": batch["id"]}, "days": 30})
+    kami.cloud.drain()
+    assert sum(kami.stock(shop)["counts"].values()) == 29_999
 
 
 def exports(kami: Kami, run: Run, batch: str) -> None:
@@ -290,7 +305,7 @@ def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
-    assert set(types) == set(TYPES) - {"voucher.activated", "voucher.voided"}
+    assert set(types) == set(TYPES) - {"voucher.activated", "voucher.extended", "voucher.voided"}
     assert len(run.messages) > types.count("voucher.redeemed") > 5
     assert len(kami.cloud.carriers.phone(PHONES[0])) > 1
     assert len(run.answers) > 100
