@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
-from functions.domain.codes import codes
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint
 from functions.domain.lot import Lot
@@ -25,6 +24,7 @@ from functions.domain.voucher import Transfer, TransferEnd, Voucher, code_versio
 from functions.domain.wallet import is_in
 from functions.store import guards, keys, table, vault
 from functions.store.aws import write_window
+from functions.store.codes import codes_of
 from functions.store.entities import LOT, VOUCHER
 from functions.store.guards import Subject
 from functions.store.keys import Key
@@ -61,8 +61,7 @@ class _Wrong(Exception):  # noqa: N818 - it is an outcome
 def offer(serial: str, customer: str, key: str, by: By, now: int) -> Offered:
     """Offer a voucher that a customer of the caller's tenant holds; a repeat gets the same token.
 
-    Raises Refusal `not_found` where the customer holds no such voucher, `voucher_offered`, `transfer_limit_reached`,
-    `idempotency_key_reused`, or as a redemption of it would be refused.
+    Raises Refusal `not_found` where the customer holds no such voucher, `idempotency_key_reused`, or as `with_offer`.
     """
     position = position_of(serial)
     if position is None:
@@ -81,7 +80,9 @@ def offer(serial: str, customer: str, key: str, by: By, now: int) -> Offered:
             if at is None or not is_in(at, customer, by.tenant):
                 raise Refusal("not_found", "The customer holds no such voucher.")
             sha256 = hashed(token_of(_key(lot, position), id))
-            return with_offer(at, Transfer(id, now, ends(at, now), by.client, customer, sha256, asked, by.request))
+            assert lot is not None
+            offer = Transfer(id, now, ends(at, now), by.client, customer, sha256, asked, by.request)
+            return with_offer(at, offer, lot)
 
         voucher = table.change(VOUCHER, known, offered, "offer", by)
     transfer = voucher.transfers[id]
@@ -194,9 +195,7 @@ def _key(lot: Lot | None, position: int) -> bytes:
 def _code(lot: Lot, voucher: Voucher, end: TransferEnd) -> str:
     """The code that the receiver of a transfer got, which a later transfer has ended again."""
     index = voucher.position % LOT_SIZE
-    version = code_version(voucher.generation, end.handovers)
-    (code,) = codes(_key(lot, voucher.position), lot.rules.format, lot.number, version, index, index)
-    return code
+    return codes_of(lot, {index: code_version(voucher.generation, end.handovers)})[index]
 
 
 def _refuse_reuse(before: str, asked: str) -> None:

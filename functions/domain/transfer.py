@@ -14,6 +14,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import replace
 
 from functions.domain.errors import Refusal
+from functions.domain.lot import Lot
 from functions.domain.voucher import DAY_S, Standing, Transfer, TransferEnd, Voucher
 from functions.domain.wallet import held
 
@@ -48,9 +49,13 @@ def ends(at: Standing, now: int) -> int:
     return now + OPEN_S if at.valid_until is None else min(now + OPEN_S, at.valid_until)
 
 
-def with_offer(at: Standing, transfer: Transfer) -> Voucher:
-    """The voucher, offered. Raises Refusal as a redemption would, `transfer_limit_reached`."""
+def with_offer(at: Standing, transfer: Transfer, lot: Lot) -> Voucher:
+    """The voucher, offered. Raises Refusal as a redemption would, `transfer_not_possible`, `transfer_limit_reached`."""
     at.refuse_unless_redeemable()
+    if at.holds:
+        raise Refusal("amount_held", "Wait until the holds have ended.", extra={"available_minor": at.available_minor})
+    if not lot.rules.format.derived:
+        raise Refusal("transfer_not_possible")
     if len(at.voucher.transfers) >= TRANSFERS_PER_VOUCHER_MAX:
         raise Refusal("transfer_limit_reached", f"It was offered {TRANSFERS_PER_VOUCHER_MAX} times.")
     return replace(at.voucher, transfers={**at.voucher.transfers, transfer.id: transfer})

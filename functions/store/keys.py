@@ -12,8 +12,12 @@ RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
+CODE, IMPORTED = "CODE#", "IMPORTED#"
 HOLDER = "HOLDER#"
 
+IMPORTED_IN_A_PARTITION = 100
+"""So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
+index partition."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
 
@@ -107,6 +111,17 @@ def export(id: str) -> Key:
 def ticket(export_id: str, id: str) -> Key:
     """A ticket for a file of an export."""
     return Key(EXPORT + export_id, f"TICKET#{id}")
+
+
+def code(blind_index: str) -> Key:
+    """An imported code, by the keyed hash of it."""
+    return _own(CODE, blind_index)
+
+
+def imported(position: int) -> Key:
+    """Where an imported code stands among those of its neighbourhood (index `gsi1`)."""
+    partition, place = divmod(position, IMPORTED_IN_A_PARTITION)
+    return Key(f"{IMPORTED}{partition:09d}", f"{place:02d}")
 
 
 def guard(kind: str, subject: str, window: int) -> Key:

@@ -187,9 +187,9 @@ def claimed(cloud: Cloud, serial: str, customer: str, tenant: str = "operator") 
         def taken(item: domain.Voucher | None) -> domain.Voucher:
             at = domain.standing(lot, place % LOT_SIZE, item, clock.now())
             assert at is not None
-            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED)
+            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED, command="act_claimed")
 
-        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), taken, "claim", NOBODY)
+        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), taken, "activate", NOBODY)
 
 
 def position(voucher: Voucher) -> int:

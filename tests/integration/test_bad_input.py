@@ -64,6 +64,19 @@ BODIES: Final[dict[str, Json]] = {
         "device": "device",
     },
     "POST /v1/redemptions/{id}/reversals": {"reason": "test"},
+    "POST /v1/holds": {
+        "code": "${free_code}",
+        "amount_minor": 5000,
+        "minutes": 5,
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "device": "device",
+    },
+    "POST /v1/holds/{id}/captures": {
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "amount_minor": 5000,
+        "store": "store",
+        "terminal": "terminal",
+    },
     "POST /v1/recoveries": {
         "selection": {"batch": "${idle_batch}"},
         "action": "reclaim",
@@ -76,10 +89,13 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days",
+    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {("POST /v1/distributions", "selection"), ("POST /v1/transfers/{id}/returns", "customer")}
+ONE_OF: Final = {
+    ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
+    ("POST /v1/transfers/{id}/returns", "customer"),
+}  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
 
 APP: Final = [route for route in ROUTES if route.function != "console"]
@@ -103,6 +119,9 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
+    "GET /v1/holds/{id}": "${hold}",
+    "POST /v1/holds/{id}/captures": "${hold}",
+    "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
@@ -213,6 +232,10 @@ def shop(kami: Kami) -> Shop:
     recipient = mobile()
     redemption = granted(kami.operator.redeem(codes[3], account=recipient), 201)["id"]
     granted(kami.operator.redeem(kami.voucher().code, account=recipient), 201)
+    hold, other_hold = (
+        granted(kami.operator.post("/v1/holds", {"code": code, "minutes": 30}, unique()), 201)["id"]
+        for code in (codes[2], kami.voucher().code)
+    )
     kami.campaign()
     channel, other_channel = (kami.channel()["id"] for _ in range(2))
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
@@ -245,10 +268,10 @@ def shop(kami: Kami) -> Shop:
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
-        "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
+        "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
+        "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
         "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
-        "export": export,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],

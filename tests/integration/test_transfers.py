@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from functions.domain.formats import CodeFormat
 from functions.domain.times import rfc3339
 from functions.domain.transfer import OPEN_S, TRANSFERS_PER_VOUCHER_MAX, hashed
 from functions.domain.voucher import DAY_S
@@ -353,3 +354,29 @@ def test_history_tells_it_without_naming_customers(kami: Kami) -> None:
         ("offered", first.id), ("offer_returned", first.id), ("offered", second.id), ("transferred", second.id),
     ]  # fmt: skip
     assert number[1:] not in str(told)
+
+
+# Holds and codes from elsewhere
+
+
+def test_a_held_voucher_is_not_offered_and_an_offered_one_not_held(kami: Kami) -> None:
+    giver = unique("giver")
+    voucher = claim(kami, kami.voucher(redemption="balance"), giver)
+    hold = granted(kami.merchant.post("/v1/holds", {"code": voucher.code, "amount_minor": 100}, unique()), 201)
+    assert refused(offer(kami, voucher, giver), 409, "amount_held")["available_minor"] == 4_900
+    granted(kami.merchant.post(f"/v1/holds/{hold['id']}/releases", None, unique()), 201)
+    given = gift(kami, voucher, giver)
+    refused(kami.merchant.post("/v1/holds", {"code": voucher.code}, unique()), 409, "voucher_offered")
+    code = granted(given.accept(unique("receiver")), 201)["code"]
+    held, again = (kami.merchant.post("/v1/holds", {"code": code, "amount_minor": 100}, "held") for _ in range(2))
+    assert (granted(again, 201), replayed(again)) == (granted(held, 201), True)
+    redemption = granted(kami.merchant.redeem(code, "paid", amount_minor=4_900, account=(number := mobile())), 201)
+    repeat = kami.merchant.redeem(code, "paid", amount_minor=4_900, account=number)
+    assert (granted(repeat, 201), replayed(repeat)) == (redemption, True)
+
+
+def test_a_code_that_cannot_be_replaced_is_not_given_away(kami: Kami, monkeypatch: pytest.MonkeyPatch) -> None:
+    giver = unique("giver")
+    voucher = claim(kami, kami.voucher(), giver)
+    monkeypatch.setattr(CodeFormat, "derived", False)
+    refused(offer(kami, voucher, giver), 409, "transfer_not_possible")
