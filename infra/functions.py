@@ -26,6 +26,7 @@ from functions.store.keys import (
     EXPORT,
     GUARD,
     HISTORY,
+    HOLDER,
     LOT,
     MESSAGE,
     RECOVERED,
@@ -44,6 +45,7 @@ class Resource(StrEnum):
 
     TABLE = "table"
     INDEX = "index"
+    WALLETS = "index of wallets"
     DATA_KEY = "data key"
     SIGNING_KEYS = "signing keys"
     CURSOR_SECRET = "cursor secret"
@@ -128,6 +130,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("PutItem", on=(CHANNEL, COMMAND, LOT, VOUCHER)),
             _table("Query", on=(STOCK,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", "TOUCHED#")),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
@@ -312,6 +315,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
     return {
         Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
+        Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

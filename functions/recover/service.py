@@ -137,7 +137,7 @@ def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -
     if command.status != "completed":
         command = ranges.run(
             command,
-            lambda _, segment: vetoed(recovery, segment),
+            partial(vetoed, recovery),
             partial(voided, recovery),
             now,
             until,

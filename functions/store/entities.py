@@ -7,13 +7,22 @@ from __future__ import annotations
 
 from functions.domain.lot import Lot
 from functions.domain.voucher import Voucher
+from functions.domain.wallet import place
 from functions.store import keys
 from functions.store.table import Entity
 
 LOT: Entity[Lot] = Entity("lot", Lot, key=lambda lot: keys.lot(lot.number))
+
+
+def _in_wallet(voucher: Voucher) -> keys.Key | None:
+    found = place(voucher)
+    return keys.held(*found, voucher.position) if found is not None else None
+
+
 VOUCHER: Entity[Voucher] = Entity(
     "voucher",
     Voucher,
     key=lambda v: keys.voucher(v.position),
     index=lambda v: keys.touched(v.position),
+    index2=_in_wallet,
 )

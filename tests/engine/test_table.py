@@ -392,7 +392,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
-        "channel", "stock",
+        "channel", "stock", "imported",
     }  # fmt: skip
 
 
