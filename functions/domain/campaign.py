@@ -46,7 +46,8 @@ class OpenLot:
 class Campaign:
     """A kind of voucher. `valid_until` (epoch seconds) or `rules.valid_days_after_activation` ends its vouchers.
 
-    `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken.
+    `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken. Holders are told so
+    many days before their vouchers end (`reminder_days`).
     """
 
     id: str
@@ -61,6 +62,7 @@ class Campaign:
     quantity_max: int | None = None
     quantity: int = 0
     lots: int = 0
+    reminder_days: tuple[int, ...] = ()
     version: int = 0
 
     @property

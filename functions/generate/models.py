@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator, 
 from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
+from functions.domain.reminder import REMINDER_DAYS_MAX, REMINDERS_MAX
 from functions.edge.models import (
     Answer,
     Money,
@@ -74,6 +75,21 @@ class CampaignRequest(Request):
     locale: Literal["zh-CN", "en"] = "zh-CN"
     reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
 
+    reminder_days: list[Annotated[int, Field(ge=1, le=REMINDER_DAYS_MAX)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=REMINDERS_MAX,
+        description="So many days before the end of a voucher, in the morning, its holder is told; each once.",
+        examples=[[7, 1]],
+    )
+
+    @field_validator("reminder_days")
+    @classmethod
+    def _different(cls, reminder_days: list[int] | None) -> list[int] | None:
+        if reminder_days is not None and len(set(reminder_days)) < len(reminder_days):
+            raise ValueError("the same number of days twice")
+        return reminder_days
+
     @field_validator("code_format")
     @classmethod
     def _existing(cls, code_format: str) -> str:
@@ -135,6 +151,7 @@ class CampaignAnswer(Answer):
     expected_hits_a_day: float = Field(examples=[2.7284841053187848e-06])
     locale: Literal["zh-CN", "en"]
     reversal_days: int = Field(examples=[30])
+    reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     created_at: Time
 
 
