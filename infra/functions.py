@@ -20,6 +20,7 @@ from functions.store.keys import (
     CAMPAIGN,
     CHANNEL,
     CLIENT,
+    CODE,
     COMMAND,
     COUNTER,
     COUNTS,
@@ -27,10 +28,13 @@ from functions.store.keys import (
     GUARD,
     HISTORY,
     HOLDER,
+    IMPORT,
+    IMPORTED,
     LOT,
     MESSAGE,
     RECOVERED,
     RECOVERY,
+    REFUSED,
     REVEAL,
     STOCK,
     VOUCHER,
@@ -57,6 +61,9 @@ class Resource(StrEnum):
     FAILURES = "failures"
     FAILED = "failed records"
     EXPORTS = "exports"
+    UPLOADS = "uploads"
+    UPLOADED = "uploaded files"
+    INDEX_SECRET = "secret of the blind index"
     SMS = "SMS"
 
 
@@ -110,11 +117,15 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, COUNTS, EXPORT, LOT, VOUCHER)),
-            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, LOT)),
-            _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, EXPORT, LOT, REVEAL)),
+            _table("BatchGetItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT)),
+            _table("PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, EXPORT, IMPORT, LOT, REFUSED, REVEAL)),
+            _table("Query", on=(REFUSED,)),
             Grant(Resource.EXPORTS, ("s3:GetObject", "s3:PutObject")),
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", "TOUCHED#")),
+            Grant(Resource.UPLOADED, ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")),
+            Grant(Resource.UPLOADS, ("s3:ListBucket",)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", IMPORTED, "TOUCHED#")),
+            Grant(Resource.INDEX_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
@@ -284,6 +295,7 @@ WIDE: Final = {
     Resource.STREAMS: "Lambda lists the streams of this table, whose names are made when they are.",
     Resource.FAILED: "Lambda makes up the names of the objects.",
     Resource.EXPORTS: "An export's files are named after it.",
+    Resource.UPLOADED: "An import's upload is named after it.",
     Resource.SMS: "Whatever the account may send from, until settings.py names one.",
 }
 """Why these grants end in a wildcard."""
@@ -298,6 +310,7 @@ def _as_nag_has_it(arn: str, data: Data) -> str:
         (data.table, data.table.table_arn),
         (data.failures, data.failures.bucket_arn),
         (data.exports, data.exports.bucket_arn),
+        (data.uploads, data.uploads.bucket_arn),
     ):
         resource = owner.node.default_child
         assert isinstance(resource, CfnElement)
@@ -328,6 +341,11 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
         Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
+        Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
+        Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
+        Resource.INDEX_SECRET: Means(
+            (data.index_secret.secret_arn,), {"INDEX_SECRET_ARN": data.index_secret.secret_arn}
+        ),
     }
 
 

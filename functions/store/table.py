@@ -190,31 +190,33 @@ def put_all(writes: list[Write], command: str, by: By) -> None:
         raise Conflict(None) from None
 
 
-def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> set[int]:
+def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> dict[int, Item]:
     """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
 
-    Says which of the items are there already; if any is, nothing was written. At most 100 items and sums together,
-    each named once. Raises Refusal `try_again` where others are at the same sums for too long.
+    Gives those that are there already, by the number of their item; if any is, nothing was written. At most 100 items
+    and sums together, each named once. Raises Refusal `try_again` where others are at the same ones for too long.
     """
     dynamodb = client("dynamodb")
     table = table_name()
+    told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     actions: list[Any] = [
-        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0)}} for item in items),
+        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0), **told}} for item in items),
         *({"Update": {"TableName": table, **_addition(key, added, entity)}} for key, added in sums.items()),
     ]
     for attempt in range(CONFLICTS_MAX):
         try:
             dynamodb.transact_write_items(TransactItems=actions)
         except dynamodb.exceptions.TransactionCanceledException as refused:
-            codes = [reason.get("Code") for reason in refused.response.get("CancellationReasons", [])]
-            if existing := {n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"}:
-                return existing
+            reasons: Any = refused.response.get("CancellationReasons", [])
+            codes = [reason.get("Code") for reason in reasons]
+            if "ConditionalCheckFailed" in codes:
+                return {n: _plain(r["Item"]) for n, r in enumerate(reasons) if codes[n] == "ConditionalCheckFailed"}
             if not PASSING & set(codes):
                 raise
             time.sleep(random.uniform(0, min(0.5, 0.02 * 2**attempt)))
         else:
-            return set()
-    raise Refusal("try_again", "Others are adding to the same sums.", retry_after_s=1)
+            return {}
+    raise Refusal("try_again", "Others are writing the same.", retry_after_s=1)
 
 
 def _addition(key: Key, added: Mapping[str, int], entity: str) -> dict[str, Any]:
