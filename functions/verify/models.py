@@ -57,6 +57,7 @@ class HistoryLine(Answer):
 
     event: Literal[
         "generated",
+        "imported",
         "exported",
         "distributed",
         "returned",

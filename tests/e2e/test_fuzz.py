@@ -22,7 +22,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from functions.edge.routes import ROUTES
 from infra.local.cloud import Cloud
 from infra.local.gateway import Request
-from infra.local.samples import RECIPIENT
+from infra.local.samples import BOUGHT, RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
 
@@ -118,6 +118,8 @@ class Existing:
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
+        bought = self._post("/v1/campaigns", {**self._campaign(), "code_format": "imported"})
+        import_ = self._post("/v1/imports", {"campaign": bought["id"], "size": len(BOUGHT)})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
@@ -139,6 +141,7 @@ class Existing:
             "recoveries": recovery["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],
+            "imports": import_["id"],
             "file": "1",
         }
         self.values = {
@@ -147,6 +150,7 @@ class Existing:
             "first_serial": serials[:20],
             "last_serial": serials[20:],
             "batch": [batch["id"], held["id"]],
+            "campaign": [bought["id"]],
             "from": [channel["id"], other["id"]],
             "to": [other["id"], channel["id"]],
             "grant_type": ["client_credentials"],

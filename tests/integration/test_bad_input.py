@@ -40,6 +40,7 @@ BODIES: Final[dict[str, Json]] = {
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
+    "POST /v1/imports": {"campaign": "${import_campaign}", "size": 23},
     "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
     "POST /v1/distributions": {
         "selection": {"batch": "${idle_batch}"},
@@ -87,6 +88,8 @@ IDS: Final = {
     "GET /v1/batches/{id}/vouchers": "${batch}",
     "POST /v1/batches/{id}/exports": "${batch}",
     "GET /v1/exports/{id}": "${export}",
+    "POST /v1/imports/{id}/starts": "${import}",
+    "GET /v1/imports/{id}": "${import}",
     "POST /v1/exports/{id}/tickets": "${export}",
     "GET /v1/exports/{id}/files/{file}": "${export}",
     "GET /v1/activations/{id}": "${activation}",
@@ -219,6 +222,8 @@ def shop(kami: Kami) -> Shop:
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
+    import_campaign = kami.campaign(code_format="imported")["id"]
+    import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
     for name in (customer, customer, other_customer, other_customer):
@@ -229,6 +234,7 @@ def shop(kami: Kami) -> Shop:
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
         "channels": "/v1/channels?limit=1",
+        "refused lines": f"/v1/imports/{import_}?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
@@ -237,14 +243,15 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
         "customer": customer,
-        "export": export,
+        "export": export, "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
     def cursor(caller: Caller, target: str) -> str:
-        return str(granted(caller.get(target))["next_cursor"])
+        page = granted(caller.get(target))
+        return str(page.get("refused", page)["next_cursor"])
 
     stranger = kami.client("operator")
     cursors = {
