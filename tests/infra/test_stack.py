@@ -25,7 +25,7 @@ from tests.infra.conftest import Template, listed
 pytestmark = pytest.mark.xdist_group("synthesis")
 
 WITHIN: Final = (
-    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
+    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"], ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
 )  # fmt: skip
 """What is allowed on everything within one of our resources, or within the account's SMS."""
 XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
@@ -62,7 +62,7 @@ def test_no_function_may_delete_anything_of_the_table(template: Template) -> Non
     }
 
     assert "dynamodb:PutItem" in actions
-    assert [action for action in actions if "Delete" in action] == ["sqs:DeleteMessage"]
+    assert {action for action in actions if "Delete" in action} == {"sqs:DeleteMessage", "s3:DeleteObject"}
     assert not [action for action in actions if action.startswith(("dynamodb:BatchWrite", "dynamodb:PartiQL"))]
 
 
