@@ -40,6 +40,7 @@ TYPES: dict[str, int] = {
     "lot.extended": 1,
     "voucher.extended": 1,
     "voucher.revealed": 1,
+    "voucher.dispensed": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
     "lot.recalled": 1,
@@ -49,6 +50,7 @@ TYPES: dict[str, int] = {
     "activation.completed": 1,
     "recovery.completed": 1,
     "export.completed": 1,
+    "stock.low": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -289,6 +291,16 @@ def _extended(old: Item, new: Item) -> Data:
     return {"command": new["extensions"][-1], "valid_until": rfc3339(new["valid_until"])}
 
 
+def _drawn(by: str) -> Callable[[Item, Item], Data]:
+    """The dispense or the claim that took a voucher."""
+    return lambda _, new: {by: new["draws"][-1][0]}
+
+
+def _front(old: Item, new: Item) -> Told:
+    if new.get("low") is not None and old.get("low") is None:
+        yield "stock.low", None, {"campaign": new["campaign"], "left": new["low"]}
+
+
 def _reveal(old: Item, new: Item) -> Told:
     for serial in new["serials"]:
         position = position_of(serial)
@@ -323,6 +335,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
+    ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
+    ("front", ANY): _front,
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,

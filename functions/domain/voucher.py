@@ -14,6 +14,8 @@ from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+DRAWS_PER_VOUCHER_MAX = 100
+"""A voucher that was handed out and reclaimed so many times stays in stock."""
 DAY_S = 86_400
 VALID_UNTIL_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
@@ -103,12 +105,24 @@ class Redemption:
     reversal: Reversal | None = None
 
 
+class Drawn(NamedTuple):
+    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+
+    id: str
+    generation: int
+    at: int
+    valid_until: int | None
+    fingerprint: str
+    request: str
+
+
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
-    `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
-    the last of those that gave it a later end of its own.
+    `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
+    it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
+    end of its own.
     """
 
     position: int
@@ -124,12 +138,17 @@ class Voucher:
     valid_until: int | None = None
     command: str | None = None
     extensions: tuple[str, ...] = ()
+    draws: tuple[Drawn, ...] = ()
     version: int = 0
 
     @property
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    def drawn(self, id: str) -> Drawn | None:
+        """What is known of an order that took it."""
+        return next((draw for draw in self.draws if draw.id == id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +208,7 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
         voucher = fresh
     elif reclaimed(segment, item):
         # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
-        voucher = replace(fresh, redemptions=item.redemptions, version=item.version)
+        voucher = replace(fresh, redemptions=item.redemptions, draws=item.draws, version=item.version)
     else:
         voucher = item
     valid_until = _valid_until(segment, voucher)

@@ -77,7 +77,7 @@ def _touched(command: str, touch: Touch, segment: Segment, fresh: Voucher, item:
     if item is not None and item.command == command:
         return None
     if item is not None and reclaimed(segment, item):
-        outcome = touch(segment, None, replace(fresh, redemptions=item.redemptions))
+        outcome = touch(segment, None, replace(fresh, redemptions=item.redemptions, draws=item.draws))
     else:
         outcome = touch(segment, item, fresh)
     if isinstance(outcome, str):

@@ -43,9 +43,10 @@ class Samples:
             self._made[name] = MAKERS[name](self)
         return self._made[name]
 
-    def post(self, path: str, body: Json | None, role: str = "operator") -> Json:
+    def post(self, path: str, body: Json | None, role: str = "operator", key: str | None = None) -> Json:
         """What a request makes."""
-        headers = {"idempotency-key": "sample"} if role == "merchant" else {}
+        key = "sample" if role == "merchant" else key
+        headers = {"idempotency-key": key} if key is not None else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
         if answer.status >= 400:
             raise RuntimeError(f"POST {path}: {answer.status} {answer.body.decode()}")
@@ -85,6 +86,16 @@ def _channel(samples: Samples) -> str:
 def _distribution(samples: Samples) -> str:
     order = {"selection": {"batch": samples("inactive_batch")}, "to": samples("channel")}
     return str(samples.post("/v1/distributions", order)["id"])
+
+
+def _stocked_campaign(samples: Samples) -> str:
+    samples("batch")
+    return samples("campaign")
+
+
+def _dispense(samples: Samples) -> str:
+    order = {"campaign": samples("stocked_campaign"), "quantity": 2}
+    return str(samples.post("/v1/dispenses", order, key="sample-dispense")["id"])
 
 
 def _extension(samples: Samples) -> str:
@@ -155,6 +166,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "channel": _channel,
     "distribution": _distribution,
     "extension": _extension,
+    "stocked_campaign": _stocked_campaign,
+    "dispense": _dispense,
     "recovery": _recovery,
     "export": _done_export,
     "open_export": partial(_export, "batch"),
