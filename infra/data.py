@@ -30,7 +30,7 @@ class Data(Construct):
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
         self.signing_keys = [self._signing_key(name) for name in settings.signing_keys]
         self.table = self._table(settings)
-        self.index = "gsi1"
+        self.index, self.wallets = "gsi1", "gsi2"
         self.cursor_secret = self._cursor_secret()
         self.failures = self._failures()
         self.exports_key = self._symmetric_key("ExportsKey", "Encrypts what Kami exports, once more")
@@ -60,6 +60,12 @@ class Data(Construct):
             sort_key=_string("gsi1sk"),
             projection_type=dynamodb.ProjectionType.INCLUDE,
             non_key_attributes=["generation", "status", "valid_until"],
+        )
+        table.add_global_secondary_index(
+            index_name="gsi2",
+            partition_key=_string("gsi2pk"),
+            sort_key=_string("gsi2sk"),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )
         return table
 

@@ -27,6 +27,7 @@ from functions.store.keys import (
     EXPORT,
     GUARD,
     HISTORY,
+    HOLDER,
     LOT,
     MESSAGE,
     POOL,
@@ -47,6 +48,7 @@ class Resource(StrEnum):
 
     TABLE = "table"
     INDEX = "index"
+    WALLETS = "index of wallets"
     DATA_KEY = "data key"
     SIGNING_KEYS = "signing keys"
     CURSOR_SECRET = "cursor secret"
@@ -132,6 +134,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("Query", on=(STOCK,)),
             _OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", "TOUCHED#")),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
@@ -316,6 +319,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
     return {
         Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
+        Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

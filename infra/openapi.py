@@ -24,6 +24,7 @@ from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.voucher import EFFECTIVE
+from functions.domain.wallet import STATUSES
 from functions.edge.http import CSV, FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
@@ -53,6 +54,7 @@ SCOPES: Final = {
     Scope.CHANNELS: "Create channels · 管理渠道",
     Scope.DISTRIBUTE: "Hand vouchers out to channels, activate them · 分发与激活卡密",
     Scope.EXTEND: "Extend validity · 延长有效期",
+    Scope.CLAIM: "Give vouchers to customers, see and pass on what they hold · 领取、卡包与转赠",
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
@@ -132,6 +134,24 @@ PARAMETERS: Final[dict[str, Json]] = {
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
+OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
+    ("list_customer_vouchers", "id"): {
+        "description": "The customer, as your own clients name it.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[\x21-\x7e]+$"},
+        "example": "customer-1001",
+    },
+    ("list_customer_vouchers", "status"): {
+        "description": "Only vouchers of this effective status; without it, those that can be or may yet be used.",
+        "schema": {"type": "string", "enum": list(STATUSES)},
+    },
+}
+"""Of one operation, where a name means something of its own."""
+
+
+def _parameter(route: Route, name: str) -> Json:
+    return OWN_PARAMETERS.get((route.operation, name), PARAMETERS[name])
+
+
 FILE: Final[Json] = {
     "schema": {
         "type": "string",
@@ -187,6 +207,8 @@ PROBLEM_SCHEMA: Final[Json] = {
         },
         "available": {"type": "integer", "description": "With `quantity_exceeded`: so many are left."},
         "balance_minor": {"type": "integer", "description": "With `amount_exceeds_balance`: so much is left."},
+        "available_minor": {"type": "integer", "description": "With `amount_held`: so much no hold keeps."},
+        "held_minor": {"type": "integer", "description": "With `amount_exceeds_hold`: so much is held."},
         "error": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
         "error_description": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
     },
@@ -377,9 +399,9 @@ def _security_schemes() -> Json:
 def _parameters(route: Route) -> Iterator[Json]:
     for part in route.path.split("/"):
         if part.startswith("{"):
-            yield {"name": part[1:-1], "in": "path", "required": True, **PARAMETERS[part[1:-1]]}
+            yield {"name": part[1:-1], "in": "path", "required": True, **_parameter(route, part[1:-1])}
     for name in (*route.query, *(route.csv or ())):
-        yield {"name": name, "in": "query", **PARAMETERS[name]}
+        yield {"name": name, "in": "query", **_parameter(route, name)}
     if route.idempotency_key is not Key.NONE:
         required = route.idempotency_key is Key.REQUIRED
         yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}

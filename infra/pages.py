@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from functions.domain.actor import ROLES
 from functions.domain.campaign import EXPECTED_HITS_A_DAY_MAX
 from functions.domain.errors import PROBLEMS
-from functions.domain.formats import FORMATS
+from functions.domain.formats import DERIVED
 from functions.domain.rules import REASONS
 from functions.domain.voucher import REFUSALS, STATUSES
 from functions.edge.http import BODY_BYTES_MAX, CSV, JSON
@@ -118,7 +118,7 @@ def pages(document: Json) -> dict[str, str]:
         ],
         "roles": ROLES,
         "problems": sorted(PROBLEMS.items(), key=lambda row: row[1].status),
-        "formats": FORMATS.values(),
+        "formats": DERIVED,
         "expected_hits_max": EXPECTED_HITS_A_DAY_MAX,
         "limits": [(*SUBJECTS[kind], limit) for kind, limit in LIMITS.items()],
         "refusals": [

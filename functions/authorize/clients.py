@@ -11,7 +11,7 @@ from dataclasses import replace
 from functions.domain.actor import ROLES, SECRETS_PER_CLIENT_MAX, By, Client, Secret, hashed
 from functions.domain.errors import Refusal
 from functions.store import keys, table
-from functions.store.entities import CLIENT
+from functions.store.records import CLIENT
 
 __all__ = ["ROLES", "by_engineer", "create", "every", "find", "revoke", "rotate"]
 

@@ -12,7 +12,7 @@ from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import standing
 from functions.store import cursors, keys, lists, stock, table, tally
-from functions.store.entities import CHANNEL
+from functions.store.records import CHANNEL
 
 COUNTED_LOTS_MAX = 10_000
 """Stock in more lots than this (100,000,000 vouchers) is listed, but not counted."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from functions.distribute import channels
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
-from functions.domain.codes import codes
 from functions.domain.draw import Draw
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
-from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher
-from functions.store import draws, keys, table, vault
+from functions.store import draws, keys, table
+from functions.store.codes import codes_of
 from functions.store.draws import Taken
-from functions.store.entities import CAMPAIGN
+from functions.store.records import CAMPAIGN
 
 KIND = "dispense"
 
@@ -61,17 +57,10 @@ def find(id: str, by: By) -> Taken:
 
 def shown(done: Taken) -> list[tuple[str, str]]:
     """Serial and code of what was drawn, as they were then: those of the generation that was drawn."""
-    return [(voucher.serial, code) for voucher, code in zip(done.vouchers, _codes(done), strict=True)]
-
-
-def _codes(done: Taken) -> Sequence[str]:
-    return [_code(done.lots[v.position // LOT_SIZE], v, done.draw.id) for v in done.vouchers]
-
-
-def _code(lot: Lot, voucher: Voucher, draw: str) -> str:
-    index, mark = voucher.position % LOT_SIZE, voucher.drawn(draw)
-    part = lot.part(index)
-    assert part is not None and mark is not None, "it was drawn"
-    key = vault.unwrap(part.wrapped_key, part.batch)
-    (code,) = codes(key, lot.rules.format, lot.number, mark.generation, index, index)
-    return code
+    wanted: dict[int, dict[int, int]] = {}
+    for voucher in done.vouchers:
+        mark = voucher.drawn(done.draw.id)
+        assert mark is not None, "it was drawn"
+        wanted.setdefault(voucher.position // LOT_SIZE, {})[voucher.position % LOT_SIZE] = mark.generation
+    found = {number: codes_of(done.lots[number], generations) for number, generations in wanted.items()}
+    return [(v.serial, found[v.position // LOT_SIZE][v.position % LOT_SIZE]) for v in done.vouchers]

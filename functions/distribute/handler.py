@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, dispenses, distributions, extensions, files, service
+from functions.distribute import channels, dispenses, distributions, extensions, files, service, wallet
 from functions.distribute.models import (
+    CUSTOMER,
     ActivationAnswer,
     ActivationRequest,
     ChannelAnswer,
@@ -19,19 +20,24 @@ from functions.distribute.models import (
     ExtensionAnswer,
     ExtensionRequest,
     HeldRange,
+    HeldVoucher,
     LineAnswer,
     SaleRequest,
     StockAnswer,
+    WalletAnswer,
     channels_of_file,
     sale_of_file,
 )
 from functions.domain.channel import Channel
-from functions.domain.command import Command, Sale
+from functions.domain.command import Command
+from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
+from functions.domain.sale import Sale
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
+from functions.domain.wallet import STATUSES
 from functions.edge import batch
-from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok
+from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok, refuse_fields
 from functions.edge.log import logger
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 from functions.store.draws import STOCK_LOW, Taken
@@ -176,6 +182,34 @@ def _dispense(done: Taken, data: list[Dispensed]) -> DispenseAnswer:
         channel=draw.channel,
         data=data,
         created_at=rfc3339(done.at),
+    )
+
+
+@app.route("GET /v1/customers/{id}/vouchers")
+def list_customer_vouchers(call: Call) -> Reply[WalletAnswer]:
+    customer, status = call.path["id"], call.query.get("status")
+    if not CUSTOMER.fullmatch(customer):
+        raise Refusal("not_found")
+    if status not in (None, *STATUSES):
+        refuse_fields([("query.status", f"one of {', '.join(STATUSES)}")])
+    cursor = call.query.get("cursor")
+    found, next_cursor = wallet.page(customer, status, call.limit(), cursor, call.by, call.now)
+    return ok(WalletAnswer(data=[_held(each) for each in found], next_cursor=next_cursor))
+
+
+def _held(each: wallet.Held) -> HeldVoucher:
+    at, rules = each.standing, each.lot.rules
+    return HeldVoucher.model_validate(
+        {
+            "serial": at.voucher.serial,
+            "campaign": rules.campaign,
+            "status": at.status,
+            "redeemable": at.redeemable,
+            "face_value": {"amount_minor": rules.amount_minor, "currency": rules.currency},
+            "balance_minor": at.voucher.balance_minor,
+            "currency": at.voucher.currency,
+            "valid_until": rfc3339(at.valid_until) if at.valid_until is not None else None,
+        }
     )
 
 

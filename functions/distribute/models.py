@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
@@ -10,9 +11,12 @@ from functions.domain.campaign import BATCH_QUANTITY_MAX
 from functions.domain.draw import QUANTITY_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.selection import Selection
+from functions.domain.wallet import STATUSES
 from functions.edge.http import of_query
 from functions.edge.models import (
     Answer,
+    Currency,
+    Minor,
     Money,
     MoneyAnswer,
     Progress,
@@ -30,6 +34,9 @@ from functions.edge.models import (
 )
 
 DAYS_MAX = 3_650
+
+CUSTOMER = re.compile(r"[\x21-\x7e]{1,64}")
+"""How clients may name a customer of theirs."""
 
 Kind = Literal["offline", "online", "partner"]
 Status = Literal["in_progress", "completed"]
@@ -291,3 +298,26 @@ def sale_of_file(query: dict[str, str]) -> SaleRequest | None:
     sold = of_query(SoldFor, query)
     price = of_query(Money, {"amount_minor": sold.price_minor, "currency": sold.currency})
     return SaleRequest(price=price, shop=sold.shop)
+
+
+class HeldVoucher(Answer):
+    """A voucher in a customer's wallet."""
+
+    serial: Serial
+    campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    status: str = Field(json_schema_extra={"enum": [*STATUSES]}, examples=["claimed"])
+    redeemable: bool = Field(examples=[True])
+    face_value: MoneyAnswer
+    balance_minor: Minor
+    currency: Currency
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+
+
+class WalletAnswer(Answer):
+    """A page of what a customer holds, nearest end of validity first; it may be short while `next_cursor` is there.
+
+    Without `status` it shows what has not ended; what was claimed within the last second may be missing.
+    """
+
+    data: list[HeldVoucher]
+    next_cursor: str | None = None

@@ -15,16 +15,17 @@ from functions.distribute.channels import Reach
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.channel import activated, distributed
-from functions.domain.command import Command, Sale
+from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.extension import extended, extended_voucher
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot, Segment
 from functions.domain.recovery import Action
+from functions.domain.sale import Sale
 from functions.domain.selection import Selection, Span, by_lot, lot_count
 from functions.domain.voucher import Voucher, binding
 from functions.store import jobs, keys, ranges, table
-from functions.store.entities import COMMAND
+from functions.store.records import COMMAND
 from functions.store.singles import Touch
 
 

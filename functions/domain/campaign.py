@@ -126,7 +126,8 @@ def quantity_max_of(rules: Rules) -> int:
 
 
 def _safe_lots(rules: Rules) -> int:
-    return int(EXPECTED_HITS_A_DAY_MAX / expected_hits_a_day(rules, 1))
+    hits = expected_hits_a_day(rules, 1)
+    return int(EXPECTED_HITS_A_DAY_MAX / hits) if hits else len(rules.format.lots)
 
 
 def lots_of(quantity: int) -> int:

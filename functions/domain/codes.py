@@ -55,6 +55,8 @@ def parse(text: str) -> Candidate | None:
         return None
     plain = plain.upper()
     for code_format in FORMATS.values():
+        if not code_format.derived:
+            continue
         prefix, symbols = plain[: -code_format.length], plain[-code_format.length :]
         if len(symbols) < code_format.length or not _may_be_prefix(prefix, code_format):
             continue

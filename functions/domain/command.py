@@ -7,15 +7,8 @@ from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.lot import Done
+from functions.domain.sale import Sale
 from functions.domain.selection import Span
-
-
-class Sale(NamedTuple):
-    """What one voucher of an activation was sold for, and where."""
-
-    amount_minor: int
-    currency: str
-    shop: str
 
 
 class Piece(NamedTuple):

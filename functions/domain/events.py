@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
-from functions.domain.command import Sale
+from functions.domain.sale import Sale
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.times import rfc3339
@@ -41,6 +41,8 @@ TYPES: dict[str, int] = {
     "voucher.extended": 1,
     "voucher.revealed": 1,
     "voucher.dispensed": 1,
+    "voucher.held": 1,
+    "voucher.released": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
     "lot.recalled": 1,
@@ -274,7 +276,23 @@ def _redemption(new: Item, redemption: Item) -> Data:
 
 def _redeemed(old: Item, new: Item) -> Data:
     (fresh,) = [r for id, r in new["redemptions"].items() if id not in old.get("redemptions", {})]
-    return {"redemption": _redemption(new, fresh)}
+    captured = {"hold": fresh["hold"]} if "hold" in fresh else {}
+    return {"redemption": _redemption(new, fresh), **captured}
+
+
+def _held(old: Item, new: Item) -> Data:
+    (fresh,) = [hold for id, hold in new["holds"].items() if id not in old.get("holds", {})]
+    return {**_hold(new, fresh), "expires_at": rfc3339(fresh["until"])}
+
+
+def _released(old: Item, new: Item) -> Data:
+    before = old.get("holds", {})
+    (ended,) = [h for id, h in new["holds"].items() if "release" in h and "release" not in before.get(id, {})]
+    return _hold(new, ended)
+
+
+def _hold(new: Item, hold: Item) -> Data:
+    return {"hold": hold["id"], "amount_minor": hold["amount_minor"], "currency": new["currency"]}
 
 
 def _reversed(old: Item, new: Item) -> Data:
@@ -332,6 +350,9 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
     ("voucher", "extend"): _voucher("voucher.extended", _extended),
+    ("voucher", "hold"): _voucher("voucher.held", _held),
+    ("voucher", "capture"): _voucher("voucher.redeemed", _redeemed),
+    ("voucher", "release"): _voucher("voucher.released", _released),
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),

@@ -119,8 +119,13 @@ class Recovery:
         return grown
 
 
-def vetoed(recovery: Recovery, segment: Segment) -> Segment | str:
-    """The segment under the recovery's veto, or why it stays as it is."""
+def vetoed(recovery: Recovery, lot: Lot, segment: Segment) -> Segment | str:
+    """The segment under the recovery's veto, or why it stays as it is.
+
+    Imported codes cannot be renewed: what was shown once would be handed out a second time.
+    """
+    if recovery.action is Action.RECLAIM and not lot.rules.format.derived:
+        return "imported"
     if any(_leaves_nothing_to(recovery, veto) for veto in _standing(segment)):
         return "already_recovered"
     if recovery.scope is Scope.NOT_ACTIVATED and segment.status is Status.ACTIVE:
@@ -196,7 +201,7 @@ def surveyed(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]], touche
         for segment in lot.segments:
             low, high = max(first, segment.first), min(last, segment.last)
             if low <= high:
-                skips += _skips(recovery, segment, low, high, touched)
+                skips += _skips(recovery, lot, segment, low, high, touched)
     skipped = sum(skip.last - skip.first + 1 for skip in skips)
     missing = selected - sum(_overlap(segment, ranges) for segment in lot.segments)
     return Report(recovery.id, lot.number, selected - missing, selected - missing - skipped, tuple(skips))
@@ -206,11 +211,13 @@ def _overlap(segment: Segment, ranges: list[tuple[int, int]]) -> int:
     return sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
 
 
-def _skips(recovery: Recovery, segment: Segment, low: int, high: int, touched: dict[int, Voucher]) -> list[Skip]:
+def _skips(
+    recovery: Recovery, lot: Lot, segment: Segment, low: int, high: int, touched: dict[int, Voucher]
+) -> list[Skip]:
     """The skips of one segment's share, neighbours of one reason together."""
     own = next((n for n, veto in enumerate(segment.vetoes) if veto.recovery == recovery.id), None)
     earlier = tuple(veto for veto in segment.vetoes[:own] if veto.generation >= segment.generation)
-    why = "already_recovered" if earlier else None if own is not None else _without(vetoed(recovery, segment))
+    why = "already_recovered" if earlier else None if own is not None else _without(vetoed(recovery, lot, segment))
     reasons: dict[int, str | None] = {}
     for index, voucher in touched.items():
         if not low <= index <= high or reclaimed(segment, voucher):

@@ -41,13 +41,13 @@ STATUSES: dict[Status, Meaning] = {
     Status.REISSUED: Meaning(vetoes=True),
 }
 
-_OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
+OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
 """Nothing more can happen to these: they stay what they are, whatever comes over their range."""
 SPARED: dict[Scope, frozenset[Status]] = {
-    Scope.ALL: _OVER,
-    Scope.NOT_REDEEMED: _OVER | {Status.PARTLY_REDEEMED},
-    Scope.NOT_CLAIMED: _OVER | {Status.CLAIMED, Status.PARTLY_REDEEMED},
-    Scope.NOT_ACTIVATED: _OVER | {Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED},
+    Scope.ALL: OVER,
+    Scope.NOT_REDEEMED: OVER | {Status.PARTLY_REDEEMED},
+    Scope.NOT_CLAIMED: OVER | {Status.CLAIMED, Status.PARTLY_REDEEMED},
+    Scope.NOT_ACTIVATED: OVER | {Status.ACTIVE, Status.CLAIMED, Status.PARTLY_REDEEMED},
 }
 """Whom a veto of each scope leaves alone."""
 
@@ -85,8 +85,42 @@ class Reversal:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """The end of a hold without a use; there is at most one."""
+
+    id: str
+    at: int
+    client: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An amount that is kept for one order (预留) until `until`, excluded; `domain.hold` says what may be done with it.
+
+    It ends by time, by a capture, whose `redemption` takes all or part of it, or by a `release`. `available_minor` is
+    the voucher's just after it was made.
+    """
+
+    id: str
+    at: int
+    until: int
+    client: str
+    amount_minor: int
+    available_minor: int
+    fingerprint: str
+    generation: int
+    request: str
+    redemption: str | None = None
+    release: Release | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Redemption:
-    """One use of a voucher; `balance_minor` and `status` are the voucher's just after it."""
+    """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
+
+    `hold` is the hold that it was captured from, if any.
+    """
 
     id: str
     at: int
@@ -103,6 +137,7 @@ class Redemption:
     store: str | None = None
     terminal: str | None = None
     reversal: Reversal | None = None
+    hold: str | None = None
 
 
 class Drawn(NamedTuple):
@@ -122,7 +157,8 @@ class Voucher:
 
     `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
     it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
-    end of its own.
+    end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
+    which only orders a wallet.
     """
 
     position: int
@@ -134,10 +170,13 @@ class Voucher:
     currency: str
     redemptions: dict[str, Redemption] = field(default_factory=dict)
     holder: str | None = None
+    tenant: str | None = None
+    ends: int | None = None
     channel: str | None = None
     valid_until: int | None = None
     command: str | None = None
     extensions: tuple[str, ...] = ()
+    holds: dict[str, Hold] = field(default_factory=dict)
     draws: tuple[Drawn, ...] = ()
     version: int = 0
 
@@ -150,6 +189,11 @@ class Voucher:
         """What is known of an order that took it."""
         return next((draw for draw in self.draws if draw.id == id), None)
 
+    def open_holds(self, now: int) -> tuple[Hold, ...]:
+        """The holds of its generation that have not ended; one that time has ended needs no write."""
+        ours = (hold for hold in self.holds.values() if hold.generation == self.generation)
+        return tuple(h for h in ours if h.redemption is None and h.release is None and now < h.until)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -160,11 +204,17 @@ class Standing:
     status: str
     reason: str | None
     valid_until: int | None
+    holds: tuple[Hold, ...]
 
     @property
     def redeemable(self) -> bool:
         """One grant, no veto, not expired, value left."""
         return self.reason is None
+
+    @property
+    def available_minor(self) -> int:
+        """What no open hold keeps. Never negative, though machines whose clocks differ may overlap in a hold's end."""
+        return max(0, self.voucher.balance_minor - sum(hold.amount_minor for hold in self.holds))
 
     def refuse_unless_redeemable(self) -> None:
         """Raise the refusal that a stranger gets."""
@@ -198,6 +248,11 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
     )
 
 
+def begun_anew(fresh: Voucher, item: Voucher) -> Voucher:
+    """The voucher of a new generation; what was is kept, so that repeats of old requests are still answered."""
+    return replace(fresh, redemptions=item.redemptions, holds=item.holds, draws=item.draws, version=item.version)
+
+
 def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:
     """Where the voucher stands, or None where nothing was generated at this index."""
     segment = lot.segment(index)
@@ -207,14 +262,14 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
     if item is None:
         voucher = fresh
     elif reclaimed(segment, item):
-        # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
-        voucher = replace(fresh, redemptions=item.redemptions, draws=item.draws, version=item.version)
+        voucher = begun_anew(fresh, item)
     else:
         voucher = item
     valid_until = _valid_until(segment, voucher)
     veto = binding(segment.vetoes, voucher.status, voucher.generation)
     reason = _reason(voucher, segment, veto, valid_until, now)
-    return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until)
+    holds = voucher.open_holds(now)
+    return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until, holds)
 
 
 def _valid_until(segment: Segment, voucher: Voucher) -> int | None:
@@ -244,21 +299,37 @@ def _effective(voucher: Voucher, veto: Veto | None, reason: str | None) -> str:
     return "expired" if reason == "expired" else voucher.status.value
 
 
-def redeem(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> tuple[int, int, Status]:
-    """What a redemption would take and leave: (amount, balance after, status after).
+def fitting(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> int:
+    """The amount that may be taken, or held to be taken later; `amount_minor` None means all that is left.
 
-    `amount_minor` None takes all that is left. Raises Refusal where the voucher or the amount does not allow it.
+    An open hold also keeps its place among the redemptions that a voucher may have. Raises Refusal where the voucher
+    or the amount does not allow it.
     """
     at.refuse_unless_redeemable()
-    balance = at.voucher.balance_minor
+    balance, available = at.voucher.balance_minor, at.available_minor
     amount = balance if amount_minor is None else amount_minor
     if amount > balance:
         raise Refusal("amount_exceeds_balance", f"{balance} minor units are left.", extra={"balance_minor": balance})
     if single and amount != balance:
         raise Refusal("partial_not_allowed", f"Redeem {balance} minor units, or leave amount_minor out.")
-    if len(at.voucher.redemptions) >= redemption_limit:
-        raise Refusal("redemption_limit_reached", f"It was redeemed {redemption_limit} times.")
-    return amount, balance - amount, Status.PARTLY_REDEEMED if balance > amount else Status.REDEEMED
+    if amount > available:
+        said = f"{available} of {balance} minor units are not held for other orders."
+        raise Refusal("amount_held", said, extra={"available_minor": available})
+    if len(at.voucher.redemptions) + len(at.holds) >= redemption_limit:
+        raise Refusal("redemption_limit_reached", f"It may be redeemed {redemption_limit} times.")
+    return amount
+
+
+def redeem(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> tuple[int, int, Status]:
+    """What a redemption would take and leave: (amount, balance after, status after). Raises Refusal as `fitting`."""
+    amount = fitting(at, redemption_limit, amount_minor, single)
+    left = at.voucher.balance_minor - amount
+    return amount, left, status_with(left)
+
+
+def status_with(balance_minor: int) -> Status:
+    """The status of a voucher that a redemption has left so much."""
+    return Status.PARTLY_REDEEMED if balance_minor else Status.REDEEMED
 
 
 def with_redemption(voucher: Voucher, redemption: Redemption) -> Voucher:

@@ -52,9 +52,9 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    """A reply's body; absent values are left out."""
+    """A reply's body; absent values are left out. Built when it is first given: a start pays for no other."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Money(Request):

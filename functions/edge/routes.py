@@ -63,6 +63,8 @@ class Route:
 
 _PAGED = ("limit", "cursor")
 _CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
 )  # fmt: skip
@@ -95,7 +97,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
         "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202),
-        errors=("quantity_exceeded", "guessing_too_likely"),
+        errors=("quantity_exceeded", "guessing_too_likely", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/batches/{id}", "generate", "get_batch", Scope.GENERATE,
@@ -138,7 +140,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
-        success=(202,), errors=("still_generating", "quantity_exceeded"),
+        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format"),
     ),
     Route(
         "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,
@@ -182,6 +184,11 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
         "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
     ),
+    # customers and what they hold
+    Route(
+        "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
+        "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
+    ),
     # use
     Route(
         "POST", "/v1/verifications", "verify", "create_verification", Scope.VERIFY,
@@ -198,7 +205,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
-        errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
+        errors=(*_CODE, *_AMOUNT),
     ),
     Route(
         "GET", "/v1/redemptions/{id}", "redeem", "get_redemption", Scope.REDEEM,
@@ -208,6 +215,27 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
         "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
         errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    Route(
+        "POST", "/v1/holds", "redeem", "create_hold", Scope.REDEEM,
+        "Hold a voucher, or an amount of it, for an order", "预留卡密或部分金额", Key.REQUIRED, success=(201,),
+        errors=(*_CODE, *_AMOUNT, "hold_limit_reached"),
+    ),
+    Route(
+        "GET", "/v1/holds/{id}", "redeem", "get_hold", Scope.REDEEM,
+        "Get a hold", "查询预留",
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
+        "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
+        errors=(
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            "redemption_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/releases", "redeem", "create_release", Scope.REDEEM,
+        "Release what is held", "释放预留", Key.REQUIRED, success=(201,), errors=_HOLD_ENDED,
     ),
     # recovery
     Route(

@@ -14,14 +14,16 @@ from functions.domain.formats import FORMATS
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot
 from functions.store import jobs, keys, lots, pool, table, tally, vault
-from functions.store.entities import BATCH, CAMPAIGN, COUNTER, LOT
+from functions.store.entities import LOT
+from functions.store.records import BATCH, CAMPAIGN, COUNTER
 from functions.store.table import CONFLICTS_MAX, Conflict
 
 
 def create(id: str, campaign: str, quantity: int, by: By, now: int, until: float) -> Batch:
     """Allocate and write the lots within the call, or as a job where they are more than `LOTS_PER_CALL_MAX`.
 
-    Raises Refusal `not_found`, `quantity_exceeded`, `guessing_too_likely`, `idempotency_key_reused`.
+    Raises Refusal `not_found`, `wrong_code_format`, `quantity_exceeded`, `guessing_too_likely`,
+    `idempotency_key_reused`.
     """
     batch = _allocated(id, campaign, quantity, by, now)
     if batch.status != "completed" and len(batch.span.lots) <= LOTS_PER_CALL_MAX:
@@ -63,6 +65,8 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
         if campaign_key not in items:
             raise Refusal("not_found", "There is no such campaign.")
         campaign = CAMPAIGN.load(items[campaign_key])
+        if not campaign.rules.format.derived:
+            raise Refusal("wrong_code_format", "Its vouchers come by imports (POST /v1/imports).")
         name = campaign.rules.code_format
         item = items.get(counter_keys[name])
         counter = COUNTER.load(item) if item is not None else LotCounter(name, FORMATS[name].lots.start)

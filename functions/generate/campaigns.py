@@ -5,7 +5,7 @@ from __future__ import annotations
 from functions.domain.campaign import Campaign, refuse_unsafe
 from functions.domain.errors import Refusal
 from functions.store import keys, table
-from functions.store.entities import CAMPAIGN
+from functions.store.records import CAMPAIGN
 
 
 def create(campaign: Campaign) -> Campaign:

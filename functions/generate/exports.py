@@ -23,14 +23,15 @@ from functions.domain.export import (
     Manifest,
     Ticket,
 )
+from functions.domain.formats import LOT_SIZE, format_of
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot
 from functions.domain.selection import Span
 from functions.generate import files
 from functions.generate.files import Source
 from functions.store import keys, lots, table, vault
-from functions.store.entities import BATCH
 from functions.store.exports import EXPORT, TICKET, link, put_once
+from functions.store.records import BATCH
 from functions.store.tally import touched_in
 
 STEP_S = 15
@@ -43,7 +44,7 @@ TICKET_LENGTH_MAX = 128
 def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By, now: int) -> Export:
     """Write the order, which brings a worker by way of the stream.
 
-    Raises Refusal `not_found`, `still_generating`, `quantity_exceeded`, `idempotency_key_reused`.
+    Raises Refusal `not_found`, `wrong_code_format`, `still_generating`, `quantity_exceeded`, `idempotency_key_reused`.
     """
     asked = fingerprint({"recipient": recipient, "format": layout.value, "qr": qr})
     export_key, batch_key = keys.export(id), keys.batch(batch)
@@ -58,6 +59,9 @@ def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By
                 raise Refusal("idempotency_key_reused", "Use a new key for a new export.")
             return None
         of = BATCH.load(items[batch_key])
+        code_format = format_of(of.first // LOT_SIZE)
+        if code_format is None or not code_format.derived:
+            raise Refusal("wrong_code_format", "An imported batch is not exported; its codes came as a file.")
         if of.status != "completed":
             raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
         if qr and of.quantity > QR_QUANTITY_MAX:

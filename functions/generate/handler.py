@@ -33,7 +33,7 @@ from functions.generate.models import (
     VoucherList,
 )
 from functions.store import lists
-from functions.store.entities import CAMPAIGN
+from functions.store.records import CAMPAIGN
 
 app = App("generate")
 

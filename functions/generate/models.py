@@ -106,6 +106,14 @@ class CampaignRequest(Request):
             raise ValueError(f"{code_format.name} takes none")
         return code_prefix
 
+    @field_validator("code_group")
+    @classmethod
+    def _groupable(cls, code_group: int | None, others: ValidationInfo) -> int | None:
+        code_format = FORMATS.get(others.data.get("code_format", ""))
+        if code_group is not None and code_format is not None and not code_format.derived:
+            raise ValueError(f"{code_format.name} takes none")
+        return code_group
+
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if (self.valid_until is None) == (self.valid_days_after_activation is None):
@@ -138,7 +146,7 @@ class CampaignAnswer(Answer):
     code_prefix: str | None = None
     code_group: int = Field(examples=[4])
     guess_odds: float = Field(examples=[1.1368683772161603e-13])
-    capacity: int = Field(examples=[97_000_000_000])
+    capacity: int = Field(examples=[89_000_000_000])
     quantity_max: int = Field(examples=[10_000_000])
     wrong_codes_per_lot_and_hour: int = Field(examples=[1_000])
     expected_hits_a_day: float = Field(examples=[2.7284841053187848e-06])

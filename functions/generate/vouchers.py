@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from functions.domain.actor import By
 from functions.domain.campaign import Batch
-from functions.domain.codes import codes
 from functions.domain.command import Reveal
 from functions.domain.lot import Lot
 from functions.domain.selection import refuse_unknown
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import standing
-from functions.store import cursors, keys, lots, table, vault
-from functions.store.entities import LOT, REVEAL, VOUCHER
+from functions.store import cursors, keys, lots, table
+from functions.store.codes import codes_of
+from functions.store.entities import LOT, VOUCHER
+from functions.store.records import REVEAL
 from functions.store.table import BATCH_GET_MAX
 from functions.store.tally import touched_in
 
@@ -86,29 +87,28 @@ def _candidates(lot: Lot, status: str, first: int, last: int, now: int) -> list[
 
 
 def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[str, list[Line]]:
-    """(serial, code) in the order asked for, once the reveal is on record. Raises Refusal `unknown_serials`."""
+    """(serial, code) in the order asked for, once the reveal is on record.
+
+    Raises Refusal `unknown_serials`, or as `codes_of`.
+    """
     positions = {serial: position_of(serial) for serial in serials}
     known = [position for position in positions.values() if position is not None]
     found = lots.read_many(position // LOT_SIZE for position in known)
     items = table.get_many(keys.voucher(position) for position in known) if known else {}
-    shown: dict[str, str] = {}
-    for serial, position in positions.items():
-        lot = found.get(position // LOT_SIZE) if position is not None else None
-        if lot is None or position is None:
+    generations: dict[int, dict[int, int]] = {}
+    for position in known:
+        lot, item = found.get(position // LOT_SIZE), items.get(keys.voucher(position))
+        if lot is None:
             continue
-        item = items.get(keys.voucher(position))
         stands = standing(lot, position % LOT_SIZE, VOUCHER.load(item) if item else None, now)
         if stands is not None:
-            shown[serial] = _code(lot, position % LOT_SIZE, stands.voucher.generation)
+            generations.setdefault(lot.number, {})[position % LOT_SIZE] = stands.voucher.generation
+    shown = {
+        serial_of(number * LOT_SIZE + index): code
+        for number, of_lot in generations.items()
+        for index, code in codes_of(found[number], of_lot).items()
+    }
     refuse_unknown([serial for serial in serials if serial not in shown])
     record = Reveal(id, tuple(serials), reason, by, now)
     table.change(REVEAL, None, lambda current: record if current is None else None, "reveal", by)
     return id, [(serial, shown[serial]) for serial in serials]
-
-
-def _code(lot: Lot, index: int, generation: int) -> str:
-    part = lot.part(index)
-    assert part is not None
-    key = vault.unwrap(part.wrapped_key, part.batch)
-    (code,) = codes(key, lot.rules.format, lot.number, generation, index, index)
-    return code

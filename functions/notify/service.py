@@ -25,7 +25,8 @@ from functions.domain.voucher import Redemption, Voucher
 from functions.notify import providers
 from functions.notify.texts import text
 from functions.store import jobs, keys, lists, table
-from functions.store.entities import LOT, MESSAGE, VOUCHER
+from functions.store.entities import LOT, VOUCHER
+from functions.store.records import MESSAGE
 
 SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")

@@ -20,7 +20,7 @@ from functions.recover.models import (
     SkippedSerials,
 )
 from functions.store import lists
-from functions.store.entities import RECOVERY
+from functions.store.records import RECOVERY
 
 app = App("recover")
 

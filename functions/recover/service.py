@@ -29,7 +29,8 @@ from functions.domain.serials import LOT_SIZE, serial_of
 from functions.domain.voucher import Voucher, reclaimed
 from functions.store import cursors, keys, lots, ranges, table
 from functions.store.aws import FENCE_S
-from functions.store.entities import LOT, RECOVERED, RECOVERY, REPORT, VOUCHER
+from functions.store.entities import LOT, VOUCHER
+from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.table import BATCH_GET_MAX
 
 IN_CALL_S = 3
@@ -133,7 +134,7 @@ def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -
     if command.status != "completed":
         command = ranges.run(
             command,
-            lambda _, segment: vetoed(recovery, segment),
+            partial(vetoed, recovery),
             partial(voided, recovery),
             now,
             until,

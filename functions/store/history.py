@@ -12,9 +12,8 @@ from typing import NamedTuple
 from functions.domain.events import TYPES, Event
 from functions.domain.serials import LOT_SIZE
 from functions.store import keys, table
-from functions.store.entities import HISTORY
 from functions.store.keys import Key
-from functions.store.table import Item
+from functions.store.table import Entity, Item
 
 COUNTS = "counts"
 LINES_PER_WRITE = 50
@@ -23,6 +22,13 @@ LINES_PER_READ = 100
 READS_PER_PAGE_MAX = 20
 """A lot's history also tells of ranges that a voucher is not in; a page looks at so much of it and may be short."""
 
+
+def _line(event: Event) -> Key:
+    assert event.subject is not None
+    return keys.history(*event.subject, event.at, event.version, event.id)
+
+
+HISTORY: Entity[Event] = Entity("history", Event, key=_line)
 _PREFIX = "n_"
 _ORDER = {type: n for n, type in enumerate(TYPES)}
 

@@ -12,9 +12,14 @@ RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
+CODE, IMPORTED = "CODE#", "IMPORTED#"
+HOLDER = "HOLDER#"
 
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
+IMPORTED_IN_A_PARTITION = 100
+"""So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
+index partition."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
 
@@ -110,6 +115,17 @@ def ticket(export_id: str, id: str) -> Key:
     return Key(EXPORT + export_id, f"TICKET#{id}")
 
 
+def code(blind_index: str) -> Key:
+    """An imported code, by the keyed hash of it."""
+    return _own(CODE, blind_index)
+
+
+def imported(position: int) -> Key:
+    """Where an imported code stands among those of its neighbourhood (index `gsi1`)."""
+    partition, place = divmod(position, IMPORTED_IN_A_PARTITION)
+    return Key(f"{IMPORTED}{partition:09d}", f"{place:02d}")
+
+
 def guard(kind: str, subject: str, window: int) -> Key:
     """The wrong codes of one subject in one window; the subject (an account, an address) only as a hash."""
     return _own(GUARD, f"{kind}#{derived(subject)}#{window}")
@@ -134,6 +150,19 @@ def touched(position: int) -> Key:
 def touched_in(lot_number: int) -> str:
     """The index partition of a lot's touched vouchers."""
     return f"TOUCHED#{lot_number:07d}"
+
+
+def held(tenant: str, holder: str, used_up: bool, ends: int | None, position: int) -> Key:
+    """Where a voucher stands in its holder's wallet: nearest end first, what has none last (index `gsi2`)."""
+    return Key(held_by(tenant, holder, used_up=used_up), f"{_NEVER if ends is None else ends:012d}#{position:011d}")
+
+
+def held_by(tenant: str, holder: str, *, used_up: bool) -> str:
+    """The index partition of a customer's vouchers; the customer, who is one of a tenant, only as a hash."""
+    return f"{HOLDER}{derived(tenant, holder)}#{'USED' if used_up else 'OPEN'}"
+
+
+_NEVER = 10**12 - 1
 
 
 def history(kind: str, number: int, at: int, version: int, event: str) -> Key:

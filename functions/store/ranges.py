@@ -29,8 +29,9 @@ from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lo
 from functions.domain.serials import LOT_SIZE
 from functions.store import keys, pool, table
 from functions.store.aws import write_window
-from functions.store.entities import BATCH, COMMAND, LOT
+from functions.store.entities import LOT
 from functions.store.lots import in_chunks, read_many, refuse_unknown
+from functions.store.records import BATCH, COMMAND
 from functions.store.singles import Change, Outcomes, Own, Touch, change_own, counted, recounted, touch_some
 from functions.store.table import CONFLICTS_MAX, Conflict
 

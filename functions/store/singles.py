@@ -11,7 +11,7 @@ from functools import partial
 from functions.domain.command import Command
 from functions.domain.lot import Done, Lot, Segment
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher, reclaimed, untouched
+from functions.domain.voucher import Voucher, begun_anew, reclaimed, untouched
 from functions.store import keys, table
 from functions.store.entities import VOUCHER
 from functions.store.table import BATCH_GET_MAX
@@ -77,7 +77,7 @@ def _touched(command: str, touch: Touch, segment: Segment, fresh: Voucher, item:
     if item is not None and item.command == command:
         return None
     if item is not None and reclaimed(segment, item):
-        outcome = touch(segment, None, replace(fresh, redemptions=item.redemptions, draws=item.draws))
+        outcome = touch(segment, None, begun_anew(fresh, item))
     else:
         outcome = touch(segment, item, fresh)
     if isinstance(outcome, str):

@@ -12,10 +12,10 @@ from functions.domain.channel import held_by
 from functions.domain.events import Holding
 from functions.domain.lot import Lot
 from functions.store import keys, table
-from functions.store.entities import STOCK
 from functions.store.lots import read_many
-from functions.store.table import Conflict
+from functions.store.table import Conflict, Entity
 
+STOCK: Entity[Holding] = Entity("stock", Holding, key=lambda h: keys.stock(h.channel, h.lot))
 LINES_PER_READ = 1_000
 
 

@@ -33,12 +33,13 @@ T = TypeVar("T", bound=Any)
 
 @dataclass(frozen=True)
 class Entity(Generic[T]):
-    """A kind of item: its key, its place in the index if any, and the dataclass it is read into."""
+    """A kind of item: its key, its places in `gsi1` and `gsi2` if any, and the dataclass it is read into."""
 
     name: str
     type: type[T]
     key: Callable[[T], Key]
-    index: Callable[[T], Key] | None = None
+    index: Callable[[T], Key | None] | None = None
+    index2: Callable[[T], Key | None] | None = None
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
@@ -53,8 +54,10 @@ class Entity(Generic[T]):
         stored: Item = self._adapter.dump_python(thing, exclude_defaults=True)
         stored |= {**self.key(thing)._asdict(), "entity": self.name, "version": thing.version}
         stored["last"] = {"command": command, **by._asdict()}
-        if self.index is not None:
-            stored["gsi1pk"], stored["gsi1sk"] = self.index(thing)
+        for name, place_of in (("gsi1", self.index), ("gsi2", self.index2)):
+            place = place_of(thing) if place_of is not None else None
+            if place is not None:
+                stored[f"{name}pk"], stored[f"{name}sk"] = place
         return stored
 
 

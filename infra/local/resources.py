@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from infra.local.material import Material
 from infra.local.policy import Names, Role, statements
 from infra.local.template import ACCOUNT, PARTITION, REGION, Resource, Template, TemplateError
 
+INDEX_TIMEOUT_S: Final = 60.0
 Clients = Callable[[str], Any]
 """Gives the botocore client of a service that sees this cloud with all rights."""
 
@@ -265,10 +267,33 @@ def make_table(dynamodb: Any, logical_id: str, properties: dict[str, Any]) -> di
             if stream:
                 name = request["TableName"]
                 dynamodb.update_table(TableName=name, StreamSpecification=request["StreamSpecification"])
+        _add_indexes(dynamodb, request)
         return request
     if time_to_live := properties.get("TimeToLiveSpecification"):
         dynamodb.update_time_to_live(TableName=request["TableName"], TimeToLiveSpecification=time_to_live)
     return request
+
+
+def _add_indexes(dynamodb: Any, request: dict[str, Any]) -> None:
+    """Gives a table that was kept the indexes that came since, as a deployment would."""
+    name = request["TableName"]
+
+    def by_status() -> dict[str, str]:
+        there = dynamodb.describe_table(TableName=name)["Table"].get("GlobalSecondaryIndexes", [])
+        return {index["IndexName"]: index["IndexStatus"] for index in there}
+
+    known = by_status()
+    for index in request.get("GlobalSecondaryIndexes", []):
+        if index["IndexName"] in known:
+            continue
+        updates = [{"Create": index}]
+        definitions = request["AttributeDefinitions"]
+        dynamodb.update_table(TableName=name, AttributeDefinitions=definitions, GlobalSecondaryIndexUpdates=updates)
+        until = time.monotonic() + INDEX_TIMEOUT_S
+        while by_status()[index["IndexName"]] != "ACTIVE":
+            if time.monotonic() > until:
+                raise RuntimeError(f"the table's new index {index['IndexName']} is not filled yet; start again later")
+            time.sleep(0.1)
 
 
 class Builder:

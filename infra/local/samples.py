@@ -117,6 +117,11 @@ def _redemption(samples: Samples) -> str:
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
 
 
+def _hold(samples: Samples) -> str:
+    order = {"code": samples("code"), "amount_minor": 2000}
+    return str(samples.post("/v1/holds", order, role="merchant")["id"])
+
+
 def _recovery(samples: Samples) -> str:
     selection = {"batch": samples("inactive_batch")}
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
@@ -160,6 +165,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "activation": partial(_activation, "batch"),
     "code": _active_code,
     "redemption": _redemption,
+    "hold": _hold,
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),

@@ -114,6 +114,7 @@ class Existing:
         codes = [line["code"] for line in self._post("/v1/reveals", {"serials": serials, "reason": "fuzz"})["data"]]
         account = {"type": "mobile", "number": "+8613812345678"}
         redemption = self._post("/v1/redemptions", {"code": codes[0], "account": account, "amount_minor": 1})
+        hold = self._post("/v1/holds", {"code": codes[0], "amount_minor": 10**6, "minutes": 30})
         channel, other = (self._post("/v1/channels", {"kind": kind, "name": kind}) for kind in ("offline", "online"))
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
@@ -131,10 +132,12 @@ class Existing:
             "batches": batch["id"],
             "activations": activation["id"],
             "channels": channel["id"],
+            "customers": "customer-1001",
             "distributions": distribution["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
+            "holds": hold["id"],
             "recoveries": recovery["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],

@@ -23,7 +23,8 @@ from functions.domain.serials import LOT_SIZE, serial_of
 from functions.generate import batches
 from functions.redeem import service as redeem
 from functions.store import jobs, keys, lots, ranges, singles, table
-from functions.store.entities import COMMAND, LOT
+from functions.store.entities import LOT
+from functions.store.records import COMMAND
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Crash, Fault, Match, Send, Wire, crash_after, crash_before, is_write, put_of
 from tests.engine.world import NOW, OPERATOR, World, later, order, race, till

@@ -14,7 +14,7 @@ from functions.domain.serials import serial_of
 from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import keys, ranges, table
-from functions.store.entities import RECOVERED
+from functions.store.records import RECOVERED
 from tests.engine.recovering import adds_up, finished, ordered
 from tests.engine.world import NOW, OPERATOR, World, later, order, outcome, till
 

@@ -26,7 +26,7 @@ from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import keys, table
 from functions.store.aws import ATTEMPTS_MAX
-from functions.store.entities import RECOVERED, REPORT
+from functions.store.records import RECOVERED, REPORT
 from infra.local.template import ACCOUNT, REGION
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up

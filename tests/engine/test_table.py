@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,14 +17,15 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions import store
 from functions.domain.actor import Client, Secret
 from functions.domain.campaign import LotCounter
 from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
 from functions.redeem import service as redeem
-from functions.store import entities, exports, keys, table
-from functions.store.entities import CLIENT, COUNTER
+from functions.store import keys, table
 from functions.store.keys import Key
+from functions.store.records import CLIENT, COUNTER
 from functions.store.table import CONFLICTS_MAX, READ_ROUNDS_MAX, Conflict, Entity
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Send, Wire, answer, put_of
@@ -378,9 +381,8 @@ st.register_type_strategy(
         Event, type=st.sampled_from(sorted(TYPES)), subject=st.from_type(Subject), data=st.dictionaries(texts, texts)
     ),
 )
-KINDS: dict[str, Entity[Any]] = {
-    e.name: e for module in (entities, exports) for e in vars(module).values() if isinstance(e, Entity)
-}
+STORES = [importlib.import_module(f"functions.store.{found.name}") for found in pkgutil.iter_modules(store.__path__)]
+KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock")
 """The others have a partition each."""
@@ -390,7 +392,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
-        "channel", "stock",
+        "channel", "stock", "imported",
     }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from functions.domain.campaign import LotCounter
 from functions.redeem import service as redeem
 from functions.store import aws, keys, table
 from functions.store.aws import WriteWindowOver, write_window
-from functions.store.entities import COUNTER, VOUCHER
+from functions.store.entities import VOUCHER
+from functions.store.records import COUNTER
 from tests.engine.engines import on_moto
 from tests.engine.wire import Call, Fault, Send, Wire, is_write, throttled, unreachable
 from tests.engine.world import NOW, OPERATOR, World, order, till

@@ -88,12 +88,21 @@ class World:
         self.cloud = cloud
         self._numbers = count(1)
 
-    def campaign(self, *, redemption: str = "single", amount_minor: int = 5_000, **rules: Any) -> Campaign:
+    def campaign(
+        self,
+        *,
+        redemption: str = "single",
+        amount_minor: int = 5_000,
+        code_format: str = "crockford16",
+        quantity_max: int | None = None,
+        **rules: Any,
+    ) -> Campaign:
         """A campaign whose vouchers are valid for a year."""
         id = f"cmp_{next(self._numbers):024d}"
-        made = Rules(id, "recharge", amount_minor, "CNY", redemption, "crockford16", **rules)
+        made = Rules(id, "recharge", amount_minor, "CNY", redemption, code_format, **rules)
         valid_until = None if made.valid_days_after_activation else NOW + 365 * DAY_S
-        return campaigns.create(Campaign(id, "Test", made, valid_until, "en", NOW, "f", OPERATOR))
+        wanted = Campaign(id, "Test", made, valid_until, "en", NOW, "f", OPERATOR, quantity_max=quantity_max)
+        return campaigns.create(wanted)
 
     def batch(self, campaign: Campaign, quantity: int) -> Batch:
         """A batch, generated."""

@@ -14,8 +14,8 @@ import pytest
 from infra.local import engines
 from infra.local.cloud import Cloud
 from infra.local.material import Material
-from infra.local.template import ROOT
-from tests.infra.local_small import small
+from infra.local.template import ROOT, Template
+from tests.infra.local_small import RESOURCES, small
 
 STARTER = """
 import sys, time
@@ -53,6 +53,31 @@ def test_handlers_use_the_engine_in_their_role() -> None:
         engines.drop_tables(endpoint)
         assert engines.client(endpoint).list_tables()["TableNames"] == []
     assert not answers(endpoint)
+
+
+def test_a_table_that_was_kept_gets_the_indexes_that_came_since() -> None:
+    with engines.dynamodb_local() as endpoint:
+        dynamodb = engines.client(endpoint)
+        table = engines.create_table(endpoint, small())
+        dynamodb.put_item(TableName=table, Item={**KEY, "gsi2pk": {"S": "a"}, "gsi2sk": {"S": "b"}})
+        engines.create_table(endpoint, with_another_index())
+        entry = {":pk": {"S": "a"}}
+        found = dynamodb.query(
+            TableName=table, IndexName="gsi2", KeyConditionExpression="gsi2pk = :pk", ExpressionAttributeValues=entry
+        )
+        assert found["Count"] == 1
+
+
+def with_another_index() -> Template:
+    properties = RESOURCES["Table"]["Properties"]
+    names = {"HASH": "gsi2pk", "RANGE": "gsi2sk"}
+    schema = [{"AttributeName": name, "KeyType": kind} for kind, name in names.items()]
+    index = {"IndexName": "gsi2", "KeySchema": schema, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+    attributes = [{"AttributeName": name, "AttributeType": "S"} for name in names.values()]
+    return small(
+        Table__GlobalSecondaryIndexes=[*properties["GlobalSecondaryIndexes"], index],
+        Table__AttributeDefinitions=[*properties["AttributeDefinitions"], *attributes],
+    )
 
 
 def test_data_and_keys_survive_a_restart(tmp_path: Path) -> None:

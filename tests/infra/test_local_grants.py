@@ -98,6 +98,7 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
     extend_single_vouchers(kami)
+    granted(kami.operator.get("/v1/customers/customer/vouchers"))
 
 
 def extend_single_vouchers(kami: Kami) -> None:

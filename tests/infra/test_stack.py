@@ -128,11 +128,12 @@ def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(tem
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["SSESpecification"]["SSEType"] == "KMS"
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl_epoch_s", "Enabled": True}
-    (index,) = table["GlobalSecondaryIndexes"]
+    index, wallets = table["GlobalSecondaryIndexes"]
     assert index["Projection"] == {
         "NonKeyAttributes": ["generation", "status", "valid_until"],
         "ProjectionType": "INCLUDE",
     }
+    assert wallets["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 
 def test_production_keeps_what_cannot_be_made_again(template: Template) -> None:

@@ -12,14 +12,16 @@ from typing import Any
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
+from functions.domain import voucher as domain
+from functions.domain import wallet
 from functions.domain.actor import By
 from functions.domain.formats import CROCKFORD, FORMATS
-from functions.domain.lot import Lot, Scope, Segment, Veto
+from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from functions.store import keys, table
-from functions.store.entities import LOT
+from functions.store.entities import LOT, VOUCHER
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
 from infra.local.template import ACCOUNT, REGION
@@ -110,6 +112,7 @@ class Caller:
     cloud: Cloud
     client_id: str
     client_secret: str
+    tenant: str = "operator"
     address: str = "192.0.2.1"
     _token: str = ""
     _issued_at: int = -LIFETIME_S
@@ -167,6 +170,23 @@ class Voucher:
     code: str
 
 
+def claim(kami: Kami, voucher: Voucher, customer: str, by: Caller | None = None) -> Voucher:
+    """The voucher, claimed by a customer of a client's (by default the operator's)."""
+    tenant = "operator" if by is None else by.tenant
+    place = position(voucher)
+    with kami.cloud.environment("distribute"):
+        lot = table.read(LOT, keys.lot(place // LOT_SIZE))
+        assert lot is not None
+
+        def claimed(item: domain.Voucher | None) -> domain.Voucher:
+            at = domain.standing(lot, place % LOT_SIZE, item, clock.now())
+            assert at is not None
+            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED)
+
+        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), claimed, "claim", NOBODY)
+    return voucher
+
+
 def position(voucher: Voucher) -> int:
     """Where it lies."""
     found = position_of(voucher.serial)
@@ -207,7 +227,7 @@ class Kami:
         """A new API client."""
         with self.cloud.environment("authorize"):
             client, secret = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted)
-        return Caller(self.cloud, client.client_id, secret)
+        return Caller(self.cloud, client.client_id, secret, client.tenant)
 
     def campaign(self, **changes: Any) -> Json:
         """A new campaign; a change to None leaves a member out."""

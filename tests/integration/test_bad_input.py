@@ -13,13 +13,14 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from functions.distribute.models import CUSTOMER
 from functions.domain.export import MANIFEST
 from functions.domain.serials import LOT_SIZE
 from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
 from functions.edge.routes import ROUTES, Key, Route
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
 from infra.local.samples import RECIPIENT
-from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, granted, mobile, refused, unique
+from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, claim, granted, mobile, refused, unique
 
 JSON: Final = "application/json"
 KEY_BYTES_MAX: Final = 2_048
@@ -60,6 +61,19 @@ BODIES: Final[dict[str, Json]] = {
         "device": "device",
     },
     "POST /v1/redemptions/{id}/reversals": {"reason": "test"},
+    "POST /v1/holds": {
+        "code": "${free_code}",
+        "amount_minor": 5000,
+        "minutes": 5,
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "device": "device",
+    },
+    "POST /v1/holds/{id}/captures": {
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "amount_minor": 5000,
+        "store": "store",
+        "terminal": "terminal",
+    },
     "POST /v1/recoveries": {
         "selection": {"batch": "${idle_batch}"},
         "action": "reclaim",
@@ -72,10 +86,10 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days",
+    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {("POST /v1/distributions", "selection")}
+ONE_OF: Final = {("POST /v1/distributions", "selection"), ("POST /v1/holds", "account")}
 """The same, of these routes only: another member may stand for them."""
 
 APP: Final = [route for route in ROUTES if route.function != "console"]
@@ -91,11 +105,15 @@ IDS: Final = {
     "GET /v1/activations/{id}": "${activation}",
     "GET /v1/channels/{id}": "${channel}",
     "GET /v1/channels/{id}/stock": "${channel}",
+    "GET /v1/customers/{id}/vouchers": "${customer}",
     "GET /v1/distributions/{id}": "${distribution}",
     "GET /v1/extensions/{id}": "${extension}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
+    "GET /v1/holds/{id}": "${hold}",
+    "POST /v1/holds/{id}/captures": "${hold}",
+    "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
@@ -206,6 +224,10 @@ def shop(kami: Kami) -> Shop:
     recipient = mobile()
     redemption = granted(kami.operator.redeem(codes[3], account=recipient), 201)["id"]
     granted(kami.operator.redeem(kami.voucher().code, account=recipient), 201)
+    hold, other_hold = (
+        granted(kami.operator.post("/v1/holds", {"code": code, "minutes": 30}, unique()), 201)["id"]
+        for code in (codes[2], kami.voucher().code)
+    )
     kami.campaign()
     channel, other_channel = (kami.channel()["id"] for _ in range(2))
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
@@ -218,6 +240,9 @@ def shop(kami: Kami) -> Shop:
     )
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
+    customer, other_customer = unique("customer"), unique("customer")
+    for name in (customer, customer, other_customer, other_customer):
+        claim(kami, kami.voucher(), name)
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -225,12 +250,14 @@ def shop(kami: Kami) -> Shop:
         "recoveries": "/v1/recoveries?limit=1",
         "channels": "/v1/channels?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
+        "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
-        "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
-        "export": export,
+        "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
+        "idle_batch": idle_batch, "recovery": recovery,
+        "recipient": quote(recipient), "customer": customer, "export": export,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
@@ -247,6 +274,8 @@ def shop(kami: Kami) -> Shop:
             kami.operator, f"/v1/batches/{kami.batch(campaign, 4)['id']}/vouchers?limit=1"
         ),
         "vouchers of a status": cursor(kami.operator, f"{lists['vouchers']}&status=active"),
+        "wallet of a status": cursor(kami.operator, f"{lists['wallet']}&status=claimed"),
+        "wallet of another customer": cursor(kami.operator, f"/v1/customers/{other_customer}/vouchers?limit=1"),
     }
     return Shop(kami, names, lists, cursors)
 
@@ -562,7 +591,7 @@ def test_where_value_moves_an_idempotency_key_is_required(shop: Shop, route: Rou
 
 # Lists
 
-LISTS: Final = ("campaigns", "vouchers", "history", "recoveries", "messages", "channels", "stock")
+LISTS: Final = ("campaigns", "vouchers", "history", "recoveries", "messages", "channels", "stock", "wallet")
 
 
 @untouched
@@ -594,7 +623,8 @@ def test_a_page_size_that_is_none_is_refused(shop: Shop, kind: str) -> None:
 @untouched
 def test_a_status_that_is_none_is_refused(shop: Shop) -> None:
     for status in ("", "nonsense", "Active", "active,redeemed", "%00"):
-        assert named(shop.kami.operator.get(f"{shop.lists['vouchers']}&status={status}")) == ["query.status"]
+        for kind in ("vouchers", "wallet"):
+            assert named(shop.kami.operator.get(f"{shop.lists[kind]}&status={status}")) == ["query.status"]
 
 
 @untouched
@@ -624,6 +654,9 @@ def test_an_id_that_is_none_is_not_found(shop: Shop, route: Route) -> None:
         shop.filled(IDS[route.key]).swapcase() + "x",
     ):  # fmt: skip
         answer = shop.send(route, target=shop.target(route, id))
+        if route.operation == "list_customer_vouchers" and CUSTOMER.fullmatch(unquote(id)) and answer.status == 200:
+            assert granted(answer)["data"] == []  # whoever holds nothing
+            continue
         assert answer.status == 404, id
         by_ticket = route.operation == "get_file" and len(unquote(id)) <= ID_LENGTH_MAX
         refused(answer, 404, "ticket_not_valid" if by_ticket else "not_found")

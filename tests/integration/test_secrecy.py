@@ -133,12 +133,25 @@ def everything(kami: Kami, run: Run) -> None:
     granted(kami.merchant.post("/v1/redemptions", body, unique()), 201)
     granted(kami.merchant.get(f"/v1/redemptions/{once['id']}"))
     granted(kami.merchant.reverse(once["id"]), 201)
+    holds(kami, gift.code)
     for _ in range(7):
         kami.merchant.redeem(mistyped(gift.code), account=PHONES[1])
     refused(kami.merchant.redeem(gift.code, account=PHONES[1]), 429, "too_many_attempts")
     granted(kami.operator.get(f"/v1/vouchers/{gift.serial}"))
     misplace(kami, gift.code)
     jobs(kami, run)
+
+
+def holds(kami: Kami, code: str) -> None:
+    """One captured and one released, and some that are refused."""
+    for end in ("captures", "releases"):
+        order = {"code": code, "amount_minor": 10, "account": {"type": "broadband", "number": BROADBAND}}
+        hold = granted(kami.merchant.post("/v1/holds", order, unique()), 201)["id"]
+        granted(kami.merchant.get(f"/v1/holds/{hold}"))
+        body = {"account": {"type": "mobile", "number": PHONES[0]}} if end == "captures" else None
+        for _ in range(2):
+            kami.merchant.post(f"/v1/holds/{hold}/{end}", body, unique())
+        kami.merchant.post("/v1/holds", {**order, "code": mistyped(code)}, unique())
 
 
 def misplace(kami: Kami, code: str) -> None:

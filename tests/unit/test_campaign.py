@@ -119,6 +119,7 @@ def test_a_campaign_that_states_no_size_is_as_large_as_its_format_allows_below_t
     assert {name: quantity_max_of(rules_of(name)) for name in FORMATS} == {
         "crockford16": QUANTITY_MAX_DEFAULT,
         "digits20": 416_660_000,
+        "imported": QUANTITY_MAX_DEFAULT,
         "unicom19": 41_660_000,
         "mobile18": 4_160_000,
         "telecom18": 4_160_000,

@@ -12,14 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.domain.codes import CODE_LENGTH_MAX, codes, is_right, parse
-from functions.domain.formats import FORMATS, LOT_SIZE, CodeFormat
+from functions.domain.formats import DERIVED, FORMATS, LOT_SIZE, CodeFormat
 from functions.generate.models import GROUP_MAX, PREFIX
 
 KNOWN_KEY = bytes(range(32))
 SIZE_MAX = 300
 
 keys = st.binary(min_size=32, max_size=32)
-formats = st.sampled_from(list(FORMATS.values()))
+formats = st.sampled_from(DERIVED)
 generations = st.integers(1, 1_000)
 indexes = st.integers(0, LOT_SIZE - 1)
 
@@ -58,7 +58,7 @@ def one(key: bytes, code_format: CodeFormat, lot: int, generation: int, index: i
 
 
 @given(keys, places(), generations, indexes, st.integers(1, SIZE_MAX))
-@example(KNOWN_KEY, (FORMATS["crockford16"], 9_799_999), 1, LOT_SIZE - 1, 1)
+@example(KNOWN_KEY, (FORMATS["crockford16"], 8_999_999), 1, LOT_SIZE - 1, 1)
 @example(bytes(32), (FORMATS["digits20"], 0), 1, 0, 1)
 @example(bytes(32), (FORMATS["mobile18"], 9_849_999), 1, LOT_SIZE - 1, 1)
 @example(bytes(32), (FORMATS["telecom18"], 9_850_000), 1, 0, 1)
@@ -70,7 +70,7 @@ def test_a_range_of_codes_is_what_the_definition_gives_one_by_one(
     assert list(codes(key, *place, generation, first, last)) == expected
 
 
-@pytest.mark.parametrize("code_format", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("code_format", DERIVED, ids=lambda f: f.name)
 def test_a_whole_lot_has_a_code_of_its_own_for_every_index(code_format: CodeFormat) -> None:
     lot = code_format.lots[-1]
     whole = list(codes(KNOWN_KEY, code_format, lot, 1, 0, LOT_SIZE - 1))
@@ -86,7 +86,7 @@ def test_a_whole_lot_has_a_code_of_its_own_for_every_index(code_format: CodeForm
     ("name", "lot", "generation", "index", "code"),
     [
         ("crockford16", 100_000, 1, 0, "07ED-CM01-DAX5-VJPB"),
-        ("crockford16", 9_799_999, 1, 9_999, "PT50-N7ZW-2KFA-MB8E"),
+        ("crockford16", 8_999_999, 1, 9_999, "MYHN-G7ZV-M483-1WB3"),
         ("crockford16", 112_345, 7, 4_321, "08BV-8TWA-DCPQ-RXAV"),
         ("digits20", 0, 1, 0, "0000-0000-0017-4272-6799"),
         ("digits20", 99_999, 1, 9_999, "9999-9999-9390-7781-9769"),

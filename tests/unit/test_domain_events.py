@@ -64,6 +64,10 @@ def redemption(**more: Any) -> Item:
     return {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", **number, **more}
 
 
+def hold(id: str, **more: Any) -> Item:
+    return {"id": id, "at": AT, "until": AT + 900, "client": "c", "amount_minor": 2_000, **more}
+
+
 WHOLE: list[Item] = [{"first": 0, "last": 99}]
 ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status": "active"}, {"first": 20, "last": 99}]
 HELD: list[Item] = [
@@ -83,6 +87,8 @@ USED = {
     "status": "redeemed",
     "account_type": "mobile",
 }
+
+KEPT = {"hold": "hld-1", "amount_minor": 2_000, "currency": "CNY"}
 
 CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a batch ordered": (
@@ -177,6 +183,23 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a voucher redeemed": (
         None, voucher("redeem", "redeemed", redemptions={"red-1": redemption()}),
         [("voucher.redeemed", {**CARD, "redemption": USED})],
+    ),
+    "a voucher held": (
+        voucher("redeem", "partly_redeemed", holds={"hld-0": hold("hld-0")}),
+        voucher("hold", "partly_redeemed", 2, holds={"hld-0": hold("hld-0"), "hld-1": hold("hld-1")}),
+        [("voucher.held", {**CARD, **KEPT, "expires_at": "2027-01-15T08:15:00Z"})],
+    ),
+    "a hold captured": (
+        voucher("hold", "active", holds={"hld-1": hold("hld-1")}),
+        voucher("capture", "redeemed", 2, holds={"hld-1": hold("hld-1", redemption="red-1")},
+                redemptions={"red-1": redemption(hold="hld-1")}),
+        [("voucher.redeemed", {**CARD, "redemption": USED, "hold": "hld-1"})],
+    ),
+    "a hold released": (
+        voucher("hold", "active", 2, holds={"hld-0": hold("hld-0", release={"id": "r"}), "hld-1": hold("hld-1")}),
+        voucher("release", "active", 3, holds={"hld-0": hold("hld-0", release={"id": "r"}),
+                                               "hld-1": hold("hld-1", release={"id": "s"})}),
+        [("voucher.released", {**CARD, **KEPT})],
     ),
     "a redemption reversed": (
         voucher("redeem", "redeemed", redemptions={"red-0": redemption(id="red-0"), "red-1": redemption()}),

@@ -265,9 +265,7 @@ class Machine(RuleBasedStateMachine):
         recovery = Recovery(id, "f", (), action, scope, "stolen", None, 1, BY, self.now)
         self.recoveries.append((recovery, wanted))
         spares_active = scope is Scope.NOT_ACTIVATED
-        self.order(
-            wanted, lambda _, segment: vetoed(recovery, segment), partial(recall, id, not reclaim, spares_active)
-        )
+        self.order(wanted, partial(vetoed, recovery), partial(recall, id, not reclaim, spares_active))
         if reclaim and at_once:
             self.order(wanted, partial(released, recovery), partial(release, recovery.id, self.days))
 

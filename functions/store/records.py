@@ -1,0 +1,50 @@
+"""The kinds of item that orders, jobs and messages are kept in."""
+
+from __future__ import annotations
+
+from functions.domain.actor import Client
+from functions.domain.campaign import Batch, Campaign, LotCounter
+from functions.domain.channel import Channel
+from functions.domain.command import Command, Reveal
+from functions.domain.message import Message
+from functions.domain.recovery import Recovered, Recovery, Report
+from functions.store import keys
+from functions.store.table import Entity
+
+CLIENT: Entity[Client] = Entity(
+    "client",
+    Client,
+    key=lambda c: keys.client(c.client_id),
+    index=lambda c: keys.in_list("client", c.client_id, c.created_at),
+)
+CAMPAIGN: Entity[Campaign] = Entity(
+    "campaign",
+    Campaign,
+    key=lambda c: keys.campaign(c.id),
+    index=lambda c: keys.in_list("campaign", c.id, c.created_at),
+)
+CHANNEL: Entity[Channel] = Entity(
+    "channel",
+    Channel,
+    key=lambda c: keys.channel(c.id),
+    index=lambda c: keys.in_list("channel", c.id, c.created_at),
+)
+BATCH: Entity[Batch] = Entity("batch", Batch, key=lambda b: keys.batch(b.id))
+COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command(c.id))
+REVEAL: Entity[Reveal] = Entity("reveal", Reveal, key=lambda r: keys.reveal(r.id))
+COUNTER: Entity[LotCounter] = Entity("counter", LotCounter, key=lambda c: keys.lot_counter(c.code_format))
+RECOVERY: Entity[Recovery] = Entity(
+    "recovery",
+    Recovery,
+    key=lambda r: keys.recovery(r.id),
+    index=lambda r: keys.in_list("recovery", r.id, r.created_at),
+)
+REPORT: Entity[Report] = Entity("report", Report, key=lambda r: keys.report(r.recovery, r.lot))
+RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys.recovered(r.recovery, r.position))
+
+MESSAGE: Entity[Message] = Entity(
+    "message",
+    Message,
+    key=lambda m: keys.message(m.id),
+    index=lambda m: keys.received(m.recipient, m.id, m.created_at),
+)
