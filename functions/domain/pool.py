@@ -130,9 +130,9 @@ def with_taken(shelf: Shelf | None, lot: Lot, quarter: int, taken: int) -> Shelf
 
 
 def age(lot: Lot, quarter: int) -> int:
-    """A number that grows with each reclaim of any voucher of a quarter, and with each part that is added there."""
+    """A number that grows with each reclaim of any voucher of a quarter."""
     start, end = quarter * SHELF_SIZE, quarter * SHELF_SIZE + SHELF_SIZE - 1
-    return sum(max(0, min(end, s.last) - max(start, s.first) + 1) * s.generation for s in lot.segments)
+    return sum(max(0, min(end, s.last) - max(start, s.first) + 1) * (s.generation - 1) for s in lot.segments)
 
 
 def span_bits(first: int, last: int) -> int:

@@ -119,6 +119,7 @@ class Existing:
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
+        dispense = self._post("/v1/dispenses", {"campaign": campaign["id"], "quantity": 1})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
@@ -134,6 +135,7 @@ class Existing:
             "channels": channel["id"],
             "customers": "customer-1001",
             "distributions": distribution["id"],
+            "dispenses": dispense["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
@@ -155,6 +157,7 @@ class Existing:
             "client_id": [client_id],
             "client_secret": [client_secret],
             "recipient": [RECIPIENT],
+            "campaign": [campaign["id"]],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 
