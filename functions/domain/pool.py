@@ -163,6 +163,12 @@ def indexes(mask: int) -> list[int]:
     return [index for index, bit in enumerate(bin(mask)[:1:-1]) if bit == "1"]
 
 
-def is_free(segment: Segment, item: Voucher | None) -> bool:
-    """Whether nobody has a voucher: it has no item, or only one that a reclaim has ended."""
-    return item is None or (reclaimed(segment, item) and len(item.draws) < DRAWS_PER_VOUCHER_MAX)
+def is_free(lot: Lot, segment: Segment, item: Voucher | None) -> bool:
+    """Whether nobody has a voucher: it has no item, or only one that a reclaim has ended.
+
+    An imported code stays the same through a reclaim: where somebody may have seen it, nobody gets it any more.
+    """
+    if item is None:
+        return True
+    again = lot.rules.format.derived and len(item.draws) < DRAWS_PER_VOUCHER_MAX
+    return again and reclaimed(segment, item)

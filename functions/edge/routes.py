@@ -62,7 +62,9 @@ class Route:
 
 
 _PAGED = ("limit", "cursor")
-_CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
+_CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
+_TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
 _AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
 _HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
@@ -188,6 +190,23 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
         "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
+    ),
+    Route(
+        "POST", "/v1/transfers", "distribute", "create_transfer", Scope.CLAIM,
+        "Offer a voucher to another customer, by a link's token", "转赠：生成一次性领取凭证", Key.REQUIRED,
+        success=(201,),
+        errors=(
+            "not_found", *_REFUSED, "voucher_offered", "amount_held", "transfer_not_possible", "transfer_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/acceptances", "distribute", "create_acceptance", Scope.CLAIM,
+        "Accept an offered voucher with its token", "接受转赠", Key.REQUIRED, success=(201,),
+        errors=(*_TRANSFER, *_REFUSED),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/returns", "distribute", "create_return", Scope.CLAIM,
+        "Withdraw or decline an offered voucher", "撤回或退回转赠", Key.REQUIRED, success=(201,), errors=_TRANSFER,
     ),
     # use
     Route(

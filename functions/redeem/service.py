@@ -85,7 +85,7 @@ def derived_id(by: By, route: str, key: str, position: int) -> str:
 
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.generation):
+    if known is not None and sight.is_right(known.code_version):
         refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
@@ -111,6 +111,7 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         request=by.request,
         store=order.store,
         terminal=order.terminal,
+        handovers=at.voucher.handovers,
     )
     return with_redemption(at.voucher, redemption)
 

@@ -144,7 +144,7 @@ def _resumed(plan: Draw, items: dict[int, Voucher], search: Search) -> bool:
         index = place.position % LOT_SIZE
         segment = lot.segment(index) if lot is not None else None
         item = items.get(place.position)
-        if lot is None or segment is None or not is_free(segment, item):
+        if lot is None or segment is None or not is_free(lot, segment, item):
             return False
         if not drawable(lot, plan.channel, search.now) >> index & 1:
             return False

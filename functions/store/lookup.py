@@ -36,22 +36,22 @@ class Sight:
             return None
         return guards.lot_subject(self.lot.number, self.lot.rules.wrong_codes_per_lot_and_hour)
 
-    def is_right(self, generation: int) -> bool:
-        """Whether the code is the one of its voucher in a generation."""
+    def is_right(self, version: int) -> bool:
+        """Whether the code is the one of its voucher in a version (`Voucher.code_version`)."""
         if self.candidate is None or self.lot is None:
             return False
         rules = self.lot.rules
         if (rules.code_format, rules.code_prefix) != (self.candidate.format.name, self.candidate.prefix):
             return False
         part = self.lot.part(self.candidate.position % LOT_SIZE)
-        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), generation)
+        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), version)
 
     def standing(self, item: Voucher | None) -> Standing | None:
         """Where the voucher stands with this item, or None where the code is not that of any voucher."""
         if self.candidate is None or self.lot is None:
             return None
         at = standing(self.lot, self.candidate.position % LOT_SIZE, item, self.now)
-        return at if at is not None and self.is_right(at.voucher.generation) else None
+        return at if at is not None and self.is_right(at.voucher.code_version) else None
 
     def refuse_over_limit(self) -> None:
         """Raise Refusal `too_many_attempts` where who asks has given too many wrong codes."""

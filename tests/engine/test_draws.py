@@ -26,6 +26,7 @@ from functions.store.aws import ATTEMPTS_MAX, FENCE_S
 from functions.store.draws import Taken
 from functions.store.entities import LOT
 from functions.store.pool import FRONT
+from functions.store.records import CAMPAIGN
 from tests.engine.engines import on_referee
 from tests.engine.wire import (
     Call,
@@ -58,7 +59,7 @@ def stocked(world: World, quantity: int, **rules: Any) -> Campaign:
     campaign = world.campaign()
     if rules:
         stored = campaigns.find(campaign.id)
-        campaign = table.change(dispenses.CAMPAIGN, stored, lambda c: replace(stored, **rules) if c == stored else None,
+        campaign = table.change(CAMPAIGN, stored, lambda c: replace(stored, **rules) if c == stored else None,
                                 "test", OPERATOR)  # fmt: skip
     world.batch(campaign, quantity)
     return campaign
@@ -229,8 +230,8 @@ def test_what_a_recall_hits_is_drawn_no_more_and_what_was_drawn_before_is_kept(w
     campaign = stocked(world, 50)
     front_before = positions(draw(campaign, 5, fresh()))
     number = front_before[0] // LOT_SIZE
-    draws_: list[Callable[[], Taken | None]] = [partial(draw, campaign, 1, fresh(), client(n)) for n in range(8)]
-    outcomes = race([*draws_, partial(recalled, number, 0, LOT_SIZE)])
+    buys: list[Callable[[], Any]] = [partial(draw, campaign, 1, fresh(), client(n)) for n in range(8)]
+    outcomes: list[Any] = race([*buys, partial(recalled, number, 0, LOT_SIZE)])
     drawn = {position for each in outcomes if isinstance(each, Taken) for position in positions(each)}
     assert outcome(lambda: draw(campaign, 1, fresh())) == "quantity_exceeded"
     items = {pk for pk in world.items() if pk.startswith("VOUCHER#")}
