@@ -103,7 +103,7 @@ def _stocked_campaign(samples: Samples) -> str:
 
 def _dispense(samples: Samples) -> str:
     order = {"campaign": samples("stocked_campaign"), "quantity": 2}
-    return str(samples.post("/v1/dispenses", order, key="sample-dispense")["id"])
+    return str(samples.post("/v1/dispenses", order, key=f"dispense-{order['campaign']}")["id"])
 
 
 def _extension(samples: Samples) -> str:
