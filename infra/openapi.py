@@ -207,6 +207,8 @@ PROBLEM_SCHEMA: Final[Json] = {
         },
         "available": {"type": "integer", "description": "With `quantity_exceeded`: so many are left."},
         "balance_minor": {"type": "integer", "description": "With `amount_exceeds_balance`: so much is left."},
+        "available_minor": {"type": "integer", "description": "With `amount_held`: so much no hold keeps."},
+        "held_minor": {"type": "integer", "description": "With `amount_exceeds_hold`: so much is held."},
         "error": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
         "error_description": {"type": "string", "description": "From `POST /v1/tokens`: RFC 6749 §5.2."},
     },

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, distributions, extensions, files, service, wallet
+from functions.distribute import channels, dispenses, distributions, extensions, files, service, transfers, wallet
 from functions.distribute.models import (
     CUSTOMER,
+    AcceptanceAnswer,
+    AcceptanceRequest,
     ActivationAnswer,
     ActivationRequest,
     ChannelAnswer,
     ChannelList,
     ChannelRequest,
+    DispenseAnswer,
+    Dispensed,
+    DispenseRequest,
     DistributionAnswer,
     DistributionRequest,
     ExtensionAnswer,
@@ -19,8 +24,13 @@ from functions.distribute.models import (
     HeldRange,
     HeldVoucher,
     LineAnswer,
+    OfferAnswer,
+    ReturnAnswer,
+    ReturnRequest,
     SaleRequest,
     StockAnswer,
+    TransferAnswer,
+    TransferRequest,
     WalletAnswer,
     channels_of_file,
     sale_of_file,
@@ -35,7 +45,9 @@ from functions.domain.times import rfc3339
 from functions.domain.wallet import STATUSES
 from functions.edge import batch
 from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok, refuse_fields
+from functions.edge.log import logger
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
+from functions.store.draws import STOCK_LOW, Taken
 
 app = App("distribute")
 A = TypeVar("A", bound=Answer)
@@ -145,6 +157,41 @@ def get_extension(call: Call) -> Reply[ExtensionAnswer]:
     return ok(_extension(service.find(call.path["id"], extensions.KIND, call.by)))
 
 
+@app.route("POST /v1/dispenses")
+def create_dispense(request: DispenseRequest, call: Call) -> Reply[DispenseAnswer]:
+    done = dispenses.dispense(
+        call.derived_id("dsp"), request.campaign, request.quantity, request.channel, request.buyer, call.by, call.now
+    )
+    _alarm(done)
+    answer = _dispense(done, [Dispensed(serial=serial, code=code) for serial, code in dispenses.shown(done)])
+    return created(answer, replayed=done.replayed, location=f"/v1/dispenses/{answer.id}")
+
+
+@app.route("GET /v1/dispenses/{id}")
+def get_dispense(call: Call) -> Reply[DispenseAnswer]:
+    done = dispenses.find(call.path["id"], call.by)
+    return ok(_dispense(done, [Dispensed(serial=voucher.serial) for voucher in done.vouchers]))
+
+
+def _alarm(done: Taken) -> None:
+    """Says once that few are left; a metric filter counts it."""
+    if done.left is not None:
+        logger.warning("few are left to be drawn", alarm=STOCK_LOW, campaign=done.draw.campaign, left=done.left)
+
+
+def _dispense(done: Taken, data: list[Dispensed]) -> DispenseAnswer:
+    draw = done.draw
+    return DispenseAnswer(
+        id=draw.id,
+        campaign=draw.campaign,
+        quantity=draw.quantity,
+        buyer=draw.buyer,
+        channel=draw.channel,
+        data=data,
+        created_at=rfc3339(done.at),
+    )
+
+
 @app.route("GET /v1/customers/{id}/vouchers")
 def list_customer_vouchers(call: Call) -> Reply[WalletAnswer]:
     customer, status = call.path["id"], call.query.get("status")
@@ -154,11 +201,48 @@ def list_customer_vouchers(call: Call) -> Reply[WalletAnswer]:
         refuse_fields([("query.status", f"one of {', '.join(STATUSES)}")])
     cursor = call.query.get("cursor")
     found, next_cursor = wallet.page(customer, status, call.limit(), cursor, call.by, call.now)
-    return ok(WalletAnswer(data=[_held(each) for each in found], next_cursor=next_cursor))
+    return ok(WalletAnswer(data=[_held(each, call.now) for each in found], next_cursor=next_cursor))
 
 
-def _held(each: wallet.Held) -> HeldVoucher:
+@app.route("POST /v1/transfers")
+def create_transfer(request: TransferRequest, call: Call) -> Reply[TransferAnswer]:
+    done = transfers.offer(request.serial, request.customer, call.key, call.by, call.now)
+    answer = TransferAnswer(
+        id=done.transfer.id,
+        serial=done.serial,
+        token=done.token,
+        created_at=rfc3339(done.transfer.at),
+        expires_at=rfc3339(done.transfer.expires_at),
+    )
+    return created(answer, replayed=done.replayed)
+
+
+@app.route("POST /v1/transfers/{id}/acceptances")
+def create_acceptance(request: AcceptanceRequest, call: Call) -> Reply[AcceptanceAnswer]:
+    done = transfers.accept(call.path["id"], request.token, request.customer, call.key, call.by, call.now)
+    assert done.code is not None, "it was accepted"
+    answer = AcceptanceAnswer(
+        transfer=done.transfer.id,
+        serial=done.voucher.serial,
+        code=done.code,
+        balance_minor=done.end.balance_minor,
+        currency=done.voucher.currency,
+        valid_until=rfc3339(done.end.valid_until) if done.end.valid_until is not None else None,
+        created_at=rfc3339(done.end.at),
+    )
+    return created(answer, replayed=done.replayed)
+
+
+@app.route("POST /v1/transfers/{id}/returns")
+def create_return(request: ReturnRequest, call: Call) -> Reply[ReturnAnswer]:
+    done = transfers.give_back(call.path["id"], request.customer, request.token, call.key, call.by, call.now)
+    answer = ReturnAnswer(transfer=done.transfer.id, serial=done.voucher.serial, created_at=rfc3339(done.end.at))
+    return created(answer, replayed=done.replayed)
+
+
+def _held(each: wallet.Held, now: int) -> HeldVoucher:
     at, rules = each.standing, each.lot.rules
+    offer = at.voucher.offer(now)
     return HeldVoucher.model_validate(
         {
             "serial": at.voucher.serial,
@@ -169,6 +253,7 @@ def _held(each: wallet.Held) -> HeldVoucher:
             "balance_minor": at.voucher.balance_minor,
             "currency": at.voucher.currency,
             "valid_until": rfc3339(at.valid_until) if at.valid_until is not None else None,
+            "transfer": OfferAnswer(id=offer.id, expires_at=rfc3339(offer.expires_at)) if offer is not None else None,
         }
     )
 

@@ -42,6 +42,12 @@ TYPES: dict[str, int] = {
     "lot.extended": 1,
     "voucher.extended": 1,
     "voucher.revealed": 1,
+    "voucher.dispensed": 1,
+    "voucher.offered": 1,
+    "voucher.transferred": 1,
+    "voucher.offer_returned": 1,
+    "voucher.held": 1,
+    "voucher.released": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
     "lot.recalled": 1,
@@ -52,6 +58,7 @@ TYPES: dict[str, int] = {
     "recovery.completed": 1,
     "export.completed": 1,
     "import.completed": 1,
+    "stock.low": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -287,7 +294,23 @@ def _redemption(new: Item, redemption: Item) -> Data:
 
 def _redeemed(old: Item, new: Item) -> Data:
     (fresh,) = [r for id, r in new["redemptions"].items() if id not in old.get("redemptions", {})]
-    return {"redemption": _redemption(new, fresh)}
+    captured = {"hold": fresh["hold"]} if "hold" in fresh else {}
+    return {"redemption": _redemption(new, fresh), **captured}
+
+
+def _held(old: Item, new: Item) -> Data:
+    (fresh,) = [hold for id, hold in new["holds"].items() if id not in old.get("holds", {})]
+    return {**_hold(new, fresh), "expires_at": rfc3339(fresh["until"])}
+
+
+def _released(old: Item, new: Item) -> Data:
+    before = old.get("holds", {})
+    (ended,) = [h for id, h in new["holds"].items() if "release" in h and "release" not in before.get(id, {})]
+    return _hold(new, ended)
+
+
+def _hold(new: Item, hold: Item) -> Data:
+    return {"hold": hold["id"], "amount_minor": hold["amount_minor"], "currency": new["currency"]}
 
 
 def _reversed(old: Item, new: Item) -> Data:
@@ -302,6 +325,29 @@ def _reversed(old: Item, new: Item) -> Data:
 
 def _extended(old: Item, new: Item) -> Data:
     return {"command": new["extensions"][-1], "valid_until": rfc3339(new["valid_until"])}
+
+
+def _drawn(by: str) -> Callable[[Item, Item], Data]:
+    """The dispense or the claim that took a voucher."""
+    return lambda _, new: {by: new["draws"][-1][0]}
+
+
+def _front(old: Item, new: Item) -> Told:
+    if new.get("low") is not None and old.get("low") is None:
+        yield "stock.low", None, {"campaign": new["campaign"], "left": new["low"]}
+
+
+def _offered(old: Item, new: Item) -> Data:
+    """Never who gives or gets it: a customer's name may be a phone number."""
+    before = old.get("transfers", {})
+    (offer,) = [offer for id, offer in new["transfers"].items() if id not in before]
+    return {"transfer": offer["id"], "expires_at": rfc3339(offer["expires_at"])}
+
+
+def _offer_ended(old: Item, new: Item) -> Data:
+    before = old["transfers"]
+    (offer,) = [o for id, o in new["transfers"].items() if o.get("end") is not None and before[id].get("end") is None]
+    return {"transfer": offer["id"]}
 
 
 def _reveal(old: Item, new: Item) -> Told:
@@ -336,9 +382,17 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
     ("voucher", "extend"): _voucher("voucher.extended", _extended),
+    ("voucher", "hold"): _voucher("voucher.held", _held),
+    ("voucher", "capture"): _voucher("voucher.redeemed", _redeemed),
+    ("voucher", "release"): _voucher("voucher.released", _released),
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
+    ("voucher", "offer"): _voucher("voucher.offered", _offered),
+    ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
+    ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
+    ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
+    ("front", ANY): _front,
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,

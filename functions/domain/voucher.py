@@ -1,7 +1,7 @@
 """What may be done with a voucher: grants, vetoes, generations, value.
 
-Redeemable = one grant, no veto, not expired, value left. The tables below are the only place where this is said;
-conditions, refusals and the documentation follow from them.
+Redeemable = one grant, no veto, not expired, value left, not being given away. The tables below are the only place
+where this is said; conditions, refusals and the documentation follow from them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+DRAWS_PER_VOUCHER_MAX = 100
+"""A voucher that was handed out and reclaimed so many times stays in stock."""
+GENERATIONS_MAX = 1_000_000
+"""No lot is ever reclaimed so often."""
 DAY_S = 86_400
 VALID_UNTIL_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
@@ -55,6 +59,7 @@ REFUSALS: dict[str, str] = {
     "recalled": "voucher_not_redeemable",
     "inactive": "voucher_not_redeemable",
     "expired": "voucher_expired",
+    "offered": "voucher_offered",
 }
 """Reason → key of the refusal. The order is the order of the answer: the first reason that holds is given."""
 
@@ -83,8 +88,84 @@ class Reversal:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferEnd:
+    """What an offer came to, accepted or returned; there is at most one.
+
+    Where it was accepted, `handovers` counts the voucher's until then, this one included.
+    """
+
+    id: str
+    at: int
+    accepted: bool
+    fingerprint: str
+    request: str
+    handovers: int = 0
+    balance_minor: int = 0
+    valid_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The offer of a voucher to whoever has its token (转赠); `domain.transfer` says what may come of it.
+
+    `sha256` is that of the token. `expires_at` ends it without a write.
+    """
+
+    id: str
+    at: int
+    expires_at: int
+    client: str
+    giver: str
+    sha256: bytes
+    fingerprint: str
+    request: str
+    end: TransferEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The end of a hold without a use; there is at most one."""
+
+    id: str
+    at: int
+    client: str
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An amount that is kept for one order (预留) until `until`, excluded; `domain.hold` says what may be done with it.
+
+    It ends by time, by a capture, whose `redemption` takes all or part of it, or by a `release`. `available_minor` is
+    the voucher's just after it was made.
+    """
+
+    id: str
+    at: int
+    until: int
+    client: str
+    amount_minor: int
+    available_minor: int
+    fingerprint: str
+    generation: int
+    request: str
+    redemption: str | None = None
+    release: Release | None = None
+    handovers: int = 0
+
+    @property
+    def code_version(self) -> int:
+        """The version of the code that it was made with."""
+        return code_version(self.generation, self.handovers)
+
+
+@dataclass(frozen=True, slots=True)
 class Redemption:
-    """One use of a voucher; `balance_minor` and `status` are the voucher's just after it."""
+    """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
+
+    `hold` is the hold that it was captured from, if any. `handovers` is how often the voucher had changed hands, which
+    tells the code that it was used with.
+    """
 
     id: str
     at: int
@@ -101,15 +182,35 @@ class Redemption:
     store: str | None = None
     terminal: str | None = None
     reversal: Reversal | None = None
+    hold: str | None = None
+    handovers: int = 0
+
+    @property
+    def code_version(self) -> int:
+        """The version of the code that it was made with."""
+        return code_version(self.generation, self.handovers)
+
+
+class Drawn(NamedTuple):
+    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+
+    id: str
+    generation: int
+    at: int
+    valid_until: int | None
+    fingerprint: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
-    `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
-    the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
-    going to end as it came to its holder, which only orders a wallet.
+    `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
+    it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
+    end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
+    which only orders a wallet. `transfers` are all offers of it, the last of
+    which may be open.
     """
 
     position: int
@@ -127,12 +228,38 @@ class Voucher:
     valid_until: int | None = None
     command: str | None = None
     extensions: tuple[str, ...] = ()
+    holds: dict[str, Hold] = field(default_factory=dict)
+    draws: tuple[Drawn, ...] = ()
+    transfers: dict[str, Transfer] = field(default_factory=dict)
     version: int = 0
 
     @property
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    def drawn(self, id: str) -> Drawn | None:
+        """What is known of an order that took it."""
+        return next((draw for draw in self.draws if draw.id == id), None)
+
+    @property
+    def handovers(self) -> int:
+        """How often it has gone from one holder to another."""
+        return sum(t.end is not None and t.end.accepted for t in self.transfers.values())
+
+    @property
+    def code_version(self) -> int:
+        """Which of its codes is right: each generation has one of its own, and so has each holder after the first."""
+        return code_version(self.generation, self.handovers)
+
+    def offer(self, now: int) -> Transfer | None:
+        """The offer of it that is open."""
+        return next((t for t in self.transfers.values() if t.end is None and now < t.expires_at), None)
+
+    def open_holds(self, now: int) -> tuple[Hold, ...]:
+        """The holds of its generation that have not ended; one that time has ended needs no write."""
+        ours = (hold for hold in self.holds.values() if hold.generation == self.generation)
+        return tuple(h for h in ours if h.redemption is None and h.release is None and now < h.until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +271,27 @@ class Standing:
     status: str
     reason: str | None
     valid_until: int | None
+    holds: tuple[Hold, ...]
 
     @property
     def redeemable(self) -> bool:
-        """One grant, no veto, not expired, value left."""
+        """One grant, no veto, not expired, value left, not being given away."""
         return self.reason is None
+
+    @property
+    def available_minor(self) -> int:
+        """What no open hold keeps. Never negative, though machines whose clocks differ may overlap in a hold's end."""
+        return max(0, self.voucher.balance_minor - sum(hold.amount_minor for hold in self.holds))
 
     def refuse_unless_redeemable(self) -> None:
         """Raise the refusal that a stranger gets."""
         if self.reason is not None:
             raise Refusal(REFUSALS[self.reason])
+
+
+def code_version(generation: int, handovers: int) -> int:
+    """The number that stands for a generation and a holder in the derivation of codes (`domain.codes`)."""
+    return generation + handovers * GENERATIONS_MAX
 
 
 def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto | None:
@@ -182,6 +320,11 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
     )
 
 
+def begun_anew(fresh: Voucher, item: Voucher) -> Voucher:
+    """The voucher of a new generation; what was is kept, so that repeats of old requests are still answered."""
+    return replace(fresh, redemptions=item.redemptions, holds=item.holds, draws=item.draws, version=item.version)
+
+
 def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:
     """Where the voucher stands, or None where nothing was generated at this index."""
     segment = lot.segment(index)
@@ -191,22 +334,23 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
     if item is None:
         voucher = fresh
     elif reclaimed(segment, item):
-        # reclaimed: the index starts anew; what was is kept so that repeats of old requests are still answered
-        voucher = replace(fresh, redemptions=item.redemptions, version=item.version)
+        voucher = begun_anew(fresh, item)
     else:
         voucher = item
-    valid_until = _valid_until(segment, voucher)
+    own = own_end(segment, voucher)
+    valid_until = own if own is not None else segment.valid_until
     veto = binding(segment.vetoes, voucher.status, voucher.generation)
     reason = _reason(voucher, segment, veto, valid_until, now)
-    return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until)
+    holds = voucher.open_holds(now)
+    return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until, holds)
 
 
-def _valid_until(segment: Segment, voucher: Voucher) -> int | None:
-    """The voucher's own end, or that of its generation."""
+def own_end(segment: Segment, voucher: Voucher) -> int | None:
+    """The end of validity that is not its segment's: the voucher's own, or that of the generation that it kept."""
     if voucher.valid_until is not None:
         return voucher.valid_until
     ended = (v.ends for v in segment.vetoes if v.generation == voucher.generation < segment.generation)
-    return next((ends for ends in ended if ends is not None), segment.valid_until)
+    return next((ends for ends in ended if ends is not None), None)
 
 
 def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: int | None, now: int) -> str | None:
@@ -218,6 +362,7 @@ def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: 
         "recalled": veto is not None,
         "inactive": not granted,
         "expired": valid_until is not None and now >= valid_until,
+        "offered": voucher.offer(now) is not None,
     }
     return next((reason for reason in REFUSALS if holds[reason]), None)
 
@@ -228,21 +373,37 @@ def _effective(voucher: Voucher, veto: Veto | None, reason: str | None) -> str:
     return "expired" if reason == "expired" else voucher.status.value
 
 
-def redeem(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> tuple[int, int, Status]:
-    """What a redemption would take and leave: (amount, balance after, status after).
+def fitting(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> int:
+    """The amount that may be taken, or held to be taken later; `amount_minor` None means all that is left.
 
-    `amount_minor` None takes all that is left. Raises Refusal where the voucher or the amount does not allow it.
+    An open hold also keeps its place among the redemptions that a voucher may have. Raises Refusal where the voucher
+    or the amount does not allow it.
     """
     at.refuse_unless_redeemable()
-    balance = at.voucher.balance_minor
+    balance, available = at.voucher.balance_minor, at.available_minor
     amount = balance if amount_minor is None else amount_minor
     if amount > balance:
         raise Refusal("amount_exceeds_balance", f"{balance} minor units are left.", extra={"balance_minor": balance})
     if single and amount != balance:
         raise Refusal("partial_not_allowed", f"Redeem {balance} minor units, or leave amount_minor out.")
-    if len(at.voucher.redemptions) >= redemption_limit:
-        raise Refusal("redemption_limit_reached", f"It was redeemed {redemption_limit} times.")
-    return amount, balance - amount, Status.PARTLY_REDEEMED if balance > amount else Status.REDEEMED
+    if amount > available:
+        said = f"{available} of {balance} minor units are not held for other orders."
+        raise Refusal("amount_held", said, extra={"available_minor": available})
+    if len(at.voucher.redemptions) + len(at.holds) >= redemption_limit:
+        raise Refusal("redemption_limit_reached", f"It may be redeemed {redemption_limit} times.")
+    return amount
+
+
+def redeem(at: Standing, redemption_limit: int, amount_minor: int | None, single: bool) -> tuple[int, int, Status]:
+    """What a redemption would take and leave: (amount, balance after, status after). Raises Refusal as `fitting`."""
+    amount = fitting(at, redemption_limit, amount_minor, single)
+    left = at.voucher.balance_minor - amount
+    return amount, left, status_with(left)
+
+
+def status_with(balance_minor: int) -> Status:
+    """The status of a voucher that a redemption has left so much."""
+    return Status.PARTLY_REDEEMED if balance_minor else Status.REDEEMED
 
 
 def with_redemption(voucher: Voucher, redemption: Redemption) -> Voucher:

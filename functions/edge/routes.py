@@ -62,7 +62,11 @@ class Route:
 
 
 _PAGED = ("limit", "cursor")
-_CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
+_CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
+_TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
+_AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
 )  # fmt: skip
@@ -185,10 +189,37 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
         "Get an extension and its progress", "查询延期进度",
     ),
+    # to buyers and customers
+    Route(
+        "POST", "/v1/dispenses", "distribute", "create_dispense", Scope.DISTRIBUTE,
+        "Hand the next codes of a campaign to a buyer", "发卡：取下一批卡密", Key.REQUIRED, success=(201,),
+        errors=("not_found", "quantity_exceeded"),
+    ),
+    Route(
+        "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
+        "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
+    ),
     # customers and what they hold
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
         "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
+    ),
+    Route(
+        "POST", "/v1/transfers", "distribute", "create_transfer", Scope.CLAIM,
+        "Offer a voucher to another customer, by a link's token", "转赠：生成一次性领取凭证", Key.REQUIRED,
+        success=(201,),
+        errors=(
+            "not_found", *_REFUSED, "voucher_offered", "amount_held", "transfer_not_possible", "transfer_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/acceptances", "distribute", "create_acceptance", Scope.CLAIM,
+        "Accept an offered voucher with its token", "接受转赠", Key.REQUIRED, success=(201,),
+        errors=(*_TRANSFER, *_REFUSED),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/returns", "distribute", "create_return", Scope.CLAIM,
+        "Withdraw or decline an offered voucher", "撤回或退回转赠", Key.REQUIRED, success=(201,), errors=_TRANSFER,
     ),
     # use
     Route(
@@ -206,7 +237,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
-        errors=(*_CODE, "amount_exceeds_balance", "partial_not_allowed", "redemption_limit_reached"),
+        errors=(*_CODE, *_AMOUNT),
     ),
     Route(
         "GET", "/v1/redemptions/{id}", "redeem", "get_redemption", Scope.REDEEM,
@@ -216,6 +247,27 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/redemptions/{id}/reversals", "redeem", "create_reversal", Scope.REDEEM,
         "Reverse a redemption", "撤销核销", Key.REQUIRED, success=(201,),
         errors=("already_reversed", "reversal_window_over", "reversal_not_possible"),
+    ),
+    Route(
+        "POST", "/v1/holds", "redeem", "create_hold", Scope.REDEEM,
+        "Hold a voucher, or an amount of it, for an order", "预留卡密或部分金额", Key.REQUIRED, success=(201,),
+        errors=(*_CODE, *_AMOUNT, "hold_limit_reached"),
+    ),
+    Route(
+        "GET", "/v1/holds/{id}", "redeem", "get_hold", Scope.REDEEM,
+        "Get a hold", "查询预留",
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
+        "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
+        errors=(
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            "redemption_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/holds/{id}/releases", "redeem", "create_release", Scope.REDEEM,
+        "Release what is held", "释放预留", Key.REQUIRED, success=(201,), errors=_HOLD_ENDED,
     ),
     # recovery
     Route(

@@ -26,7 +26,7 @@ from functions.domain.imports import (
     left_over,
 )
 from functions.generate.imports import find
-from functions.store import imports, keys, lots, table, vault
+from functions.store import imports, keys, lots, pool, table, vault
 from functions.store.entities import LOT
 from functions.store.imports import IMPORT, IMPORTED, REFUSALS, Upload, UploadGone
 from functions.store.records import BATCH, CAMPAIGN, COUNTER
@@ -146,10 +146,11 @@ class _Writer:
 
 
 def _close(import_: Import, now: int, until: float) -> None:
-    """Make the batch and its lots, give back what was not used, delete the upload."""
+    """Make the batch and its lots, have them drawn from, give back what was not used, delete the upload."""
     batch = import_.batch(now) if import_.accepted else None
     if batch is not None:
         _put_lots(batch, _stock(import_)[0])
+        pool.supply(batch.campaign, [batch.span], batch.id, batch.by)
     imports.forget(import_.id)
     for _ in range(CONFLICTS_MAX):
         campaign, counter = _stock(import_)

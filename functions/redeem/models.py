@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from functions.domain.account import E164
 from functions.domain.codes import CODE_LENGTH_MAX
+from functions.domain.hold import MINUTES_DEFAULT, MINUTES_MAX, State
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.edge.models import (
     Address,
@@ -27,6 +28,7 @@ NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")
 """Country code → its mobile numbers, where they are told apart from others by their first digits."""
 BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
 REDEMPTION_EXAMPLE = "010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"
+HOLD_EXAMPLE = "hld_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"
 
 
 class Account(Request):
@@ -63,6 +65,26 @@ class RedemptionRequest(Request):
     customer_address: Address | None = None
 
 
+class HoldRequest(Request):
+    """A code to be kept for an order; without `amount_minor`, all that is left of it."""
+
+    code: str = Field(max_length=CODE_LENGTH_MAX, examples=["07ED-CM07-VHGX-MV74"])
+    amount_minor: int | None = Field(default=None, ge=1, le=AMOUNT_MINOR_MAX)
+    minutes: int = Field(default=MINUTES_DEFAULT, ge=1, le=MINUTES_MAX)
+    account: Account | None = Field(default=None, description="Who asks; wrong codes are counted for it.")
+    device: Reference | None = None
+    customer_address: Address | None = None
+
+
+class CaptureRequest(Request):
+    """Whom what is held goes to; without `amount_minor` all of it, and what is not taken is free again."""
+
+    account: Account
+    amount_minor: int | None = Field(default=None, ge=1, le=AMOUNT_MINOR_MAX)
+    store: Reference | None = None
+    terminal: Reference | None = None
+
+
 class ReversalRequest(Request):
     """Why a redemption is taken back."""
 
@@ -90,6 +112,31 @@ class RedemptionAnswer(Answer):
     created_at: Time
     store: str | None = None
     terminal: str | None = None
+    hold: str | None = Field(default=None, description="What it was captured from.")
+
+
+class HoldAnswer(Answer):
+    """A hold. `available_minor` is what was left for others just after it was made."""
+
+    id: str = Field(examples=[HOLD_EXAMPLE])
+    serial: Serial
+    status: State
+    amount_minor: Minor
+    currency: Currency
+    available_minor: Minor = Field(examples=[0])
+    created_at: Time
+    expires_at: Time = Field(description="From then on it keeps nothing.", examples=["2026-11-21T08:15:00Z"])
+    redemption: str | None = Field(default=None, description="What captured it.")
+
+
+class ReleaseAnswer(Answer):
+    """A release: what was held is free again."""
+
+    id: str = Field(examples=["4wz6n7pjh2d4r6tn5xw2y4kc"])
+    hold: str = Field(examples=[HOLD_EXAMPLE])
+    amount_minor: Minor
+    currency: Currency
+    created_at: Time
 
 
 class ReversalAnswer(Answer):

@@ -71,29 +71,22 @@ def create(order: Order, key: str, by: By, now: int) -> Redeemed:
     guarded = guards.subjects(by.client, order.account_number, order.device, order.customer_address, by.address)
     with write_window():
         sight = look(order.code, guarded, now)
-        if sight.candidate is None:
-            sight.refuse_over_limit()
-            raise sight.wrong()
-        id = _redemption_id(by, key, sight.candidate.position)
-        try:
-            voucher = table.change(
-                VOUCHER, sight.item, lambda item: _redeemed(sight, item, id, order, by), "redeem", by
-            )
-        except Refusal as refusal:
-            raise sight.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
+        id = derived_id(by, "POST /v1/redemptions", key, sight.position())
+        voucher = sight.change(lambda item: _redeemed(sight, item, id, order, by), "redeem", by)
     redemption = voucher.redemptions[id]
     return Redeemed(redemption, voucher, replayed=redemption.request != by.request)
 
 
-def _redemption_id(by: By, key: str, position: int) -> str:
+def derived_id(by: By, route: str, key: str, position: int) -> str:
+    """The id of what a request makes of a voucher, whose serial it begins with."""
     serial = serial_of(position)
-    return f"{serial}-{derived(by.client, 'POST /v1/redemptions', key, serial)}"
+    return f"{serial}-{derived(by.client, route, key, serial)}"
 
 
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.generation):
-        _refuse_reuse(known.fingerprint, order.fingerprint())
+    if known is not None and sight.is_right(known.code_version):
+        refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
     at, lot = sight.standing(item), sight.lot
@@ -118,24 +111,27 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         request=by.request,
         store=order.store,
         terminal=order.terminal,
+        handovers=at.voucher.handovers,
     )
     return with_redemption(at.voucher, redemption)
 
 
-def _refuse_reuse(before: str, now: str) -> None:
+def refuse_reuse(before: str, now: str) -> None:
+    """Raise Refusal `idempotency_key_reused` where two fingerprints differ."""
     if before != now:
         raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
 
 
 def find(id: str, by: By) -> Redeemed:
     """A redemption of the caller's own, or any for the operator. Raises Refusal `not_found`."""
-    voucher = table.read(VOUCHER, keys.voucher(_position(id)))
+    voucher = table.read(VOUCHER, keys.voucher(position_in(id)))
     redemption = _visible(voucher, id, by)
     assert voucher is not None
     return Redeemed(redemption, voucher, replayed=False)
 
 
-def _position(id: str) -> int:
+def position_in(id: str) -> int:
+    """The position of the voucher that an id begins with. Raises Refusal `not_found`."""
     position = position_of(id.partition("-")[0])
     if position is None:
         raise Refusal("not_found")
@@ -155,7 +151,7 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     By the client that redeemed, or the operator, within the campaign's window. Raises Refusal `not_found`,
     `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
     """
-    position = _position(id)
+    position = position_in(id)
     lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
     reversal_id = derived(by.client, f"POST /v1/redemptions/{id}/reversals", key)
     asked = fingerprint({"reason": reason})
@@ -171,7 +167,7 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
             if redemption.reversal is not None:
                 if redemption.reversal.id != reversal_id:
                     raise Refusal("already_reversed", "Its value was given back once.")
-                _refuse_reuse(redemption.reversal.fingerprint, asked)
+                refuse_reuse(redemption.reversal.fingerprint, asked)
                 return None
             if now >= redemption.at + lot.rules.reversal_days * DAY_S:
                 raise Refusal("reversal_window_over", f"{lot.rules.reversal_days} days after the redemption.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from functions.domain.actor import By
 from functions.domain.codes import Candidate, is_right, parse
 from functions.domain.errors import Refusal
 from functions.domain.lot import Lot
@@ -14,7 +15,7 @@ from functions.store import guards, keys, vault
 from functions.store.entities import LOT, VOUCHER
 from functions.store.guards import Subject
 from functions.store.keys import Key
-from functions.store.table import Item, get_many
+from functions.store.table import Item, change, get_many
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,43 @@ class Sight:
             return None
         return guards.lot_subject(self.lot.number, self.lot.rules.wrong_codes_per_lot_and_hour)
 
-    def is_right(self, generation: int) -> bool:
-        """Whether the code is the one of its voucher in a generation."""
+    def is_right(self, version: int) -> bool:
+        """Whether the code is the one of its voucher in a version (`Voucher.code_version`)."""
         if self.candidate is None or self.lot is None:
             return False
         rules = self.lot.rules
         if (rules.code_format, rules.code_prefix) != (self.candidate.format.name, self.candidate.prefix):
             return False
         part = self.lot.part(self.candidate.position % LOT_SIZE)
-        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), generation)
+        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), version)
 
     def standing(self, item: Voucher | None) -> Standing | None:
         """Where the voucher stands with this item, or None where the code is not that of any voucher."""
         if self.candidate is None or self.lot is None:
             return None
         at = standing(self.lot, self.candidate.position % LOT_SIZE, item, self.now)
-        return at if at is not None and self.is_right(at.voucher.generation) else None
+        return at if at is not None and self.is_right(at.voucher.code_version) else None
 
     def refuse_over_limit(self) -> None:
         """Raise Refusal `too_many_attempts` where who asks has given too many wrong codes."""
         guards.refuse_over_limit(self.guarded, self.breaker, self.counters, self.now)
+
+    def position(self) -> int:
+        """The position that the code names. Raises Refusal, and counts a wrong code, where it names none."""
+        if self.candidate is None:
+            self.refuse_over_limit()
+            raise self.wrong()
+        return self.candidate.position
+
+    def change(self, decide: Callable[[Voucher | None], Voucher | None], command: str, by: By) -> Voucher:
+        """Change the voucher that the code names, in one conditional write (`table.change`).
+
+        Raises what `decide` refuses; a code that cannot be used is counted as a wrong one.
+        """
+        try:
+            return change(VOUCHER, self.item, decide, command, by)
+        except Refusal as refusal:
+            raise self.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
 
     def wrong(self) -> Refusal:
         """Count a code that a stranger must not learn more about, and give the refusal, the same for every reason."""

@@ -32,6 +32,7 @@ def get_voucher(call: Call) -> Reply[VoucherDetails]:
             generation=voucher.generation,
             channel=voucher.channel or found.standing.segment.channel,
             redemptions=list(voucher.redemptions),
+            holds=[hold.id for hold in found.standing.holds],
         )
     )
 
@@ -71,6 +72,7 @@ def _answer(found: service.Found) -> VoucherAnswer:
         campaign=rules.campaign,
         face_value=FaceValue(amount_minor=rules.amount_minor, currency=rules.currency),
         balance_minor=at.voucher.balance_minor,
+        available_minor=at.available_minor,
         valid_until=rfc3339(at.valid_until) if at.valid_until is not None else None,
     )
 

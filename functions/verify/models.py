@@ -37,6 +37,7 @@ class VoucherAnswer(Answer):
     campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
     face_value: FaceValue
     balance_minor: Minor
+    available_minor: int = Field(description="What no hold keeps for another order.", examples=[5000])
     valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
 
 
@@ -47,6 +48,7 @@ class VoucherDetails(VoucherAnswer):
     generation: int = Field(description="Raised when its range was reclaimed.", examples=[1])
     channel: str | None = None
     redemptions: list[str] = Field(examples=[[]])
+    holds: list[str] = Field(description="Those that keep some of it now.", examples=[[]])
 
 
 class HistoryLine(Answer):
@@ -64,6 +66,12 @@ class HistoryLine(Answer):
         "activated",
         "extended",
         "revealed",
+        "dispensed",
+        "offered",
+        "transferred",
+        "offer_returned",
+        "held",
+        "released",
         "redeemed",
         "reversed",
         "recalled",
@@ -83,7 +91,11 @@ class HistoryLine(Answer):
     to: str | None = Field(default=None, description="The channel that it went to.")
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
+    dispense: str | None = None
+    transfer: str | None = None
     export: str | None = None
+    hold: str | None = Field(default=None, description="Of a capture too.")
+    expires_at: Time | None = Field(default=None, description="Of a hold, or of an offer as a gift.")
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     reversal: str | None = None
     account_type: str | None = Field(default=None, examples=["mobile"])

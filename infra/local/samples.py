@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 SMALL: Final = 10
+CUSTOMER: Final = "customer-1001"
 RECIPIENT: Final = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 """A public key; nobody here has its other half."""
 BOUGHT: Final = b"code,reference\r\nSAMPLE-0001,a\r\nSAMPLE-0002,b\r\nSAMPLE-0001,c\r\n,d\r\n"
@@ -48,8 +49,7 @@ class Samples:
 
     def post(self, path: str, body: Json | None, role: str = "operator", key: str | None = None) -> Json:
         """What a request makes."""
-        key = "sample" if role == "merchant" else key
-        headers = {"idempotency-key": key} if key is not None else {}
+        headers = {"idempotency-key": key or "sample"} if role == "merchant" or key else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
         if answer.status >= 400:
             raise RuntimeError(f"POST {path}: {answer.status} {answer.body.decode()}")
@@ -60,6 +60,12 @@ class Samples:
         """Put the file of an import."""
         bucket = self._cloud.stack.functions["generate"].environment["UPLOADS_BUCKET"]
         self._cloud.client("s3").put_object(Bucket=bucket, Key=import_id, Body=content)
+
+    def claim(self, serial: str, customer: str) -> None:
+        """Have a customer of the operator's hold a voucher."""
+        from tests.integration.kami import claimed
+
+        claimed(self._cloud, serial, customer)
 
     def drain(self) -> None:
         """Have all jobs done."""
@@ -96,6 +102,16 @@ def _distribution(samples: Samples) -> str:
     return str(samples.post("/v1/distributions", order)["id"])
 
 
+def _stocked_campaign(samples: Samples) -> str:
+    samples("batch")
+    return samples("campaign")
+
+
+def _dispense(samples: Samples) -> str:
+    order = {"campaign": samples("stocked_campaign"), "quantity": 2}
+    return str(samples.post("/v1/dispenses", order, key=f"dispense-{order['campaign']}")["id"])
+
+
 def _extension(samples: Samples) -> str:
     order = {"selection": {"batch": samples("inactive_batch")}, "days": 30}
     return str(samples.post("/v1/extensions", order)["id"])
@@ -113,6 +129,31 @@ def _active_code(samples: Samples) -> str:
 def _redemption(samples: Samples) -> str:
     order = {"code": samples("code"), "account": {"type": "mobile", "number": "+8613812345678"}}
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
+
+
+def _claimed_serial(samples: Samples) -> str:
+    samples("activation")
+    serial = samples("serial")
+    samples.claim(serial, CUSTOMER)
+    return serial
+
+
+def _offer(samples: Samples) -> Json:
+    """Asked for again it is the same."""
+    return samples.post("/v1/transfers", {"serial": samples("claimed_serial"), "customer": CUSTOMER}, key="sample")
+
+
+def _transfer(samples: Samples) -> str:
+    return str(_offer(samples)["id"])
+
+
+def _transfer_token(samples: Samples) -> str:
+    return str(_offer(samples)["token"])
+
+
+def _hold(samples: Samples) -> str:
+    order = {"code": samples("code"), "amount_minor": 2000}
+    return str(samples.post("/v1/holds", order, role="merchant")["id"])
 
 
 def _recovery(samples: Samples) -> str:
@@ -189,12 +230,18 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "activation": partial(_activation, "batch"),
     "code": _active_code,
     "redemption": _redemption,
+    "hold": _hold,
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
     "inactive_code": partial(_code, "inactive_serial"),
     "channel": _channel,
     "distribution": _distribution,
     "extension": _extension,
+    "stocked_campaign": _stocked_campaign,
+    "dispense": _dispense,
+    "claimed_serial": _claimed_serial,
+    "transfer": _transfer,
+    "transfer_token": _transfer_token,
     "recovery": _recovery,
     "export": _done_export,
     "open_export": partial(_export, "batch"),

@@ -25,6 +25,7 @@ from infra.local.gateway import Request
 from infra.local.samples import BOUGHT, RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
+from tests.integration.kami import claimed
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -114,16 +115,21 @@ class Existing:
         codes = [line["code"] for line in self._post("/v1/reveals", {"serials": serials, "reason": "fuzz"})["data"]]
         account = {"type": "mobile", "number": "+8613812345678"}
         redemption = self._post("/v1/redemptions", {"code": codes[0], "account": account, "amount_minor": 1})
+        hold = self._post("/v1/holds", {"code": codes[0], "amount_minor": 10**6, "minutes": 30})
         channel, other = (self._post("/v1/channels", {"kind": kind, "name": kind}) for kind in ("offline", "online"))
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
         bought = self._post("/v1/campaigns", {**self._campaign(), "code_format": "imported"})
         import_ = self._post("/v1/imports", {"campaign": bought["id"], "size": len(BOUGHT)})
+        dispense = self._post("/v1/dispenses", {"campaign": campaign["id"], "quantity": 1})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
+        for serial in serials[1:4]:
+            claimed(cloud, serial, "customer-1001")
+        offer = self._post("/v1/transfers", {"serial": serials[1], "customer": "customer-1001"})
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")
         messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
@@ -134,10 +140,13 @@ class Existing:
             "activations": activation["id"],
             "channels": channel["id"],
             "customers": "customer-1001",
+            "transfers": offer["id"],
             "distributions": distribution["id"],
+            "dispenses": dispense["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
+            "holds": hold["id"],
             "recoveries": recovery["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],
@@ -150,13 +159,16 @@ class Existing:
             "first_serial": serials[:20],
             "last_serial": serials[20:],
             "batch": [batch["id"], held["id"]],
-            "campaign": [bought["id"]],
             "from": [channel["id"], other["id"]],
             "to": [other["id"], channel["id"]],
             "grant_type": ["client_credentials"],
             "client_id": [client_id],
             "client_secret": [client_secret],
             "recipient": [RECIPIENT],
+            "campaign": [campaign["id"], bought["id"]],
+            "customer": ["customer-1001", "customer-1002"],
+            "serial": serials[2:4],
+            "token": [offer["token"]],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 

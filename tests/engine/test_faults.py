@@ -100,6 +100,25 @@ def _reversal(setting: Setting, redemption: str) -> Answer:
     return setting.post(f"/v1/redemptions/{redemption}/reversals", {"reason": "wrong number"}, role="merchant")
 
 
+def _hold(setting: Setting, code: str) -> Answer:
+    return setting.post("/v1/holds", {"code": code}, role="merchant")
+
+
+def _held(setting: Setting) -> str:
+    (code,) = setting.world.active(1)
+    id: str = _hold(setting, code).json()["id"]
+    return id
+
+
+def _capture(setting: Setting, hold: str) -> Answer:
+    body = {"account": {"type": "mobile", "number": "+8613812345678"}}
+    return setting.post(f"/v1/holds/{hold}/captures", body, role="merchant")
+
+
+def _release(setting: Setting, hold: str) -> Answer:
+    return setting.post(f"/v1/holds/{hold}/releases", None, role="merchant")
+
+
 def _redeemed(setting: Setting) -> str:
     (code,) = setting.world.active(1)
     id: str = _redemption(setting, code).json()["id"]
@@ -119,6 +138,9 @@ COMMANDS: dict[str, tuple[Prepare, Ask]] = {
     "spilling-activation": (_scattered, _spilling_activation),
     "redemption": (lambda setting: setting.world.active(1)[0], _redemption),
     "reversal": (_redeemed, _reversal),
+    "hold": (lambda setting: setting.world.active(1)[0], _hold),
+    "capture": (_held, _capture),
+    "release": (_held, _release),
 }
 
 

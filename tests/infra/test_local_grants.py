@@ -14,7 +14,7 @@ from functions.store.wire import write
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
-from tests.integration.kami import Kami, granted, mobile, refused, unique
+from tests.integration.kami import Kami, claim, granted, mobile, refused, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -61,6 +61,7 @@ def import_codes(kami: Kami) -> None:
     done, again = (kami.imported(campaign, b"code\nA-1\nA-2\n") for _ in range(2))
     assert (done["accepted"], again["refused"]["by_reason"]) == (2, {"duplicate_in_stock": 2})
     assert kami.codes(kami.serials(done["batch"])) == ["A-1", "A-2"]
+    granted(kami.operator.post("/v1/dispenses", {"campaign": campaign, "quantity": 1}, unique()), 201)
 
 
 def split_a_lot(kami: Kami, campaign: str) -> None:
@@ -107,7 +108,19 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
     extend_single_vouchers(kami)
-    granted(kami.operator.get("/v1/customers/customer/vouchers"))
+    dispense_and_reclaim(kami)
+    give_a_voucher(kami)
+
+
+def dispense_and_reclaim(kami: Kami) -> None:
+    """Stock is drawn, and what a reclaim sets free is supplied again."""
+    campaign = kami.campaign()["id"]
+    kami.batch(campaign, 2)
+    order = {"campaign": campaign, "quantity": 1}
+    made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
+    granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[made["data"][0]["serial"]])), 202)
+    kami.cloud.drain()
 
 
 def extend_single_vouchers(kami: Kami) -> None:
@@ -118,6 +131,16 @@ def extend_single_vouchers(kami: Kami) -> None:
     extension = granted(kami.operator.post("/v1/extensions", {"selection": {"batch": batch}, "days": 1}), 201)
     assert extension["extended"] == 100
     granted(kami.operator.get(f"/v1/extensions/{extension['id']}"))
+
+
+def give_a_voucher(kami: Kami) -> None:
+    """The first who tries to accept it guesses wrong."""
+    order = {"serial": claim(kami, kami.voucher(), "giver").serial, "customer": "giver"}
+    made = granted(kami.operator.post("/v1/transfers", order, unique()), 201)
+    path, receiver = f"/v1/transfers/{made['id']}/acceptances", {"customer": "receiver"}
+    refused(kami.operator.post(path, {**receiver, "token": "x"}, unique()), 404, "transfer_not_valid")
+    granted(kami.operator.post(path, {**receiver, "token": made["token"]}, unique()), 201)
+    assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
 def use_the_rest(kami: Kami) -> None:

@@ -15,7 +15,8 @@ from aws_cdk import App
 
 from functions.domain.errors import PROBLEMS
 from functions.edge.routes import ROUTES
-from infra.alarms import GUESSING
+from functions.store import draws
+from infra.alarms import GUESSING, STOCK_LOW
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings
@@ -25,7 +26,8 @@ from tests.infra.conftest import Template, listed
 pytestmark = pytest.mark.xdist_group("synthesis")
 
 WITHIN: Final = (
-    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"], ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
+    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"],
+    ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
 )  # fmt: skip
 """What is allowed on everything within one of our resources, or within the account's SMS."""
 XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
@@ -382,6 +384,10 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
         function = next((f.capitalize() for f in FUNCTIONS if name.startswith(f.capitalize())), "")
         assert alarm["AlarmActions"] == [{"Ref": topic}]
         assert f"`…{name.removeprefix(function)}`" in explained or f"`{name}`" in explained
+
+
+def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:

@@ -36,6 +36,7 @@ BODIES: Final[dict[str, Json]] = {
         "quantity_max": 1_000_000,
         "locale": "en",
         "reversal_days": 1,
+        "low_stock": 10,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
@@ -52,6 +53,10 @@ BODIES: Final[dict[str, Json]] = {
         "sale": {"price": {"amount_minor": 4_800, "currency": "CNY"}, "shop": "shop-12"},
     },
     "POST /v1/extensions": {"selection": {"batch": "${batch}"}, "days": 1},
+    "POST /v1/dispenses": {"campaign": "${campaign}", "quantity": 1, "buyer": "order-1", "channel": "${channel}"},
+    "POST /v1/transfers": {"serial": "${held}", "customer": "${customer}"},
+    "POST /v1/transfers/{id}/acceptances": {"token": "${token}", "customer": "${other_customer}"},
+    "POST /v1/transfers/{id}/returns": {"customer": "${customer}"},
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
         "code": "${code}",
@@ -62,6 +67,19 @@ BODIES: Final[dict[str, Json]] = {
         "device": "device",
     },
     "POST /v1/redemptions/{id}/reversals": {"reason": "test"},
+    "POST /v1/holds": {
+        "code": "${free_code}",
+        "amount_minor": 5000,
+        "minutes": 5,
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "device": "device",
+    },
+    "POST /v1/holds/{id}/captures": {
+        "account": {"type": "mobile", "number": "+8613812345678"},
+        "amount_minor": 5000,
+        "store": "store",
+        "terminal": "terminal",
+    },
     "POST /v1/recoveries": {
         "selection": {"batch": "${idle_batch}"},
         "action": "reclaim",
@@ -74,10 +92,14 @@ BODIES: Final[dict[str, Json]] = {
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
-    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days",
+    "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {("POST /v1/distributions", "selection")}
+ONE_OF: Final = {
+    ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
+    ("POST /v1/transfers/{id}/returns", "customer"),
+}  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
 
 APP: Final = [route for route in ROUTES if route.function != "console"]
@@ -96,11 +118,17 @@ IDS: Final = {
     "GET /v1/channels/{id}": "${channel}",
     "GET /v1/channels/{id}/stock": "${channel}",
     "GET /v1/customers/{id}/vouchers": "${customer}",
+    "POST /v1/transfers/{id}/acceptances": "${transfer}",
+    "POST /v1/transfers/{id}/returns": "${other_transfer}",
     "GET /v1/distributions/{id}": "${distribution}",
+    "GET /v1/dispenses/{id}": "${dispense}",
     "GET /v1/extensions/{id}": "${extension}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
     "POST /v1/redemptions/{id}/reversals": "${redemption}",
+    "GET /v1/holds/{id}": "${hold}",
+    "POST /v1/holds/{id}/captures": "${hold}",
+    "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
@@ -211,11 +239,19 @@ def shop(kami: Kami) -> Shop:
     recipient = mobile()
     redemption = granted(kami.operator.redeem(codes[3], account=recipient), 201)["id"]
     granted(kami.operator.redeem(kami.voucher().code, account=recipient), 201)
+    hold, other_hold = (
+        granted(kami.operator.post("/v1/holds", {"code": code, "minutes": 30}, unique()), 201)["id"]
+        for code in (codes[2], kami.voucher().code)
+    )
     kami.campaign()
     channel, other_channel = (kami.channel()["id"] for _ in range(2))
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
     extended = {"selection": {"batch": batch}, "days": 1}
     extension = granted(kami.operator.post("/v1/extensions", extended), 201)["id"]
+    stocked = kami.campaign()["id"]
+    kami.batch(stocked, 10)
+    order = {"campaign": stocked, "quantity": 1}
+    dispense = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)["id"]
     distribution = kami.distribute(to=channel, batch=two_lots)["id"]
     idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
     recovery, _ = (
@@ -226,8 +262,13 @@ def shop(kami: Kami) -> Shop:
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    for name in (customer, customer, other_customer, other_customer):
-        claim(kami, kami.voucher(), name)
+    held, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(3))
+    for _ in range(2):
+        claim(kami, kami.voucher(), other_customer)
+    transfer, other_transfer = (
+        granted(kami.operator.post("/v1/transfers", {"serial": serial, "customer": customer}, unique()), 201)
+        for serial in offered
+    )
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -241,11 +282,14 @@ def shop(kami: Kami) -> Shop:
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
-        "redemption": redemption, "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient),
-        "customer": customer,
-        "export": export, "import_campaign": import_campaign, "import": import_,
+        "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
+        "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
+        "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
+        "token": transfer["token"], "other_transfer": other_transfer["id"],
+        "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
+        "dispense": dispense,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -398,12 +442,21 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "name", TEXTS),
     ("POST /v1/channels", "region", TEXTS),
     ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "campaign", ["c" * 65]),
+    ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "buyer", REFERENCES),
+    ("POST /v1/dispenses", "channel", ["", "c" * 65]),
     ("POST /v1/distributions", "to", ["", "c" * 65]),
     ("POST /v1/distributions", "from", ["", "c" * 65]),
     ("POST /v1/activations", "sale.price.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/activations", "sale.price.currency", ["XXX", "cny", ""]),
     ("POST /v1/activations", "sale.shop", REFERENCES),
     ("POST /v1/extensions", "days", [0, -1, 3_651, *HUGE, *FRACTIONS]),
+    ("POST /v1/transfers", "serial", ["0" * 41]),
+    ("POST /v1/transfers", "customer", REFERENCES),
+    ("POST /v1/transfers/{id}/acceptances", "token", ["", "t" * 65]),
+    ("POST /v1/transfers/{id}/acceptances", "customer", REFERENCES),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
@@ -454,6 +507,8 @@ WHOLE: Final[list[tuple[str, Any]]] = [
         {"quantity": 1}, {"batch": "${batch}"}, {"batch": "${batch}", "quantity": 1}, {"to": None, "from": None},
         {"from": "${other_channel}"}, {"source": "${channel}"}, {"selection": None, "batch": "b" * 65, "quantity": 1},
     )),
+    ("POST /v1/transfers/{id}/returns", {"customer": None}),
+    ("POST /v1/transfers/{id}/returns", {"token": "${token}"}),
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
@@ -629,6 +684,11 @@ def test_unknown_query_parameters_are_named(shop: Shop, route: Route) -> None:
 
 # Paths
 
+BY_SECRET: Final = {
+    "get_file": "ticket_not_valid", "create_acceptance": "transfer_not_valid", "create_return": "transfer_not_valid",
+}  # fmt: skip
+"""Where a secret is asked for, a wrong one and an id that is none are answered the same."""
+
 
 @untouched
 @every_path_id
@@ -645,8 +705,8 @@ def test_an_id_that_is_none_is_not_found(shop: Shop, route: Route) -> None:
             assert granted(answer)["data"] == []  # whoever holds nothing
             continue
         assert answer.status == 404, id
-        by_ticket = route.operation == "get_file" and len(unquote(id)) <= ID_LENGTH_MAX
-        refused(answer, 404, "ticket_not_valid" if by_ticket else "not_found")
+        own = BY_SECRET.get(route.operation) if len(unquote(id)) <= ID_LENGTH_MAX else None
+        refused(answer, 404, own or "not_found")
         assert answer.header("x-a") is None
 
 

@@ -10,7 +10,7 @@ import requests
 
 from functions.domain.codefile import PROBLEMS
 from functions.domain.imports import LINK_S
-from functions.recover.service import FENCE_S
+from functions.store.aws import FENCE_S
 from tests.integration.conftest import Clock
 from tests.integration.kami import Json, Kami, granted, refused, replayed, unique
 from tests.integration.test_jobs import invoke, message

@@ -17,7 +17,7 @@ from functions.domain.serials import LOT_SIZE, position_of
 from functions.relay import service
 from functions.store import bus, history, table, wire
 from tests.integration.conftest import Log
-from tests.integration.kami import Json, Kami, granted, listed, refused
+from tests.integration.kami import Json, Kami, granted, listed, mobile, refused, unique
 from tests.integration.stream import Tape, record, recorded, relay
 from tests.unit.test_domain_events import FOLDER, schema
 
@@ -80,6 +80,9 @@ def life(kami: Kami) -> tuple[str, list[str]]:
     granted(kami.merchant.redeem(codes[1], amount_minor=2), 201)
     back = granted(kami.merchant.redeem(codes[2]), 201)
     granted(kami.merchant.reverse(back["id"]), 201)
+    for end, body in (("releases", None), ("captures", {"account": {"type": "mobile", "number": mobile()}})):
+        hold = granted(kami.merchant.post("/v1/holds", {"code": codes[5], "amount_minor": 5}, unique()), 201)["id"]
+        granted(kami.merchant.post(f"/v1/holds/{hold}/{end}", body, unique()), 201)
     (dated,) = kami.codes([serials[10]])
     granted(kami.merchant.redeem(dated), 201)
     return batch["id"], serials

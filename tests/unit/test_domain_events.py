@@ -64,6 +64,10 @@ def redemption(**more: Any) -> Item:
     return {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", **number, **more}
 
 
+def hold(id: str, **more: Any) -> Item:
+    return {"id": id, "at": AT, "until": AT + 900, "client": "c", "amount_minor": 2_000, **more}
+
+
 WHOLE: list[Item] = [{"first": 0, "last": 99}]
 ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status": "active"}, {"first": 20, "last": 99}]
 HELD: list[Item] = [
@@ -84,6 +88,11 @@ USED = {
     "status": "redeemed",
     "account_type": "mobile",
 }
+
+OFFER: Item = {"id": "trf_1", "at": AT - 9, "expires_at": AT, "giver": "+8613812345678", "sha256": b"wrapped"}
+
+OVER: Item = {**OFFER, "id": "trf_0", "end": {"id": "end_0", "accepted": False}}
+KEPT = {"hold": "hld-1", "amount_minor": 2_000, "currency": "CNY"}
 
 CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a batch ordered": (
@@ -179,15 +188,62 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, voucher("redeem", "redeemed", redemptions={"red-1": redemption()}),
         [("voucher.redeemed", {**CARD, "redemption": USED})],
     ),
+    "a voucher held": (
+        voucher("redeem", "partly_redeemed", holds={"hld-0": hold("hld-0")}),
+        voucher("hold", "partly_redeemed", 2, holds={"hld-0": hold("hld-0"), "hld-1": hold("hld-1")}),
+        [("voucher.held", {**CARD, **KEPT, "expires_at": "2027-01-15T08:15:00Z"})],
+    ),
+    "a hold captured": (
+        voucher("hold", "active", holds={"hld-1": hold("hld-1")}),
+        voucher("capture", "redeemed", 2, holds={"hld-1": hold("hld-1", redemption="red-1")},
+                redemptions={"red-1": redemption(hold="hld-1")}),
+        [("voucher.redeemed", {**CARD, "redemption": USED, "hold": "hld-1"})],
+    ),
+    "a hold released": (
+        voucher("hold", "active", 2, holds={"hld-0": hold("hld-0", release={"id": "r"}), "hld-1": hold("hld-1")}),
+        voucher("release", "active", 3, holds={"hld-0": hold("hld-0", release={"id": "r"}),
+                                               "hld-1": hold("hld-1", release={"id": "s"})}),
+        [("voucher.released", {**CARD, **KEPT})],
+    ),
     "a redemption reversed": (
         voucher("redeem", "redeemed", redemptions={"red-0": redemption(id="red-0"), "red-1": redemption()}),
         voucher("reverse", "active", 2, redemptions={"red-0": redemption(id="red-0"),
                                                      "red-1": redemption(reversal={"id": "rev-1"})}),
         [("voucher.reversed", {**CARD, "redemption": {**USED, "status": "active"}, "reversal": "rev-1"})],
     ),
+    "a voucher offered": (
+        voucher("return", "claimed", holder="+8613812345678", transfers={"trf_0": OVER}),
+        voucher("offer", "claimed", 2, holder="+8613812345678",
+                transfers={"trf_0": OVER, "trf_1": OFFER}),
+        [("voucher.offered", {**CARD, "transfer": "trf_1", "expires_at": "2027-01-15T08:00:00Z"})],
+    ),
+    "an offer accepted": (
+        voucher("offer", "claimed", 2, holder="+8613812345678", transfers={"trf_1": OFFER}),
+        voucher("transfer", "claimed", 3, holder="+8613812345679",
+                transfers={"trf_1": OFFER | {"end": {"id": "x", "accepted": True}}}),
+        [("voucher.transferred", {**CARD, "transfer": "trf_1"})],
+    ),
+    "an offer returned": (
+        voucher("offer", "claimed", 2, holder="+8613812345678", transfers={"trf_1": OFFER}),
+        voucher("return", "claimed", 3, holder="+8613812345678",
+                transfers={"trf_1": OFFER | {"end": {"id": "x", "accepted": False}}}),
+        [("voucher.offer_returned", {**CARD, "transfer": "trf_1"})],
+    ),
     "a voucher voided": (
         voucher("activate", "active", command="act_1"), voucher("recall", "void", 2, command="rec_1.veto"),
         [("voucher.voided", {**CARD, "recovery": "rec_1"})],
+    ),
+    "a voucher dispensed": (
+        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r"]]),
+        [("voucher.dispensed", {**CARD, "dispense": "dsp_1"})],
+    ),
+    "stock supplied": (None, item("front", "supply", campaign="cmp_1", unopened=10), []),
+    "stock that is low": (
+        item("front", "open", campaign="cmp_1"), item("front", "open", 2, campaign="cmp_1", low=0),
+        [("stock.low", {"campaign": "cmp_1", "left": 0})],
+    ),
+    "stock that is low still": (
+        item("front", "open", 2, campaign="cmp_1", low=9), item("front", "open", 3, campaign="cmp_1", low=9), [],
     ),
     "two codes revealed": (
         None, item("reveal", "reveal", id="rvl_1", reason="print proof", serials=[SERIAL, serial_of(POSITION + 1)]),
