@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
+from functions.domain.ids import derived
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
@@ -97,7 +98,7 @@ class Hold:
     """An amount that is kept for one order (预留) until `until`, excluded; `domain.hold` says what may be done with it.
 
     It ends by time, by a capture, whose `redemption` takes all or part of it, or by a `release`. `available_minor` is
-    the voucher's just after it was made.
+    the voucher's just after it was made; `bearer` is who showed its QR code, None where its code was given.
     """
 
     id: str
@@ -111,13 +112,15 @@ class Hold:
     request: str
     redemption: str | None = None
     release: Release | None = None
+    bearer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
     """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
 
-    `hold` is the hold that it was captured from, if any.
+    `hold` is the hold that it was captured from, if any; `bearer` is who showed its QR code, None where its code was
+    given.
     """
 
     id: str
@@ -136,6 +139,7 @@ class Redemption:
     terminal: str | None = None
     reversal: Reversal | None = None
     hold: str | None = None
+    bearer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ class Voucher:
 
     `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
     the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
-    going to end as it came to its holder, which only orders a wallet.
+    going to end as it came to its holder, which only orders a wallet. `qr_step` is the last step of its QR code that
+    was used.
     """
 
     position: int
@@ -163,12 +168,18 @@ class Voucher:
     command: str | None = None
     extensions: tuple[str, ...] = ()
     holds: dict[str, Hold] = field(default_factory=dict)
+    qr_step: int = 0
     version: int = 0
 
     @property
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    @property
+    def bearer(self) -> str | None:
+        """Who holds it, for the key of its QR code."""
+        return derived(self.tenant, self.holder) if self.tenant is not None and self.holder is not None else None
 
     def open_holds(self, now: int) -> tuple[Hold, ...]:
         """The holds of its generation that have not ended; one that time has ended needs no write."""
