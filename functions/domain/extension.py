@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from functions.domain.command import Command
 from functions.domain.lot import Lot, Segment
-from functions.domain.voucher import DAY_S, STATUSES, VALID_UNTIL_MAX, Voucher, binding, reclaimed
+from functions.domain.voucher import DAY_S, STATUSES, VALID_UNTIL_MAX, Voucher, binding, own_end, reclaimed
 
 EXTENSIONS_REMEMBERED = 8
 """So many last extensions a voucher with an end of its own remembers, so that none is done to it twice."""
@@ -25,7 +25,8 @@ def extended(command: Command, lot: Lot, segment: Segment) -> Segment | str:
 
 def extended_voucher(command: Command, segment: Segment, voucher: Voucher) -> Voucher | str | None:
     """The same for a voucher with an end of its own; None where it has none, and its segment's counts."""
-    if voucher.valid_until is None or reclaimed(segment, voucher):
+    end = None if reclaimed(segment, voucher) else own_end(segment, voucher)
+    if end is None:
         return None
     if command.id in voucher.extensions:
         return voucher
@@ -34,7 +35,7 @@ def extended_voucher(command: Command, segment: Segment, voucher: Voucher) -> Vo
         return voucher.status.value
     if binding(segment.vetoes, voucher.status, voucher.generation):
         return "recalled"
-    until = _later(command, voucher.valid_until)
+    until = _later(command, end)
     if isinstance(until, str):
         return until
     remembered = (*voucher.extensions, command.id)[-EXTENSIONS_REMEMBERED:]

@@ -257,19 +257,20 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
         voucher = begun_anew(fresh, item)
     else:
         voucher = item
-    valid_until = _valid_until(segment, voucher)
+    own = own_end(segment, voucher)
+    valid_until = own if own is not None else segment.valid_until
     veto = binding(segment.vetoes, voucher.status, voucher.generation)
     reason = _reason(voucher, segment, veto, valid_until, now)
     holds = voucher.open_holds(now)
     return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until, holds)
 
 
-def _valid_until(segment: Segment, voucher: Voucher) -> int | None:
-    """The voucher's own end, or that of its generation."""
+def own_end(segment: Segment, voucher: Voucher) -> int | None:
+    """The end of validity that is not its segment's: the voucher's own, or that of the generation that it kept."""
     if voucher.valid_until is not None:
         return voucher.valid_until
     ended = (v.ends for v in segment.vetoes if v.generation == voucher.generation < segment.generation)
-    return next((ends for ends in ended if ends is not None), segment.valid_until)
+    return next((ends for ends in ended if ends is not None), None)
 
 
 def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: int | None, now: int) -> str | None:

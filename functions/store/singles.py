@@ -11,10 +11,11 @@ from functools import partial
 from functions.domain.command import Command
 from functions.domain.lot import Done, Lot, Segment
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import Voucher, begun_anew, reclaimed, untouched
+from functions.domain.voucher import Voucher, begun_anew, own_end, reclaimed, untouched
 from functions.store import keys, table
 from functions.store.entities import VOUCHER
 from functions.store.table import BATCH_GET_MAX
+from functions.store.tally import touched_in
 
 Change = Callable[[Lot, Segment], Segment | str]
 """What a command does to vouchers alike: the segment as it shall be, or the reason why they are skipped."""
@@ -98,15 +99,13 @@ def change_own(command: Command, lot: Lot, ranges: list[tuple[int, int]], own: O
     The index knows them; what got its item within the last second may be missing there, and is left to its segment.
     """
     left = TOUCHED_PER_WINDOW_MAX
-    wanted = [i for i in _dated(lot) if i not in outcomes and any(first <= i <= last for first, last in ranges)]
+    wanted = [i for i in _apart(lot) if i not in outcomes and any(first <= i <= last for first, last in ranges)]
     for at in range(0, len(wanted), BATCH_GET_MAX):
         items = table.get_many(keys.voucher(lot.number * LOT_SIZE + index) for index in wanted[at : at + BATCH_GET_MAX])
         for voucher in (VOUCHER.load(item) for item in items.values()):
             if left == 0:
                 return False
-            index = voucher.position % LOT_SIZE
-            segment = lot.segment(index)
-            assert segment is not None, "only what was generated is touched"
+            index, segment = voucher.position % LOT_SIZE, _segment(lot, voucher)
             if own(segment, voucher) is None:
                 continue
             try:
@@ -118,10 +117,15 @@ def change_own(command: Command, lot: Lot, ranges: list[tuple[int, int]], own: O
     return True
 
 
-def _dated(lot: Lot) -> list[int]:
-    """The indexes of what has an end of validity of its own."""
-    entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
-    return [int(entry["gsi1sk"]) for entry in entries if entry.get("valid_until") is not None]
+def _apart(lot: Lot) -> list[int]:
+    """The indexes of what does not end with its segment."""
+    return [v.position % LOT_SIZE for v in touched_in(lot).values() if own_end(_segment(lot, v), v) is not None]
+
+
+def _segment(lot: Lot, voucher: Voucher) -> Segment:
+    segment = lot.segment(voucher.position % LOT_SIZE)
+    assert segment is not None, "only what was generated is touched"
+    return segment
 
 
 def _changed(own: Own, segment: Segment, item: Voucher | None) -> Voucher | None:

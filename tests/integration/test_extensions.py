@@ -8,6 +8,7 @@ import pytest
 
 from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S, VALID_UNTIL_MAX
+from functions.recover.service import FENCE_S
 from tests.integration.conftest import Clock
 from tests.integration.kami import Json, Kami, granted, refused, replayed, unique
 
@@ -137,6 +138,24 @@ def test_vouchers_that_are_valid_from_their_own_activation_are_extended_in_a_ran
     made = granted(extend(kami, days=7, batch=batch["id"]), 201)
     assert (made["extended"], made["skipped"]["by_reason"]) == (3, {"no_end": 3})
     assert all(one < other for one, other in zip(before, ends(kami, serials[1::2]), strict=True))
+
+
+def test_a_card_that_a_reclaim_spared_is_extended_from_the_end_that_it_kept(kami: Kami, clock: Clock) -> None:
+    rules = {"valid_until": None, "valid_days_after_activation": 30, "redemption": "balance"}
+    batch = kami.batch(kami.campaign(**rules)["id"], 10)
+    kami.activate(batch=batch["id"])
+    serials, kept = kami.serials(batch["id"]), rfc3339(clock.now + 30 * DAY_S)
+    (code,) = kami.codes(serials[:1])
+    granted(kami.merchant.redeem(code, amount_minor=1), 201)
+    order = {**kami.recovery("reclaim", batch=batch["id"]), "only": "not_redeemed"}
+    granted(kami.operator.post("/v1/recoveries", order), 202)
+    kami.cloud.drain(delayed=False)
+    clock.advance(FENCE_S)
+    kami.cloud.drain()
+    assert ends(kami, serials[:1]) == [kept]
+    made = granted(extend(kami, days=10, batch=batch["id"]), 201)
+    assert (made["extended"], made["skipped"]["by_reason"]) == (1, {"no_end": 9})
+    assert ends(kami, serials[:1]) == [rfc3339(clock.now - FENCE_S + 40 * DAY_S)]
 
 
 @pytest.mark.usefixtures("few_segments")
