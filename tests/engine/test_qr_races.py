@@ -41,15 +41,15 @@ def claimed(world: World, code: str) -> str:
 
 
 def test_two_tills_scan_one_code_and_one_of_them_gets_something(world: World) -> None:
-    """Redemptions and holds alike, each of an amount that would fit twice."""
+    """Redemptions and holds alike, each of an amount that would fit twice, and for an account of its own."""
     tally: Counter[str] = Counter()
     for number, code in enumerate(world.active(ROUNDS, redemption="balance", amount_minor=FACE_MINOR)):
-        payload = claimed(world, code)
+        payload, account = claimed(world, code), f"+861380000{number:04d}"
         takes: list[Callable[[], Any]] = [
-            partial(redeem.create, order(payload, 100), "key", till(1), NOW),
-            partial(holds.create, holds.Order(payload, 100, 15, None, None, None), "key", till(2), NOW)
+            partial(redeem.create, order(payload, 100, account), "key", till(1), NOW),
+            partial(holds.create, holds.Order(payload, 100, 15, account, None, None), "key", till(2), NOW)
             if number % 2
-            else partial(redeem.create, order(payload, 100), "key", till(2), NOW),
+            else partial(redeem.create, order(payload, 100, account), "key", till(2), NOW),
         ]
         random.Random(number).shuffle(takes)
         outcomes = race(takes)

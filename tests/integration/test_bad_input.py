@@ -115,11 +115,13 @@ IDS: Final = {
     "POST /v1/holds/{id}/captures": "${hold}",
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
+    "GET /v1/vouchers/{serial}/qr": "${claimed}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
+    "GET /v1/vouchers/{serial}/qr": "?customer=${customer}",
     "GET /v1/messages": "?recipient=${recipient}",
     "GET /v1/exports/{id}/files/{file}": "?ticket=${ticket}",
 }
@@ -241,8 +243,9 @@ def shop(kami: Kami) -> Shop:
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    for name in (customer, customer, other_customer, other_customer):
-        claim(kami, kami.voucher(), name)
+    claimed, *_ = (
+        claim(kami, kami.voucher(), name).serial for name in (customer, customer, other_customer, other_customer)
+    )
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -257,7 +260,7 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery,
-        "recipient": quote(recipient), "customer": customer, "export": export,
+        "recipient": quote(recipient), "customer": customer, "claimed": claimed, "export": export,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
@@ -470,7 +473,7 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
-    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions")
+    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions", "holds")
       for address in ("198.51.100.7", "2001:db8::1", "x", "", "1" * 46, "198.51.100.7\n")),
 ]  # fmt: skip
 
