@@ -125,10 +125,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CHANNEL, COUNTS, LOT, VOUCHER)),
+            _table("BatchGetItem", on=(CHANNEL, COUNTS, GUARD, LOT, VOUCHER)),
             _table("GetItem", on=(BATCH, CHANNEL, COMMAND, LOT)),
             _table("PutItem", on=(CHANNEL, COMMAND, LOT, VOUCHER)),
             _table("Query", on=(STOCK,)),
+            _table("UpdateItem", on=(GUARD,)),
+            _OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),

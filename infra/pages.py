@@ -44,6 +44,7 @@ REASONS_ZH: Final = {
     "recalled": "所在号段已回收或冻结",
     "inactive": "卡密及其号段均未激活",
     "expired": "已过有效期",
+    "offered": "持有人正在转赠，对方尚未接受",
 }
 SUBJECTS: Final = {
     "account": ("an account, by one client", "同一客户端的同一账号"),

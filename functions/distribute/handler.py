@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, distributions, extensions, files, service, wallet
+from functions.distribute import channels, distributions, extensions, files, service, transfers, wallet
 from functions.distribute.models import (
     CUSTOMER,
+    AcceptanceAnswer,
+    AcceptanceRequest,
     ActivationAnswer,
     ActivationRequest,
     ChannelAnswer,
@@ -19,8 +21,13 @@ from functions.distribute.models import (
     HeldRange,
     HeldVoucher,
     LineAnswer,
+    OfferAnswer,
+    ReturnAnswer,
+    ReturnRequest,
     SaleRequest,
     StockAnswer,
+    TransferAnswer,
+    TransferRequest,
     WalletAnswer,
     channels_of_file,
     sale_of_file,
@@ -154,11 +161,48 @@ def list_customer_vouchers(call: Call) -> Reply[WalletAnswer]:
         refuse_fields([("query.status", f"one of {', '.join(STATUSES)}")])
     cursor = call.query.get("cursor")
     found, next_cursor = wallet.page(customer, status, call.limit(), cursor, call.by, call.now)
-    return ok(WalletAnswer(data=[_held(each) for each in found], next_cursor=next_cursor))
+    return ok(WalletAnswer(data=[_held(each, call.now) for each in found], next_cursor=next_cursor))
 
 
-def _held(each: wallet.Held) -> HeldVoucher:
+@app.route("POST /v1/transfers")
+def create_transfer(request: TransferRequest, call: Call) -> Reply[TransferAnswer]:
+    done = transfers.offer(request.serial, request.customer, call.key, call.by, call.now)
+    answer = TransferAnswer(
+        id=done.transfer.id,
+        serial=done.serial,
+        token=done.token,
+        created_at=rfc3339(done.transfer.at),
+        expires_at=rfc3339(done.transfer.expires_at),
+    )
+    return created(answer, replayed=done.replayed)
+
+
+@app.route("POST /v1/transfers/{id}/acceptances")
+def create_acceptance(request: AcceptanceRequest, call: Call) -> Reply[AcceptanceAnswer]:
+    done = transfers.accept(call.path["id"], request.token, request.customer, call.key, call.by, call.now)
+    assert done.code is not None, "it was accepted"
+    answer = AcceptanceAnswer(
+        transfer=done.transfer.id,
+        serial=done.voucher.serial,
+        code=done.code,
+        balance_minor=done.end.balance_minor,
+        currency=done.voucher.currency,
+        valid_until=rfc3339(done.end.valid_until) if done.end.valid_until is not None else None,
+        created_at=rfc3339(done.end.at),
+    )
+    return created(answer, replayed=done.replayed)
+
+
+@app.route("POST /v1/transfers/{id}/returns")
+def create_return(request: ReturnRequest, call: Call) -> Reply[ReturnAnswer]:
+    done = transfers.give_back(call.path["id"], request.customer, request.token, call.key, call.by, call.now)
+    answer = ReturnAnswer(transfer=done.transfer.id, serial=done.voucher.serial, created_at=rfc3339(done.end.at))
+    return created(answer, replayed=done.replayed)
+
+
+def _held(each: wallet.Held, now: int) -> HeldVoucher:
     at, rules = each.standing, each.lot.rules
+    offer = at.voucher.offer(now)
     return HeldVoucher.model_validate(
         {
             "serial": at.voucher.serial,
@@ -169,6 +213,7 @@ def _held(each: wallet.Held) -> HeldVoucher:
             "balance_minor": at.voucher.balance_minor,
             "currency": at.voucher.currency,
             "valid_until": rfc3339(at.valid_until) if at.valid_until is not None else None,
+            "transfer": OfferAnswer(id=offer.id, expires_at=rfc3339(offer.expires_at)) if offer is not None else None,
         }
     )
 

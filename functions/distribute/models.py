@@ -23,6 +23,7 @@ from functions.edge.models import (
     Request,
     SelectionRequest,
     Serial,
+    SerialText,
     Skipped,
     Text,
     Time,
@@ -268,6 +269,26 @@ def sale_of_file(query: dict[str, str]) -> SaleRequest | None:
     return SaleRequest(price=price, shop=sold.shop)
 
 
+Customer = Annotated[
+    str,
+    StringConstraints(pattern=f"^{CUSTOMER.pattern}$"),
+    Field(description="A customer as you name it: a member number, or a phone number like +8613812345678.",
+          examples=["customer-1001"]),
+]  # fmt: skip
+
+
+Token = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), Field(examples=["Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4h"])
+]
+
+
+class OfferAnswer(Answer):
+    """An offer of the voucher to another customer that is open; meanwhile it cannot be used."""
+
+    id: str = Field(examples=["trf_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"])
+    expires_at: Time
+
+
 class HeldVoucher(Answer):
     """A voucher in a customer's wallet."""
 
@@ -279,6 +300,7 @@ class HeldVoucher(Answer):
     balance_minor: Minor
     currency: Currency
     valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+    transfer: OfferAnswer | None = None
 
 
 class WalletAnswer(Answer):
@@ -289,3 +311,66 @@ class WalletAnswer(Answer):
 
     data: list[HeldVoucher]
     next_cursor: str | None = None
+
+
+class TransferRequest(Request):
+    """Which voucher its holder gives away."""
+
+    serial: SerialText
+    customer: Customer
+
+
+class TransferAnswer(Answer):
+    """An offer. Whoever has its `token` may accept it, once; put it into a link for the receiver only.
+
+    The token is told to whoever made the offer, here and in the answer to a repeat, and is kept nowhere. Until the
+    offer is accepted, returned or over, the voucher cannot be used.
+    """
+
+    id: str = Field(examples=["trf_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"])
+    serial: Serial
+    token: str = Field(examples=["Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4h"])
+    created_at: Time
+    expires_at: Time
+
+
+class AcceptanceRequest(Request):
+    """With the token of an offer, who it goes to."""
+
+    token: Token
+    customer: Customer
+
+
+class AcceptanceAnswer(Answer):
+    """A voucher that has changed hands, as it did. Its `code` is a new one; the giver's is a wrong code now."""
+
+    transfer: str = Field(examples=["trf_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"])
+    serial: Serial
+    code: str = Field(examples=["07ED-CM07-VHGX-MV74"])
+    balance_minor: Minor
+    currency: Currency
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+    created_at: Time
+
+
+class ReturnRequest(Request):
+    """Who ends an offer: its giver, named as `customer`, or whoever has its `token`."""
+
+    model_config = exactly_one(("customer",), ("token",))
+
+    customer: Customer | None = Field(default=None, examples=["customer-1001"])
+    token: Token | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.customer is None) == (self.token is None):
+            raise ValueError("give exactly one of customer and token")
+        return self
+
+
+class ReturnAnswer(Answer):
+    """An offer that has ended without a receiver; the voucher is its giver's as before."""
+
+    transfer: str = Field(examples=["trf_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"])
+    serial: Serial
+    created_at: Time

@@ -40,6 +40,9 @@ TYPES: dict[str, int] = {
     "lot.extended": 1,
     "voucher.extended": 1,
     "voucher.revealed": 1,
+    "voucher.offered": 1,
+    "voucher.transferred": 1,
+    "voucher.offer_returned": 1,
     "voucher.held": 1,
     "voucher.released": 1,
     "voucher.redeemed": 1,
@@ -307,6 +310,19 @@ def _extended(old: Item, new: Item) -> Data:
     return {"command": new["extensions"][-1], "valid_until": rfc3339(new["valid_until"])}
 
 
+def _offered(old: Item, new: Item) -> Data:
+    """Never who gives or gets it: a customer's name may be a phone number."""
+    before = old.get("transfers", {})
+    (offer,) = [offer for id, offer in new["transfers"].items() if id not in before]
+    return {"transfer": offer["id"], "expires_at": rfc3339(offer["expires_at"])}
+
+
+def _offer_ended(old: Item, new: Item) -> Data:
+    before = old["transfers"]
+    (offer,) = [o for id, o in new["transfers"].items() if o.get("end") is not None and before[id].get("end") is None]
+    return {"transfer": offer["id"]}
+
+
 def _reveal(old: Item, new: Item) -> Told:
     for serial in new["serials"]:
         position = position_of(serial)
@@ -343,6 +359,9 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "release"): _voucher("voucher.released", _released),
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
+    ("voucher", "offer"): _voucher("voucher.offered", _offered),
+    ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
+    ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,

@@ -1,13 +1,14 @@
 """Rotating QR codes (动态二维码): what a customer shows at a till in the place of a code; good for a minute, and once.
 
     payload = KQ1.<serial>.<step>.<mac>
-    key     = HMAC-SHA-256(batch key, "kami/qr/v1" ‖ serial ‖ generation ‖ bearer)      one per voucher and holder
+    key     = HMAC-SHA-256(batch key, "kami/qr/v1" ‖ serial ‖ version ‖ bearer)      one per voucher and holder
     mac     = first 10 bytes of HMAC-SHA-256(key, step as 8 bytes), in Base32
 
 in the manner of RFC 6238: the step is the time in units of 30 seconds, the moving factor of RFC 4226. Its six digits
-are for people to type; here a scanner reads, so the mac keeps 80 bits. The key depends on who holds the voucher, so
-that what an earlier holder could show is a wrong code. HMAC's context separates this use of the batch key from that
-for codes (`domain.codes`). All symbols are of the alphanumeric mode of QR codes (ISO/IEC 18004), which is compact.
+are for people to type; here a scanner reads, so the mac keeps 80 bits. The key depends on who holds the voucher and on
+the version of its code (`Voucher.code_version`), so that what an earlier holder could show is a wrong code. HMAC's
+context separates this use of the batch key from that for codes (`domain.codes`). All symbols are of the alphanumeric
+mode of QR codes (ISO/IEC 18004), which is compact.
 """
 
 from __future__ import annotations
@@ -53,20 +54,20 @@ def seconds_left(now: int) -> int:
     return STEP_S - now % STEP_S
 
 
-def written(batch_key: bytes, position: int, generation: int, bearer: str, step: int) -> str:
+def written(batch_key: bytes, position: int, version: int, bearer: str, step: int) -> str:
     """The text of a voucher's QR code for its bearer (`Voucher.bearer`) and a step."""
-    return f"{SCHEME}.{serial_of(position)}.{step}.{_mac(batch_key, position, generation, bearer, step)}"
+    return f"{SCHEME}.{serial_of(position)}.{step}.{_mac(batch_key, position, version, bearer, step)}"
 
 
-def _mac(batch_key: bytes, position: int, generation: int, bearer: str, step: int) -> str:
-    context = f"kami/qr/v1|{serial_of(position)}|{generation}|{bearer}".encode()
+def _mac(batch_key: bytes, position: int, version: int, bearer: str, step: int) -> str:
+    context = f"kami/qr/v1|{serial_of(position)}|{version}|{bearer}".encode()
     key = hmac.digest(batch_key, context, hashlib.sha256)
     return b32encode(hmac.digest(key, step.to_bytes(8, "big"), hashlib.sha256)[:_MAC_BYTES]).decode()
 
 
-def is_right(payload: Payload, batch_key: bytes, generation: int, bearer: str) -> bool:
+def is_right(payload: Payload, batch_key: bytes, version: int, bearer: str) -> bool:
     """Whether it was made for this bearer of this voucher, whenever; takes the same time for every wrong mac."""
-    right = _mac(batch_key, payload.position, generation, bearer, payload.step)
+    right = _mac(batch_key, payload.position, version, bearer, payload.step)
     return hmac.compare_digest(right, payload.mac)
 
 

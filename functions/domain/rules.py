@@ -11,6 +11,7 @@ REASONS = {
     "recalled": "a veto on its segment binds it",
     "inactive": "neither it nor its segment was activated",
     "expired": "its `valid_until` is reached",
+    "offered": "its holder offers it to another, who has not accepted yet",
 }
 
 
@@ -33,7 +34,7 @@ def markdown() -> str:
     vetoes = ", ".join(f"`{action}` → `{status}`" for action, status in VETO_STATUS.items())
     return "\n\n".join(
         (
-            "Redeemable = one grant, no veto, not expired, value left.",
+            "Redeemable = one grant, no veto, not expired, value left, not being given away.",
             _table(["status", "grants", "vetoes", "spent"], statuses),
             _table(["a veto of scope", "spares"], scopes),
             f"A voucher that a veto binds shows the status of its action: {vetoes}.",

@@ -1,7 +1,7 @@
 """What may be done with a voucher: grants, vetoes, generations, value.
 
-Redeemable = one grant, no veto, not expired, value left. The tables below are the only place where this is said;
-conditions, refusals and the documentation follow from them.
+Redeemable = one grant, no veto, not expired, value left, not being given away. The tables below are the only place
+where this is said; conditions, refusals and the documentation follow from them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+GENERATIONS_MAX = 1_000_000
+"""No lot is ever reclaimed so often."""
 DAY_S = 86_400
 VALID_UNTIL_MAX = 4_102_444_800
 """2100-01-01: nothing is valid longer."""
@@ -56,6 +58,7 @@ REFUSALS: dict[str, str] = {
     "recalled": "voucher_not_redeemable",
     "inactive": "voucher_not_redeemable",
     "expired": "voucher_expired",
+    "offered": "voucher_offered",
 }
 """Reason → key of the refusal. The order is the order of the answer: the first reason that holds is given."""
 
@@ -81,6 +84,41 @@ class Reversal:
     request: str
     balance_minor: int = 0
     status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnd:
+    """What an offer came to, accepted or returned; there is at most one.
+
+    Where it was accepted, `handovers` counts the voucher's until then, this one included.
+    """
+
+    id: str
+    at: int
+    accepted: bool
+    fingerprint: str
+    request: str
+    handovers: int = 0
+    balance_minor: int = 0
+    valid_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The offer of a voucher to whoever has its token (转赠); `domain.transfer` says what may come of it.
+
+    `sha256` is that of the token. `expires_at` ends it without a write.
+    """
+
+    id: str
+    at: int
+    expires_at: int
+    client: str
+    giver: str
+    sha256: bytes
+    fingerprint: str
+    request: str
+    end: TransferEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +151,12 @@ class Hold:
     redemption: str | None = None
     release: Release | None = None
     bearer: str | None = None
+    handovers: int = 0
+
+    @property
+    def code_version(self) -> int:
+        """The version of the code that it was made with."""
+        return code_version(self.generation, self.handovers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +164,7 @@ class Redemption:
     """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
 
     `hold` is the hold that it was captured from, if any; `bearer` is who showed its QR code, None where its code was
-    given.
+    given. `handovers` is how often the voucher had changed hands, which tells the code that it was used with.
     """
 
     id: str
@@ -140,6 +184,12 @@ class Redemption:
     reversal: Reversal | None = None
     hold: str | None = None
     bearer: str | None = None
+    handovers: int = 0
+
+    @property
+    def code_version(self) -> int:
+        """The version of the code that it was made with."""
+        return code_version(self.generation, self.handovers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +198,8 @@ class Voucher:
 
     `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
     the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
-    going to end as it came to its holder, which only orders a wallet. `qr_step` is the last step of its QR code that
-    was used.
+    going to end as it came to its holder, which only orders a wallet. `transfers` are all offers of it, the last of
+    which may be open. `qr_step` is the last step of its QR code that was used.
     """
 
     position: int
@@ -168,6 +218,7 @@ class Voucher:
     command: str | None = None
     extensions: tuple[str, ...] = ()
     holds: dict[str, Hold] = field(default_factory=dict)
+    transfers: dict[str, Transfer] = field(default_factory=dict)
     qr_step: int = 0
     version: int = 0
 
@@ -180,6 +231,20 @@ class Voucher:
     def bearer(self) -> str | None:
         """Who holds it, for the key of its QR code."""
         return derived(self.tenant, self.holder) if self.tenant is not None and self.holder is not None else None
+
+    @property
+    def handovers(self) -> int:
+        """How often it has gone from one holder to another."""
+        return sum(t.end is not None and t.end.accepted for t in self.transfers.values())
+
+    @property
+    def code_version(self) -> int:
+        """Which of its codes is right: each generation has one of its own, and so has each holder after the first."""
+        return code_version(self.generation, self.handovers)
+
+    def offer(self, now: int) -> Transfer | None:
+        """The offer of it that is open."""
+        return next((t for t in self.transfers.values() if t.end is None and now < t.expires_at), None)
 
     def open_holds(self, now: int) -> tuple[Hold, ...]:
         """The holds of its generation that have not ended; one that time has ended needs no write."""
@@ -200,7 +265,7 @@ class Standing:
 
     @property
     def redeemable(self) -> bool:
-        """One grant, no veto, not expired, value left."""
+        """One grant, no veto, not expired, value left, not being given away."""
         return self.reason is None
 
     @property
@@ -212,6 +277,11 @@ class Standing:
         """Raise the refusal that a stranger gets."""
         if self.reason is not None:
             raise Refusal(REFUSALS[self.reason])
+
+
+def code_version(generation: int, handovers: int) -> int:
+    """The number that stands for a generation and a holder in the derivation of codes (`domain.codes`)."""
+    return generation + handovers * GENERATIONS_MAX
 
 
 def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto | None:
@@ -282,6 +352,7 @@ def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: 
         "recalled": veto is not None,
         "inactive": not granted,
         "expired": valid_until is not None and now >= valid_until,
+        "offered": voucher.offer(now) is not None,
     }
     return next((reason for reason in REFUSALS if holds[reason]), None)
 

@@ -63,7 +63,9 @@ class Route:
 
 
 _PAGED = ("limit", "cursor")
-_CODE = ("voucher_not_redeemable", "voucher_expired", "already_redeemed", "too_many_attempts")
+_REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
+_CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
+_TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
 _AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
 _HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
@@ -180,6 +182,23 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
         "List what a customer holds, nearest expiry first", "客户卡包（按到期时间排序）", query=("status", *_PAGED),
     ),
+    Route(
+        "POST", "/v1/transfers", "distribute", "create_transfer", Scope.CLAIM,
+        "Offer a voucher to another customer, by a link's token", "转赠：生成一次性领取凭证", Key.REQUIRED,
+        success=(201,),
+        errors=(
+            "not_found", *_REFUSED, "voucher_offered", "amount_held", "transfer_not_possible", "transfer_limit_reached",
+        ),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/acceptances", "distribute", "create_acceptance", Scope.CLAIM,
+        "Accept an offered voucher with its token", "接受转赠", Key.REQUIRED, success=(201,),
+        errors=(*_TRANSFER, *_REFUSED),
+    ),
+    Route(
+        "POST", "/v1/transfers/{id}/returns", "distribute", "create_return", Scope.CLAIM,
+        "Withdraw or decline an offered voucher", "撤回或退回转赠", Key.REQUIRED, success=(201,), errors=_TRANSFER,
+    ),
     # use
     Route(
         "POST", "/v1/verifications", "verify", "create_verification", Scope.VERIFY,
@@ -196,7 +215,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/vouchers/{serial}/qr", "verify", "get_qr", Scope.CLAIM,
         "Get the QR code that its holder shows at a till, a new one every 30 seconds", "持有人动态二维码",
-        query=("customer",), errors=("voucher_not_redeemable", "already_redeemed", "voucher_expired", "qr_used"),
+        query=("customer",), errors=(*_REFUSED, "voucher_offered", "qr_used"),
         media_type="image/svg+xml",
     ),
     Route(
@@ -226,7 +245,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
         "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
         errors=(
-            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "voucher_offered", "partial_not_allowed",
             "redemption_limit_reached",
         ),
     ),

@@ -102,7 +102,7 @@ def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[
             continue
         stands = standing(lot, position % LOT_SIZE, VOUCHER.load(item) if item else None, now)
         if stands is not None:
-            generations.setdefault(lot.number, {})[position % LOT_SIZE] = stands.voucher.generation
+            generations.setdefault(lot.number, {})[position % LOT_SIZE] = stands.voucher.code_version
     shown = {
         serial_of(number * LOT_SIZE + index): code
         for number, of_lot in generations.items()

@@ -90,7 +90,7 @@ def create(order: Order, key: str, by: By, now: int) -> Held:
 
 def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.holds.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.generation, known.bearer):
+    if known is not None and sight.is_right(known.code_version, known.bearer):
         refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
@@ -111,6 +111,7 @@ def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> 
         available_minor=at.available_minor - amount,
         fingerprint=order.fingerprint(),
         generation=at.voucher.generation,
+        handovers=at.voucher.handovers,
         request=by.request,
         bearer=sight.bearer(at.voucher),
     )
@@ -178,6 +179,7 @@ def capture(id: str, order: Capture, key: str, by: By, now: int) -> Redeemed:
                 status=status,
                 fingerprint=asked,
                 generation=at.voucher.generation,
+                handovers=at.voucher.handovers,
                 lot_version=lot.version,
                 request=by.request,
                 store=order.store,

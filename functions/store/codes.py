@@ -18,17 +18,17 @@ from functions.store.lots import WORKERS_MAX
 CODES_MAX = table.BATCH_GET_MAX
 
 
-def codes_of(lot: Lot, generations: Mapping[int, int]) -> dict[int, str]:
-    """Index → code, of vouchers of a lot whose generations are given by index; at most 100.
+def codes_of(lot: Lot, versions: Mapping[int, int]) -> dict[int, str]:
+    """Index → code, of vouchers of a lot whose code versions (`Voucher.code_version`) are given by index; at most 100.
 
-    An imported code has no generation: it is the same in each. Raises Refusal `try_again` where the index does not know
+    An imported code has no versions: it stays the same. Raises Refusal `try_again` where the index does not know
     of an imported code yet.
     """
-    if len(generations) > CODES_MAX:
-        raise ValueError(f"{len(generations)} codes at once")
+    if len(versions) > CODES_MAX:
+        raise ValueError(f"{len(versions)} codes at once")
     if not lot.rules.format.derived:
-        return _imported(lot, generations)
-    return {index: _derived(lot, index, generation) for index, generation in generations.items()}
+        return _imported(lot, versions)
+    return {index: _derived(lot, index, version) for index, version in versions.items()}
 
 
 def _key(lot: Lot, index: int) -> bytes:
@@ -37,8 +37,8 @@ def _key(lot: Lot, index: int) -> bytes:
     return vault.unwrap(part.wrapped_key, part.batch)
 
 
-def _derived(lot: Lot, index: int, generation: int) -> str:
-    (code,) = codes(_key(lot, index), lot.rules.format, lot.number, generation, index, index)
+def _derived(lot: Lot, index: int, version: int) -> str:
+    (code,) = codes(_key(lot, index), lot.rules.format, lot.number, version, index, index)
     return code
 
 

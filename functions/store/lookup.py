@@ -37,18 +37,19 @@ class Sight:
             return None
         return guards.lot_subject(self.lot.number, self.lot.rules.wrong_codes_per_lot_and_hour)
 
-    def is_right(self, generation: int, bearer: str | None = None) -> bool:
-        """Whether the code is the one of its voucher in a generation, or a QR code of its bearer's, whenever made."""
+    def is_right(self, version: int, bearer: str | None = None) -> bool:
+        """Whether the code is the one of its voucher in a version (`Voucher.code_version`), or a QR code of its
+        bearer's, whenever made."""
         candidate, lot = self.candidate, self.lot
         part = lot.part(candidate.position % LOT_SIZE) if candidate is not None and lot is not None else None
         if candidate is None or lot is None or part is None:
             return False
         if isinstance(candidate, qr.Payload):
             key = vault.unwrap(part.wrapped_key, part.batch) if bearer is not None else b""
-            return bearer is not None and qr.is_right(candidate, key, generation, bearer)
+            return bearer is not None and qr.is_right(candidate, key, version, bearer)
         if (lot.rules.code_format, lot.rules.code_prefix) != (candidate.format.name, candidate.prefix):
             return False
-        return is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), generation)
+        return is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version)
 
     def standing(self, item: Voucher | None) -> Standing | None:
         """Where the voucher stands with this item, or None where the code is not that of any voucher.
@@ -64,7 +65,7 @@ class Sight:
         if self.candidate is None or self.lot is None:
             return None
         at = standing(self.lot, self.candidate.position % LOT_SIZE, item, self.now)
-        return at if at is not None and self.is_right(at.voucher.generation, at.voucher.bearer) else None
+        return at if at is not None and self.is_right(at.voucher.code_version, at.voucher.bearer) else None
 
     def bearer(self, voucher: Voucher) -> str | None:
         """Who shows the voucher: its bearer, or None where not a QR code but its code is given."""

@@ -73,6 +73,9 @@ class HistoryLine(Answer):
         "activated",
         "extended",
         "revealed",
+        "offered",
+        "transferred",
+        "offer_returned",
         "held",
         "released",
         "redeemed",
@@ -94,9 +97,10 @@ class HistoryLine(Answer):
     to: str | None = Field(default=None, description="The channel that it went to.")
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
+    transfer: str | None = None
     export: str | None = None
     hold: str | None = Field(default=None, description="Of a capture too.")
-    expires_at: Time | None = Field(default=None, description="Of a hold.")
+    expires_at: Time | None = Field(default=None, description="Of a hold, or of an offer as a gift.")
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     reversal: str | None = None
     account_type: str | None = Field(default=None, examples=["mobile"])

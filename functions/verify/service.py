@@ -72,7 +72,7 @@ def qr(serial: str, customer: str, by: By, now: int) -> str:
     if voucher.qr_step >= step:
         raise Refusal("qr_used", "Wait for the next one.", retry_after_s=seconds_left(now))
     key = vault.unwrap(part.wrapped_key, part.batch)
-    return written(key, voucher.position, voucher.generation, voucher.bearer, step)
+    return written(key, voucher.position, voucher.code_version, voucher.bearer, step)
 
 
 def life(serial: str, limit: int, cursor: str | None, by: By, now: int) -> tuple[list[Event], str | None]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 SMALL: Final = 10
+CUSTOMER: Final = "customer-1001"
 RECIPIENT: Final = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 """A public key; nobody here has its other half."""
 LARGE: Final = (LOTS_PER_CALL_MAX + 1) * LOT_SIZE
@@ -43,14 +44,20 @@ class Samples:
             self._made[name] = MAKERS[name](self)
         return self._made[name]
 
-    def post(self, path: str, body: Json | None, role: str = "operator") -> Json:
+    def post(self, path: str, body: Json | None, role: str = "operator", key: str | None = None) -> Json:
         """What a request makes."""
-        headers = {"idempotency-key": "sample"} if role == "merchant" else {}
+        headers = {"idempotency-key": key or "sample"} if role == "merchant" or key else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
         if answer.status >= 400:
             raise RuntimeError(f"POST {path}: {answer.status} {answer.body.decode()}")
         made: Json = answer.json()
         return made
+
+    def claim(self, serial: str, customer: str) -> None:
+        """Have a customer of the operator's hold a voucher."""
+        from tests.integration.kami import claimed
+
+        claimed(self._cloud, serial, customer)
 
     def drain(self) -> None:
         """Have all jobs done."""
@@ -104,6 +111,26 @@ def _active_code(samples: Samples) -> str:
 def _redemption(samples: Samples) -> str:
     order = {"code": samples("code"), "account": {"type": "mobile", "number": "+8613812345678"}}
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
+
+
+def _claimed_serial(samples: Samples) -> str:
+    samples("activation")
+    serial = samples("serial")
+    samples.claim(serial, CUSTOMER)
+    return serial
+
+
+def _offer(samples: Samples) -> Json:
+    """Asked for again it is the same."""
+    return samples.post("/v1/transfers", {"serial": samples("claimed_serial"), "customer": CUSTOMER}, key="sample")
+
+
+def _transfer(samples: Samples) -> str:
+    return str(_offer(samples)["id"])
+
+
+def _transfer_token(samples: Samples) -> str:
+    return str(_offer(samples)["token"])
 
 
 def _hold(samples: Samples) -> str:
@@ -161,6 +188,9 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "channel": _channel,
     "distribution": _distribution,
     "extension": _extension,
+    "claimed_serial": _claimed_serial,
+    "transfer": _transfer,
+    "transfer_token": _transfer_token,
     "recovery": _recovery,
     "export": _done_export,
     "open_export": partial(_export, "batch"),

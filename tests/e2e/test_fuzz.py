@@ -25,6 +25,7 @@ from infra.local.gateway import Request
 from infra.local.samples import RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
+from tests.integration.kami import claimed
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -123,6 +124,9 @@ class Existing:
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
+        for serial in serials[1:4]:
+            claimed(cloud, serial, "customer-1001")
+        offer = self._post("/v1/transfers", {"serial": serials[1], "customer": "customer-1001"})
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")
         messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
@@ -133,6 +137,7 @@ class Existing:
             "activations": activation["id"],
             "channels": channel["id"],
             "customers": "customer-1001",
+            "transfers": offer["id"],
             "distributions": distribution["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],
@@ -155,6 +160,9 @@ class Existing:
             "client_id": [client_id],
             "client_secret": [client_secret],
             "recipient": [RECIPIENT],
+            "customer": ["customer-1001", "customer-1002"],
+            "serial": serials[2:4],
+            "token": [offer["token"]],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 

@@ -14,7 +14,7 @@ from functions.store.wire import write
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
-from tests.integration.kami import Kami, granted, mobile, refused, unique
+from tests.integration.kami import Kami, claim, granted, mobile, refused, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -98,7 +98,7 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
     extend_single_vouchers(kami)
-    granted(kami.operator.get("/v1/customers/customer/vouchers"))
+    give_a_voucher(kami)
 
 
 def extend_single_vouchers(kami: Kami) -> None:
@@ -109,6 +109,16 @@ def extend_single_vouchers(kami: Kami) -> None:
     extension = granted(kami.operator.post("/v1/extensions", {"selection": {"batch": batch}, "days": 1}), 201)
     assert extension["extended"] == 100
     granted(kami.operator.get(f"/v1/extensions/{extension['id']}"))
+
+
+def give_a_voucher(kami: Kami) -> None:
+    """The first who tries to accept it guesses wrong."""
+    order = {"serial": claim(kami, kami.voucher(), "giver").serial, "customer": "giver"}
+    made = granted(kami.operator.post("/v1/transfers", order, unique()), 201)
+    path, receiver = f"/v1/transfers/{made['id']}/acceptances", {"customer": "receiver"}
+    refused(kami.operator.post(path, {**receiver, "token": "x"}, unique()), 404, "transfer_not_valid")
+    granted(kami.operator.post(path, {**receiver, "token": made["token"]}, unique()), 201)
+    assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
 def use_the_rest(kami: Kami) -> None:

@@ -172,19 +172,24 @@ class Voucher:
 
 def claim(kami: Kami, voucher: Voucher, customer: str, by: Caller | None = None) -> Voucher:
     """The voucher, claimed by a customer of a client's (by default the operator's)."""
-    tenant = "operator" if by is None else by.tenant
-    place = position(voucher)
-    with kami.cloud.environment("distribute"):
+    claimed(kami.cloud, voucher.serial, customer, "operator" if by is None else by.tenant)
+    return voucher
+
+
+def claimed(cloud: Cloud, serial: str, customer: str, tenant: str = "operator") -> None:
+    """Have a customer of a tenant hold a voucher."""
+    place = position_of(serial)
+    assert place is not None
+    with cloud.environment("distribute"):
         lot = table.read(LOT, keys.lot(place // LOT_SIZE))
         assert lot is not None
 
-        def claimed(item: domain.Voucher | None) -> domain.Voucher:
+        def taken(item: domain.Voucher | None) -> domain.Voucher:
             at = domain.standing(lot, place % LOT_SIZE, item, clock.now())
             assert at is not None
-            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED)
+            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED, command="act_claimed")
 
-        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), claimed, "claim", NOBODY)
-    return voucher
+        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), taken, "activate", NOBODY)
 
 
 def position(voucher: Voucher) -> int:

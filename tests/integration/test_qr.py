@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -14,12 +13,10 @@ from functions.domain.qr import STEP_S
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import DAY_S
 from functions.store import keys, table
-from functions.store.entities import VOUCHER
 from functions.store.guards import LIMITS
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
 from tests.integration.kami import (
-    NOBODY,
     Caller,
     Json,
     Kami,
@@ -63,11 +60,11 @@ def hold(caller: Caller, code: str, key: str | None = None, **order: Any) -> Ans
     return caller.post("/v1/holds", {"code": code, "device": unique("device"), **order}, key or unique())
 
 
-def hand_over(kami: Kami, voucher: Voucher, customer: str) -> None:
-    """It becomes another customer's."""
-    with kami.cloud.environment("distribute"):
-        place = keys.voucher(position(voucher))
-        table.change(VOUCHER, table.read(VOUCHER, place), lambda v: v and replace(v, holder=customer), "claim", NOBODY)
+def hand_over(kami: Kami, voucher: Voucher, customer: str, giver: str = CUSTOMER) -> None:
+    """Its holder gives it to another customer."""
+    offer = granted(kami.operator.post("/v1/transfers", {"serial": voucher.serial, "customer": giver}, unique()), 201)
+    body = {"token": offer["token"], "customer": customer}
+    granted(kami.operator.post(f"/v1/transfers/{offer['id']}/acceptances", body, unique()), 201)
 
 
 # What the app gets
@@ -231,13 +228,27 @@ def test_a_repeat_is_answered_long_after_its_code_has_passed_and_its_holder_too(
     refused(take(shown(kami, voucher, "member-1025")), 422, "idempotency_key_reused")
 
 
-def test_what_an_earlier_holder_can_show_is_dead(kami: Kami, clock: Clock) -> None:
+def test_what_an_earlier_holder_can_show_is_dead_even_if_it_comes_back(kami: Kami, clock: Clock) -> None:
     voucher = claimed(kami)
     old = shown(kami, voucher)
     hand_over(kami, voucher, "member-1025")
     refused(kami.merchant.redeem(old), 404, "voucher_not_redeemable")
     refused(ask(kami.operator, voucher.serial), 404, "not_found")
-    granted(kami.merchant.redeem(shown(kami, voucher, "member-1025")), 201)
+    given = shown(kami, voucher, "member-1025")
+    granted(kami.merchant.verify(given))
+    hand_over(kami, voucher, CUSTOMER, "member-1025")
+    for dead in (old, given):
+        refused(kami.merchant.redeem(dead), 404, "voucher_not_redeemable")
+    granted(kami.merchant.redeem(shown(kami, voucher)), 201)
+
+
+def test_while_it_is_offered_it_is_not_to_be_had(kami: Kami, clock: Clock) -> None:
+    voucher = claimed(kami)
+    payload = shown(kami, voucher)
+    offered = {"serial": voucher.serial, "customer": CUSTOMER}
+    granted(kami.operator.post("/v1/transfers", offered, unique()), 201)
+    refused(ask(kami.operator, voucher.serial), 409, "voucher_offered")
+    refused(kami.merchant.redeem(payload), 409, "voucher_offered")
 
 
 # What a stranger learns

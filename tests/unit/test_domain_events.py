@@ -88,6 +88,9 @@ USED = {
     "account_type": "mobile",
 }
 
+OFFER: Item = {"id": "trf_1", "at": AT - 9, "expires_at": AT, "giver": "+8613812345678", "sha256": b"wrapped"}
+
+OVER: Item = {**OFFER, "id": "trf_0", "end": {"id": "end_0", "accepted": False}}
 KEPT = {"hold": "hld-1", "amount_minor": 2_000, "currency": "CNY"}
 
 CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
@@ -206,6 +209,24 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         voucher("reverse", "active", 2, redemptions={"red-0": redemption(id="red-0"),
                                                      "red-1": redemption(reversal={"id": "rev-1"})}),
         [("voucher.reversed", {**CARD, "redemption": {**USED, "status": "active"}, "reversal": "rev-1"})],
+    ),
+    "a voucher offered": (
+        voucher("return", "claimed", holder="+8613812345678", transfers={"trf_0": OVER}),
+        voucher("offer", "claimed", 2, holder="+8613812345678",
+                transfers={"trf_0": OVER, "trf_1": OFFER}),
+        [("voucher.offered", {**CARD, "transfer": "trf_1", "expires_at": "2027-01-15T08:00:00Z"})],
+    ),
+    "an offer accepted": (
+        voucher("offer", "claimed", 2, holder="+8613812345678", transfers={"trf_1": OFFER}),
+        voucher("transfer", "claimed", 3, holder="+8613812345679",
+                transfers={"trf_1": OFFER | {"end": {"id": "x", "accepted": True}}}),
+        [("voucher.transferred", {**CARD, "transfer": "trf_1"})],
+    ),
+    "an offer returned": (
+        voucher("offer", "claimed", 2, holder="+8613812345678", transfers={"trf_1": OFFER}),
+        voucher("return", "claimed", 3, holder="+8613812345678",
+                transfers={"trf_1": OFFER | {"end": {"id": "x", "accepted": False}}}),
+        [("voucher.offer_returned", {**CARD, "transfer": "trf_1"})],
     ),
     "a voucher voided": (
         voucher("activate", "active", command="act_1"), voucher("recall", "void", 2, command="rec_1.veto"),

@@ -23,6 +23,8 @@ from functions.domain.voucher import (
     Redemption,
     Reversal,
     Standing,
+    Transfer,
+    TransferEnd,
     Voucher,
     binding,
     redeem,
@@ -49,6 +51,11 @@ def item_of(status: Status, generation: int = 1, valid_until: int | None = None)
         7 * LOT_SIZE + INDEX, "cmp_1", "bat_1", status, generation, balance, "CNY", valid_until=valid_until, version=3
     )
 
+
+OFFER = Transfer("trf_1", NOW - 9, NOW + 1, "client", "giver", b"", "f", "r")
+OVER = replace(OFFER, id="trf_0", end=TransferEnd("end_0", NOW - 1, accepted=False, fingerprint="f", request="r"))
+OFFERS = [{t.id: t for t in transfers} for transfers in ([OFFER, OVER], [replace(OFFER, expires_at=NOW), OVER])]
+"""One open and one returned; one over by time and one returned."""
 
 # The rules by hand, from the design's words and not from the code's tables.
 
@@ -92,6 +99,8 @@ def oracle(segment: Segment, item: Voucher | None, now: int) -> tuple[str, str |
         return status, "voucher_not_redeemable"
     if until is not None and until <= now:
         return "expired", "voucher_expired"
+    if item is not None and any(t.end is None and t.expires_at > now for t in item.transfers.values()):
+        return status, "voucher_offered"
     return status, None
 
 
@@ -108,12 +117,12 @@ def segments() -> list[Segment]:
 
 def items() -> list[Voucher | None]:
     touched = [item_of(status, generation, until) for status, generation, until in product(Status, (1, 2), TIMES)]
-    return [None, *touched]
+    return [None, *touched, *(replace(item, transfers=offers) for item in touched for offers in OFFERS)]
 
 
 def test_every_state_stands_as_the_rules_say() -> None:
     cases = list(product(segments(), items()))
-    assert len(cases) > 20_000
+    assert len(cases) > 60_000
     for segment, item in cases:
         at = standing(lot_of(segment), INDEX, item, NOW)
         assert at is not None
@@ -136,11 +145,12 @@ def test_the_tables_have_a_row_for_every_status_and_scope() -> None:
     }
 
 
-def test_what_a_stranger_learns_is_one_of_three_answers() -> None:
+def test_what_a_stranger_learns_is_one_of_four_answers() -> None:
     assert {key: PROBLEMS[key].status for key in REFUSALS.values()} == {
         "voucher_not_redeemable": 404,
         "already_redeemed": 409,
         "voucher_expired": 410,
+        "voucher_offered": 409,
     }
 
 
