@@ -123,7 +123,7 @@ IDS: Final = {
     "POST /v1/holds/{id}/captures": "${hold}",
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
-    "GET /v1/vouchers/{serial}/qr": "${held}",
+    "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
@@ -251,7 +251,7 @@ def shop(kami: Kami) -> Shop:
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    held, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(3))
+    held, kept, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(4))
     for _ in range(2):
         claim(kami, kami.voucher(), other_customer)
     transfer, other_transfer = (
@@ -272,7 +272,7 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
-        "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
+        "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
