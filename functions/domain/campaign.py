@@ -46,7 +46,9 @@ class OpenLot:
 class Campaign:
     """A kind of voucher. `valid_until` (epoch seconds) or `rules.valid_days_after_activation` ends its vouchers.
 
-    `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken.
+    `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken. So many may be
+    claimed by each customer (`claims_per_customer`) and in all (`claims_max`), by members of these `tiers` only, if any
+    are named. An alarm is raised when fewer than `low_stock` are left to be drawn.
     """
 
     id: str
@@ -61,6 +63,10 @@ class Campaign:
     quantity_max: int | None = None
     quantity: int = 0
     lots: int = 0
+    claims_per_customer: int | None = None
+    claims_max: int | None = None
+    tiers: tuple[str, ...] = ()
+    low_stock: int | None = None
     version: int = 0
 
     @property

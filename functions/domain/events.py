@@ -40,6 +40,7 @@ TYPES: dict[str, int] = {
     "lot.extended": 1,
     "voucher.extended": 1,
     "voucher.revealed": 1,
+    "voucher.dispensed": 1,
     "voucher.offered": 1,
     "voucher.transferred": 1,
     "voucher.offer_returned": 1,
@@ -54,6 +55,7 @@ TYPES: dict[str, int] = {
     "activation.completed": 1,
     "recovery.completed": 1,
     "export.completed": 1,
+    "stock.low": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -310,6 +312,16 @@ def _extended(old: Item, new: Item) -> Data:
     return {"command": new["extensions"][-1], "valid_until": rfc3339(new["valid_until"])}
 
 
+def _drawn(by: str) -> Callable[[Item, Item], Data]:
+    """The dispense or the claim that took a voucher."""
+    return lambda _, new: {by: new["draws"][-1][0]}
+
+
+def _front(old: Item, new: Item) -> Told:
+    if new.get("low") is not None and old.get("low") is None:
+        yield "stock.low", None, {"campaign": new["campaign"], "left": new["low"]}
+
+
 def _offered(old: Item, new: Item) -> Data:
     """Never who gives or gets it: a customer's name may be a phone number."""
     before = old.get("transfers", {})
@@ -363,6 +375,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
     ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
+    ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
+    ("front", ANY): _front,
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,

@@ -15,6 +15,8 @@ from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+DRAWS_PER_VOUCHER_MAX = 100
+"""A voucher that was handed out and reclaimed so many times stays in stock."""
 GENERATIONS_MAX = 1_000_000
 """No lot is ever reclaimed so often."""
 DAY_S = 86_400
@@ -192,14 +194,26 @@ class Redemption:
         return code_version(self.generation, self.handovers)
 
 
+class Drawn(NamedTuple):
+    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+
+    id: str
+    generation: int
+    at: int
+    valid_until: int | None
+    fingerprint: str
+    request: str
+
+
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
-    `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
-    the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
-    going to end as it came to its holder, which only orders a wallet. `transfers` are all offers of it, the last of
-    which may be open. `qr_step` is the last step of its QR code that was used.
+    `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
+    it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
+    end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
+    which only orders a wallet. `transfers` are all offers of it, the last of which may be open. `qr_step` is the last
+    step of its QR code that was used.
     """
 
     position: int
@@ -218,6 +232,7 @@ class Voucher:
     command: str | None = None
     extensions: tuple[str, ...] = ()
     holds: dict[str, Hold] = field(default_factory=dict)
+    draws: tuple[Drawn, ...] = ()
     transfers: dict[str, Transfer] = field(default_factory=dict)
     qr_step: int = 0
     version: int = 0
@@ -226,6 +241,10 @@ class Voucher:
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    def drawn(self, id: str) -> Drawn | None:
+        """What is known of an order that took it."""
+        return next((draw for draw in self.draws if draw.id == id), None)
 
     @property
     def bearer(self) -> str | None:
@@ -312,7 +331,7 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
 
 def begun_anew(fresh: Voucher, item: Voucher) -> Voucher:
     """The voucher of a new generation; what was is kept, so that repeats of old requests are still answered."""
-    return replace(fresh, redemptions=item.redemptions, holds=item.holds, version=item.version)
+    return replace(fresh, redemptions=item.redemptions, holds=item.holds, draws=item.draws, version=item.version)
 
 
 def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:

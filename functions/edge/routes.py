@@ -177,6 +177,16 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
         "Get an extension and its progress", "查询延期进度",
     ),
+    # to buyers and customers
+    Route(
+        "POST", "/v1/dispenses", "distribute", "create_dispense", Scope.DISTRIBUTE,
+        "Hand the next codes of a campaign to a buyer", "发卡：取下一批卡密", Key.REQUIRED, success=(201,),
+        errors=("not_found", "quantity_exceeded"),
+    ),
+    Route(
+        "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
+        "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
+    ),
     # customers and what they hold
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,

@@ -65,6 +65,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         fingerprint=fingerprint(request.model_dump()),
         by=call.by,
         quantity_max=request.quantity_max or quantity_max_of(rules),
+        low_stock=request.low_stock,
     )
     campaign = campaigns.create(wanted)
     replayed = campaign.by.request != call.by.request
@@ -164,6 +165,7 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         expected_hits_a_day=expected_hits_a_day(rules, lots_of(campaign.planned)),
         locale=campaign.locale,
         reversal_days=rules.reversal_days,
+        low_stock=campaign.low_stock,
         created_at=rfc3339(campaign.created_at),
     )
 

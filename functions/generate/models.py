@@ -30,6 +30,7 @@ REVEALED_MAX = 100
 DAYS_MAX = 3_650
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GROUP_MAX = 10
+CLAIMS_MAX = 1_000_000_000
 PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
 """Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
 
@@ -73,6 +74,9 @@ class CampaignRequest(Request):
     )
     locale: Literal["zh-CN", "en"] = "zh-CN"
     reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
+    low_stock: int | None = Field(
+        default=None, ge=1, le=CLAIMS_MAX, description="An alarm is raised when fewer are left to be drawn."
+    )
 
     @field_validator("code_format")
     @classmethod
@@ -135,6 +139,7 @@ class CampaignAnswer(Answer):
     expected_hits_a_day: float = Field(examples=[2.7284841053187848e-06])
     locale: Literal["zh-CN", "en"]
     reversal_days: int = Field(examples=[30])
+    low_stock: int | None = None
     created_at: Time
 
 

@@ -15,6 +15,8 @@ CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
 HOLDER = "HOLDER#"
 
+POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
+
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
 index partition."""
@@ -174,6 +176,36 @@ def history_of(kind: str, number: int) -> str:
 
 
 _DIGITS = {"voucher": 11, "lot": 7}
+
+
+def front(campaign_id: str) -> Key:
+    """The open lots of a campaign's pool."""
+    return Key(POOL + campaign_id, "FRONT")
+
+
+def supply(campaign_id: str, number: int) -> Key:
+    """One of the supplies of a campaign's pool, in the order in which they are opened."""
+    return Key(POOL + campaign_id, f"SUPPLY#{number:08d}")
+
+
+def shelf(lot_number: int, quarter: int) -> Key:
+    """What is known to be taken of a quarter of a lot."""
+    return _own(SHELF, f"{lot_number:07d}#{quarter}")
+
+
+def draw(id: str) -> Key:
+    """A dispense or a claim from a pool."""
+    return _own(DRAW, id)
+
+
+def claims_of(campaign_id: str, customer: str) -> Key:
+    """How much a customer has claimed of a campaign; the customer only as a hash."""
+    return _own(LIMIT, f"{campaign_id}#{derived(customer)}")
+
+
+def claims_share(campaign_id: str, share: int) -> Key:
+    """How much of one share of what may be claimed of a campaign is used."""
+    return _own(LIMIT, f"{campaign_id}#{share}")
 
 
 def counts(lot_number: int) -> Key:

@@ -73,6 +73,7 @@ class HistoryLine(Answer):
         "activated",
         "extended",
         "revealed",
+        "dispensed",
         "offered",
         "transferred",
         "offer_returned",
@@ -97,6 +98,7 @@ class HistoryLine(Answer):
     to: str | None = Field(default=None, description="The channel that it went to.")
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
+    dispense: str | None = None
     transfer: str | None = None
     export: str | None = None
     hold: str | None = Field(default=None, description="Of a capture too.")

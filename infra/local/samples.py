@@ -46,6 +46,8 @@ class Samples:
 
     def post(self, path: str, body: Json | None, role: str = "operator", key: str | None = None) -> Json:
         """What a request makes."""
+        key = "sample" if role == "merchant" else key
+        headers = {"idempotency-key": key} if key is not None else {}
         headers = {"idempotency-key": key or "sample"} if role == "merchant" or key else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
         if answer.status >= 400:
@@ -92,6 +94,16 @@ def _channel(samples: Samples) -> str:
 def _distribution(samples: Samples) -> str:
     order = {"selection": {"batch": samples("inactive_batch")}, "to": samples("channel")}
     return str(samples.post("/v1/distributions", order)["id"])
+
+
+def _stocked_campaign(samples: Samples) -> str:
+    samples("batch")
+    return samples("campaign")
+
+
+def _dispense(samples: Samples) -> str:
+    order = {"campaign": samples("stocked_campaign"), "quantity": 2}
+    return str(samples.post("/v1/dispenses", order, key=f"dispense-{order['campaign']}")["id"])
 
 
 def _extension(samples: Samples) -> str:
@@ -188,6 +200,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "channel": _channel,
     "distribution": _distribution,
     "extension": _extension,
+    "stocked_campaign": _stocked_campaign,
+    "dispense": _dispense,
     "claimed_serial": _claimed_serial,
     "transfer": _transfer,
     "transfer_token": _transfer_token,

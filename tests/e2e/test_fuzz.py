@@ -120,6 +120,7 @@ class Existing:
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
+        dispense = self._post("/v1/dispenses", {"campaign": campaign["id"], "quantity": 1})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
@@ -139,6 +140,7 @@ class Existing:
             "customers": "customer-1001",
             "transfers": offer["id"],
             "distributions": distribution["id"],
+            "dispenses": dispense["id"],
             "extensions": extension["id"],
             "vouchers": serials[1],
             "redemptions": redemption["id"],
@@ -160,6 +162,7 @@ class Existing:
             "client_id": [client_id],
             "client_secret": [client_secret],
             "recipient": [RECIPIENT],
+            "campaign": [campaign["id"]],
             "customer": ["customer-1001", "customer-1002"],
             "serial": serials[2:4],
             "token": [offer["token"]],

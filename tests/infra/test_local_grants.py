@@ -98,7 +98,19 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
     extend_single_vouchers(kami)
+    dispense_and_reclaim(kami)
     give_a_voucher(kami)
+
+
+def dispense_and_reclaim(kami: Kami) -> None:
+    """Stock is drawn, and what a reclaim sets free is supplied again."""
+    campaign = kami.campaign()["id"]
+    kami.batch(campaign, 2)
+    order = {"campaign": campaign, "quantity": 1}
+    made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
+    granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[made["data"][0]["serial"]])), 202)
+    kami.cloud.drain()
 
 
 def extend_single_vouchers(kami: Kami) -> None:

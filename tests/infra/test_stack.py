@@ -15,7 +15,8 @@ from aws_cdk import App
 
 from functions.domain.errors import PROBLEMS
 from functions.edge.routes import ROUTES
-from infra.alarms import GUESSING
+from functions.store import draws
+from infra.alarms import GUESSING, STOCK_LOW
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings
@@ -362,6 +363,10 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
         function = next((f.capitalize() for f in FUNCTIONS if name.startswith(f.capitalize())), "")
         assert alarm["AlarmActions"] == [{"Ref": topic}]
         assert f"`…{name.removeprefix(function)}`" in explained or f"`{name}`" in explained
+
+
+def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:

@@ -36,6 +36,7 @@ BODIES: Final[dict[str, Json]] = {
         "quantity_max": 1_000_000,
         "locale": "en",
         "reversal_days": 1,
+        "low_stock": 10,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
@@ -51,6 +52,7 @@ BODIES: Final[dict[str, Json]] = {
         "sale": {"price": {"amount_minor": 4_800, "currency": "CNY"}, "shop": "shop-12"},
     },
     "POST /v1/extensions": {"selection": {"batch": "${batch}"}, "days": 1},
+    "POST /v1/dispenses": {"campaign": "${campaign}", "quantity": 1, "buyer": "order-1", "channel": "${channel}"},
     "POST /v1/transfers": {"serial": "${held}", "customer": "${customer}"},
     "POST /v1/transfers/{id}/acceptances": {"token": "${token}", "customer": "${other_customer}"},
     "POST /v1/transfers/{id}/returns": {"customer": "${customer}"},
@@ -90,6 +92,7 @@ OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {
@@ -115,6 +118,7 @@ IDS: Final = {
     "POST /v1/transfers/{id}/acceptances": "${transfer}",
     "POST /v1/transfers/{id}/returns": "${other_transfer}",
     "GET /v1/distributions/{id}": "${distribution}",
+    "GET /v1/dispenses/{id}": "${dispense}",
     "GET /v1/extensions/{id}": "${extension}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
@@ -243,6 +247,10 @@ def shop(kami: Kami) -> Shop:
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
     extended = {"selection": {"batch": batch}, "days": 1}
     extension = granted(kami.operator.post("/v1/extensions", extended), 201)["id"]
+    stocked = kami.campaign()["id"]
+    kami.batch(stocked, 10)
+    order = {"campaign": stocked, "quantity": 1}
+    dispense = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)["id"]
     distribution = kami.distribute(to=channel, batch=two_lots)["id"]
     idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
     recovery, _ = (
@@ -276,6 +284,7 @@ def shop(kami: Kami) -> Shop:
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
+        "dispense": dispense,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -427,6 +436,11 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "name", TEXTS),
     ("POST /v1/channels", "region", TEXTS),
     ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "campaign", ["c" * 65]),
+    ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "buyer", REFERENCES),
+    ("POST /v1/dispenses", "channel", ["", "c" * 65]),
     ("POST /v1/distributions", "to", ["", "c" * 65]),
     ("POST /v1/distributions", "from", ["", "c" * 65]),
     ("POST /v1/activations", "sale.price.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),

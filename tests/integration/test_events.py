@@ -38,6 +38,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "distribute/channel": 201,
     "distribute/channel-read": 200,
     "distribute/channels": 200,
+    "distribute/dispense": 201,
+    "distribute/dispense-read": 200,
     "distribute/distribution": 201,
     "distribute/distribution-read": 200,
     "distribute/extension": 201,

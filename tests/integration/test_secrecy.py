@@ -24,8 +24,8 @@ from functions.domain.codes import parse
 from functions.domain.events import TYPES
 from functions.edge import clock
 from functions.edge.log import logger
-from functions.recover.service import FENCE_S
 from functions.store import table, vault
+from functions.store.aws import FENCE_S
 from functions.store.entities import LOT
 from infra.local.gateway import Answer
 from infra.local.samples import RECIPIENT

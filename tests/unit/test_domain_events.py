@@ -232,6 +232,18 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         voucher("activate", "active", command="act_1"), voucher("recall", "void", 2, command="rec_1.veto"),
         [("voucher.voided", {**CARD, "recovery": "rec_1"})],
     ),
+    "a voucher dispensed": (
+        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r"]]),
+        [("voucher.dispensed", {**CARD, "dispense": "dsp_1"})],
+    ),
+    "stock supplied": (None, item("front", "supply", campaign="cmp_1", unopened=10), []),
+    "stock that is low": (
+        item("front", "open", campaign="cmp_1"), item("front", "open", 2, campaign="cmp_1", low=0),
+        [("stock.low", {"campaign": "cmp_1", "left": 0})],
+    ),
+    "stock that is low still": (
+        item("front", "open", 2, campaign="cmp_1", low=9), item("front", "open", 3, campaign="cmp_1", low=9), [],
+    ),
     "two codes revealed": (
         None, item("reveal", "reveal", id="rvl_1", reason="print proof", serials=[SERIAL, serial_of(POSITION + 1)]),
         [("voucher.revealed", {**CARD, "reveal": "rvl_1", "reason": "print proof"}),
