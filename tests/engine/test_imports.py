@@ -352,7 +352,7 @@ def test_where_the_upload_is_deleted_on_the_way_what_was_taken_is_a_batch_and_th
     campaign = campaign_of(world)
     id = ordered(world, campaign, "\n".join(codes).encode())
     with (
-        wire.planted(crash_before, lambda call: call.operation == "TransactWriteItems", at=10),
+        wire.planted(crash_before, lambda call: call.operation == "TransactWriteItems", at=12),
         pytest.raises(Crash),
     ):
         finish(id)
