@@ -43,6 +43,7 @@ GUESSING: Final = (
     Signal("LotBreakerOpen", ("verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
     Signal("WrongSecrets", ("authorize",), '{ $.key = "invalid_client" }'),
 )
+STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
 
 class Alarms(Construct):
@@ -75,6 +76,7 @@ class Alarms(Construct):
         self._alarm("WrongCodes", guessing["WrongCodes"], limits.wrong_codes)
         self._alarm("LotBreakerOpen", guessing["LotBreakerOpen"], 1)
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
+        self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)
         rows: list[list[cloudwatch.IWidget]] = [
             _requests(api),
             _functions(functions),

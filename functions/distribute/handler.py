@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, distributions, extensions, files, service, transfers, wallet
+from functions.distribute import channels, dispenses, distributions, extensions, files, service, transfers, wallet
 from functions.distribute.models import (
     CUSTOMER,
     AcceptanceAnswer,
@@ -14,6 +14,9 @@ from functions.distribute.models import (
     ChannelAnswer,
     ChannelList,
     ChannelRequest,
+    DispenseAnswer,
+    Dispensed,
+    DispenseRequest,
     DistributionAnswer,
     DistributionRequest,
     ExtensionAnswer,
@@ -42,7 +45,9 @@ from functions.domain.times import rfc3339
 from functions.domain.wallet import STATUSES
 from functions.edge import batch
 from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok, refuse_fields
+from functions.edge.log import logger
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
+from functions.store.draws import STOCK_LOW, Taken
 
 app = App("distribute")
 A = TypeVar("A", bound=Answer)
@@ -150,6 +155,41 @@ def create_extension(request: ExtensionRequest, call: Call) -> Reply[ExtensionAn
 @app.route("GET /v1/extensions/{id}")
 def get_extension(call: Call) -> Reply[ExtensionAnswer]:
     return ok(_extension(service.find(call.path["id"], extensions.KIND, call.by)))
+
+
+@app.route("POST /v1/dispenses")
+def create_dispense(request: DispenseRequest, call: Call) -> Reply[DispenseAnswer]:
+    done = dispenses.dispense(
+        call.derived_id("dsp"), request.campaign, request.quantity, request.channel, request.buyer, call.by, call.now
+    )
+    _alarm(done)
+    answer = _dispense(done, [Dispensed(serial=serial, code=code) for serial, code in dispenses.shown(done)])
+    return created(answer, replayed=done.replayed, location=f"/v1/dispenses/{answer.id}")
+
+
+@app.route("GET /v1/dispenses/{id}")
+def get_dispense(call: Call) -> Reply[DispenseAnswer]:
+    done = dispenses.find(call.path["id"], call.by)
+    return ok(_dispense(done, [Dispensed(serial=voucher.serial) for voucher in done.vouchers]))
+
+
+def _alarm(done: Taken) -> None:
+    """Says once that few are left; a metric filter counts it."""
+    if done.left is not None:
+        logger.warning("few are left to be drawn", alarm=STOCK_LOW, campaign=done.draw.campaign, left=done.left)
+
+
+def _dispense(done: Taken, data: list[Dispensed]) -> DispenseAnswer:
+    draw = done.draw
+    return DispenseAnswer(
+        id=draw.id,
+        campaign=draw.campaign,
+        quantity=draw.quantity,
+        buyer=draw.buyer,
+        channel=draw.channel,
+        data=data,
+        created_at=rfc3339(done.at),
+    )
 
 
 @app.route("GET /v1/customers/{id}/vouchers")

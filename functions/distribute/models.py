@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from functions.domain.campaign import BATCH_QUANTITY_MAX
+from functions.domain.draw import QUANTITY_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.selection import Selection
 from functions.domain.wallet import STATUSES
@@ -244,6 +245,37 @@ class ActivationAnswer(Answer):
     lines: Lines = None
     created_at: Time
     completed_at: Time | None = None
+
+
+class DispenseRequest(Request):
+    """How many codes of a campaign a buyer gets: of what nobody holds, or of what a `channel` holds.
+
+    A partner's clients name one of their own channels.
+    """
+
+    campaign: str = Field(max_length=64, examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    quantity: int = Field(ge=1, le=QUANTITY_MAX, examples=[2])
+    buyer: Reference | None = Field(default=None, examples=["order-2026-1121-0001"])
+    channel: ChannelId | None = None
+
+
+class Dispensed(Answer):
+    """A serial and its code; the code is told by the request that took it, and by its repeats."""
+
+    serial: Serial
+    code: str | None = Field(default=None, examples=["07ED-CM07-VHGX-MV74"])
+
+
+class DispenseAnswer(Answer):
+    """What a buyer got; its vouchers are in use from `created_at` on."""
+
+    id: str = Field(examples=["dsp_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    quantity: int = Field(examples=[1])
+    buyer: str | None = Field(default=None, examples=["order-2026-1121-0001"])
+    channel: ChannelId | None = None
+    data: list[Dispensed]
+    created_at: Time
 
 
 def _whole(text: str) -> int:

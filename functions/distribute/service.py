@@ -32,11 +32,12 @@ from functions.store.singles import Touch
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What a kind of order does to a segment, to a single voucher where a lot cannot be split, and to one with terms of
-    its own."""
+    its own; and whether what it is about may be drawn again then."""
 
     change: Callable[[Command, Lot, Segment], Segment | str]
     touch: Touch | None = None
     own: Callable[[Command, Segment, Voucher], Voucher | str | None] | None = None
+    frees: Callable[[Command], bool] = lambda _: False
 
 
 def _in_use(segment: Segment, item: Voucher | None, fresh: Voucher) -> Voucher | str:
@@ -45,8 +46,8 @@ def _in_use(segment: Segment, item: Voucher | None, fresh: Voucher) -> Voucher |
 
 KINDS = {
     "activate": Kind(activated, touch=_in_use),
-    "distribute": Kind(distributed),
-    "extend": Kind(extended, own=extended_voucher),
+    "distribute": Kind(distributed, frees=lambda command: command.to is None),
+    "extend": Kind(extended, own=extended_voucher, frees=lambda _: True),
 }
 
 
@@ -136,7 +137,9 @@ def _run(command: Command, now: int, until: float, *, checkpoint: bool) -> Comma
         return kind.change(command, lot, segment) if reach.holds(segment.channel) else "unknown"
 
     own = partial(kind.own, command) if kind.own is not None else None
-    return ranges.run(command, change, kind.touch, now, until, checkpoint=checkpoint, own=own)
+    return ranges.run(
+        command, change, kind.touch, now, until, checkpoint=checkpoint, own=own, frees=kind.frees(command)
+    )
 
 
 def find(id: str, kind: str, by: By) -> Command:

@@ -46,7 +46,7 @@ def activated(command: Command, lot: Lot, segment: Segment) -> Segment | str:
         return "expired"
     days = lot.rules.valid_days_after_activation
     valid_until = segment.valid_until if days is None else command.created_at + days * DAY_S
-    return replace(segment, status=Status.ACTIVE, valid_until=valid_until)
+    return replace(segment, status=Status.ACTIVE, valid_until=valid_until, sold=command.sale is not None)
 
 
 def distributed(command: Command, lot: Lot, segment: Segment) -> Segment | str:

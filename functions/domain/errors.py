@@ -79,6 +79,7 @@ PROBLEMS: dict[str, Problem] = {
     "hold_released": Problem(409, "This hold has been released", "该预留已被释放"),
     "hold_expired": Problem(410, "This hold has expired", "该预留已过期"),
     "hold_limit_reached": Problem(409, "It was held too many times", "该卡密已达预留次数上限"),
+    "qr_used": Problem(409, "This QR code has been used", "该二维码已使用"),
     "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
     "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
     "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),
@@ -102,6 +103,8 @@ PROBLEMS: dict[str, Problem] = {
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
     "recovery_in_progress": Problem(409, "These vouchers are being recovered", "卡密正在回收中"),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
+    # imports
+    "upload_missing": Problem(409, "The file has not been uploaded", "文件尚未上传"),
     # exports
     "export_in_progress": Problem(409, "The export is not completed yet", "导出尚未完成"),
     "export_expired": Problem(410, "The export has expired", "导出文件已过期"),

@@ -65,7 +65,7 @@ class Veto(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Vouchers `first..last` (indexes, both included) that share everything."""
+    """Vouchers `first..last` (indexes, both included) that share everything. What was `sold` leaves stock by that."""
 
     first: int
     last: int
@@ -74,6 +74,7 @@ class Segment:
     channel: str | None = None
     valid_until: int | None = None
     vetoes: tuple[Veto, ...] = ()
+    sold: bool = False
 
     def __len__(self) -> int:
         return self.last - self.first + 1

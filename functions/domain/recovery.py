@@ -176,6 +176,7 @@ def released(recovery: Recovery, lot: Lot, segment: Segment) -> Segment | str:
         channel=None,
         valid_until=None if relative else segment.valid_until,
         vetoes=_pruned(_dated(segment) if relative else segment.vetoes),
+        sold=False,
     )
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
+from functions.domain.ids import derived
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+DRAWS_PER_VOUCHER_MAX = 100
+"""A voucher that was handed out and reclaimed so many times stays in stock."""
 GENERATIONS_MAX = 1_000_000
 """No lot is ever reclaimed so often."""
 DAY_S = 86_400
@@ -135,7 +138,7 @@ class Hold:
     """An amount that is kept for one order (预留) until `until`, excluded; `domain.hold` says what may be done with it.
 
     It ends by time, by a capture, whose `redemption` takes all or part of it, or by a `release`. `available_minor` is
-    the voucher's just after it was made.
+    the voucher's just after it was made; `bearer` is who showed its QR code, None where its code was given.
     """
 
     id: str
@@ -149,6 +152,7 @@ class Hold:
     request: str
     redemption: str | None = None
     release: Release | None = None
+    bearer: str | None = None
     handovers: int = 0
 
     @property
@@ -161,8 +165,8 @@ class Hold:
 class Redemption:
     """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
 
-    `hold` is the hold that it was captured from, if any. `handovers` is how often the voucher had changed hands, which
-    tells the code that it was used with.
+    `hold` is the hold that it was captured from, if any; `bearer` is who showed its QR code, None where its code was
+    given. `handovers` is how often the voucher had changed hands, which tells the code that it was used with.
     """
 
     id: str
@@ -181,6 +185,7 @@ class Redemption:
     terminal: str | None = None
     reversal: Reversal | None = None
     hold: str | None = None
+    bearer: str | None = None
     handovers: int = 0
 
     @property
@@ -189,14 +194,26 @@ class Redemption:
         return code_version(self.generation, self.handovers)
 
 
+class Drawn(NamedTuple):
+    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+
+    id: str
+    generation: int
+    at: int
+    valid_until: int | None
+    fingerprint: str
+    request: str
+
+
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """A voucher that something happened to. `version` counts its writes; 0 means that it has no item yet.
 
-    `command` is the range command that gave it an item, where its lot could not be split any further; `extensions` are
-    the last of those that gave it a later end of its own. `holder` is a customer of `tenant`, and `ends` is when it was
-    going to end as it came to its holder, which only orders a wallet. `transfers` are all offers of it, the last of
-    which may be open.
+    `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
+    it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
+    end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
+    which only orders a wallet. `transfers` are all offers of it, the last of which may be open. `qr_step` is the last
+    step of its QR code that was used.
     """
 
     position: int
@@ -215,13 +232,24 @@ class Voucher:
     command: str | None = None
     extensions: tuple[str, ...] = ()
     holds: dict[str, Hold] = field(default_factory=dict)
+    draws: tuple[Drawn, ...] = ()
     transfers: dict[str, Transfer] = field(default_factory=dict)
+    qr_step: int = 0
     version: int = 0
 
     @property
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    def drawn(self, id: str) -> Drawn | None:
+        """What is known of an order that took it."""
+        return next((draw for draw in self.draws if draw.id == id), None)
+
+    @property
+    def bearer(self) -> str | None:
+        """Who holds it, for the key of its QR code."""
+        return derived(self.tenant, self.holder) if self.tenant is not None and self.holder is not None else None
 
     @property
     def handovers(self) -> int:
@@ -303,7 +331,7 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
 
 def begun_anew(fresh: Voucher, item: Voucher) -> Voucher:
     """The voucher of a new generation; what was is kept, so that repeats of old requests are still answered."""
-    return replace(fresh, redemptions=item.redemptions, holds=item.holds, version=item.version)
+    return replace(fresh, redemptions=item.redemptions, holds=item.holds, draws=item.draws, version=item.version)
 
 
 def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:

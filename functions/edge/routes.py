@@ -37,7 +37,8 @@ class Route:
     """One operation: `scope` None means open to everyone.
 
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
-    problems it can answer beyond those that follow from the rest of the row. With `csv` the body may be a file of
+    problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
+    beside another `media_type`. With `csv` the body may be a file of
     serial ranges, and these parameters say then what its JSON would.
     """
 
@@ -113,6 +114,19 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
         "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
     ),
+    Route(
+        "POST", "/v1/imports", "generate", "create_import", Scope.GENERATE,
+        "Import codes bought elsewhere: get a link to upload their file to", "导入外购卡密（获取上传链接）",
+        Key.REQUIRED, success=(202,), errors=("not_found", "wrong_code_format"),
+    ),
+    Route(
+        "POST", "/v1/imports/{id}/starts", "generate", "start_import", Scope.GENERATE,
+        "Have the uploaded file imported", "开始导入已上传的文件", success=(202,), errors=("upload_missing",),
+    ),
+    Route(
+        "GET", "/v1/imports/{id}", "generate", "get_import", Scope.GENERATE,
+        "Get an import with its progress and the lines that were refused", "查询导入进度与被拒行", query=_PAGED,
+    ),
     # channels and what goes to them
     Route(
         "POST", "/v1/channels", "distribute", "create_channel", Scope.CHANNELS,
@@ -176,6 +190,16 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/extensions/{id}", "distribute", "get_extension", Scope.EXTEND,
         "Get an extension and its progress", "查询延期进度",
     ),
+    # to buyers and customers
+    Route(
+        "POST", "/v1/dispenses", "distribute", "create_dispense", Scope.DISTRIBUTE,
+        "Hand the next codes of a campaign to a buyer", "发卡：取下一批卡密", Key.REQUIRED, success=(201,),
+        errors=("not_found", "quantity_exceeded"),
+    ),
+    Route(
+        "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
+        "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
+    ),
     # customers and what they hold
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
@@ -212,6 +236,12 @@ ROUTES: tuple[Route, ...] = (
         "Get a voucher's history: who did what, when, from where", "查询卡密履历", query=_PAGED,
     ),
     Route(
+        "GET", "/v1/vouchers/{serial}/qr", "verify", "get_qr", Scope.CLAIM,
+        "Get the QR code that its holder shows at a till, a new one every 30 seconds", "持有人动态二维码",
+        query=("customer",), errors=(*_REFUSED, "voucher_offered", "qr_used"),
+        media_type="image/svg+xml",
+    ),
+    Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
         errors=(*_CODE, *_AMOUNT),
@@ -238,7 +268,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
         "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
         errors=(
-            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "voucher_offered", "partial_not_allowed",
             "redemption_limit_reached",
         ),
     ),

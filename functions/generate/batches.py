@@ -13,7 +13,7 @@ from functions.domain.errors import Refusal
 from functions.domain.formats import FORMATS
 from functions.domain.ids import fingerprint
 from functions.domain.lot import Lot
-from functions.store import jobs, keys, lots, table, tally, vault
+from functions.store import jobs, keys, lots, pool, table, tally, vault
 from functions.store.entities import LOT
 from functions.store.records import BATCH, CAMPAIGN, COUNTER
 from functions.store.table import CONFLICTS_MAX, Conflict
@@ -97,6 +97,8 @@ def _filled(batch: Batch, until: float, *, checkpoint: bool) -> Batch:
         mine = replace(
             mine, lots_done=lots_done, status="completed" if lots_done == len(batch.span.lots) else "in_progress"
         )
+        if mine.status == "completed":
+            pool.supply(batch.campaign, [batch.span], batch.id, batch.by)
         if checkpoint or mine.status == "completed":
             batch = table.change(BATCH, batch, partial(_further, mine), "generate", batch.by)
     return batch

@@ -28,14 +28,11 @@ from functions.domain.selection import Selection, by_lot, lot_count
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.domain.voucher import Voucher, reclaimed
 from functions.store import cursors, keys, lots, ranges, table
-from functions.store.aws import WRITE_WINDOW_S
+from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.table import BATCH_GET_MAX
 
-CLOCKS_APART_S = 4
-FENCE_S = int(WRITE_WINDOW_S) + CLOCKS_APART_S
-"""No write that relies on a lot as it was before the veto starts or is repeated after this."""
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
 
@@ -151,7 +148,7 @@ def _release(recovery: Recovery, now: int, until: float) -> Recovery:
     command = ranges.begin(_command(recovery, recovery.release_command, "release"))
     if command.status != "completed":
         command = ranges.run(
-            command, partial(released, recovery), lambda *_: "lot_fragmented", now, until, checkpoint=True
+            command, partial(released, recovery), lambda *_: "lot_fragmented", now, until, checkpoint=True, frees=True
         )
     if command.status != "completed":
         return recovery

@@ -30,6 +30,9 @@ TRANSFER_TIMEOUT_S = 20.0
 """For S3, which may take its time over a large object."""
 ATTEMPTS_MAX = 3
 WRITE_WINDOW_S = 8.0
+CLOCKS_APART_S = 4
+FENCE_S = int(WRITE_WINDOW_S) + CLOCKS_APART_S
+"""After so long no write starts or is repeated that relies on what was read before."""
 CONNECTIONS_MAX = 32
 USER_AGENT = "kami/0.1"
 NEVER_REPEATED = ("pinpoint-sms-voice-v2",)

@@ -13,8 +13,11 @@ HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
+IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
+
+POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
@@ -114,6 +117,21 @@ def ticket(export_id: str, id: str) -> Key:
     return Key(EXPORT + export_id, f"TICKET#{id}")
 
 
+def import_(id: str) -> Key:
+    """An import."""
+    return _own(IMPORT, id)
+
+
+def refused(import_id: str, line: int) -> Key:
+    """Lines of an import that were refused, up to this one."""
+    return Key(refused_in(import_id), f"{line:09d}")
+
+
+def refused_in(import_id: str) -> str:
+    """The partition of the lines of an import that were refused."""
+    return REFUSED + import_id
+
+
 def code(blind_index: str) -> Key:
     """An imported code, by the keyed hash of it."""
     return _own(CODE, blind_index)
@@ -196,6 +214,36 @@ def history_of(kind: str, number: int) -> str:
 
 
 _DIGITS = {"voucher": 11, "lot": 7}
+
+
+def front(campaign_id: str) -> Key:
+    """The open lots of a campaign's pool."""
+    return Key(POOL + campaign_id, "FRONT")
+
+
+def supply(campaign_id: str, number: int) -> Key:
+    """One of the supplies of a campaign's pool, in the order in which they are opened."""
+    return Key(POOL + campaign_id, f"SUPPLY#{number:08d}")
+
+
+def shelf(lot_number: int, quarter: int) -> Key:
+    """What is known to be taken of a quarter of a lot."""
+    return _own(SHELF, f"{lot_number:07d}#{quarter}")
+
+
+def draw(id: str) -> Key:
+    """A dispense or a claim from a pool."""
+    return _own(DRAW, id)
+
+
+def claims_of(campaign_id: str, customer: str) -> Key:
+    """How much a customer has claimed of a campaign; the customer only as a hash."""
+    return _own(LIMIT, f"{campaign_id}#{derived(customer)}")
+
+
+def claims_share(campaign_id: str, share: int) -> Key:
+    """How much of one share of what may be claimed of a campaign is used."""
+    return _own(LIMIT, f"{campaign_id}#{share}")
 
 
 def counts(lot_number: int) -> Key:

@@ -27,7 +27,7 @@ from functions.domain.lot import (
 )
 from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_segments, of_serials
 from functions.domain.serials import LOT_SIZE
-from functions.store import keys, table
+from functions.store import keys, pool, table
 from functions.store.aws import write_window
 from functions.store.entities import LOT
 from functions.store.lots import in_chunks, read_many, refuse_unknown
@@ -124,8 +124,11 @@ def run(
     checkpoint: bool,
     one_by_one: bool = False,
     own: Own | None = None,
+    frees: bool = False,
 ) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
+
+    What a command `frees` can be drawn again: it is supplied to its campaigns' pools before its lots count as done.
 
     With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
     Without `touch` none is: lots may be cut up to `SEGMENTS_HELD_MAX`, and what would cut them further is skipped.
@@ -141,6 +144,8 @@ def run(
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     for done in in_chunks(todo, lambda each: work(*each), until):
         at = mine.lots_done - lots_before
+        if frees and any(each.changed for each in done):
+            pool.resupply(todo[at : at + len(done)], f"{command.id}.{mine.lots_done}", command.by)
         skips = skipped_pieces(traces, todo[at : at + len(done)], done) if command.by_line else ()
         mine = mine.after(done, now, skips)
         command = _saved(mine) if checkpoint or mine.status == "completed" else mine

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -190,31 +190,81 @@ def put_all(writes: list[Write], command: str, by: By) -> None:
         raise Conflict(None) from None
 
 
-def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> set[int]:
-    """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
+class Bounded(NamedTuple):
+    """A sum that one is added to unless it stands at its limit (which is 1 or more)."""
 
-    Says which of the items are there already; if any is, nothing was written. At most 100 items and sums together,
-    each named once. Raises Refusal `try_again` where others are at the same sums for too long.
+    key: Key
+    limit: int
+
+
+def commit(writes: list[Write], bounded: Sequence[Bounded], entity: str, command: str, by: By) -> set[int]:
+    """Write several things, each conditional on its seen version, and count on sums (items of `entity`), or nothing.
+
+    Says whose condition failed, if any, by its place among the writes and then the sums. At most 100 together. A lone
+    thing is put without a transaction. Raises Refusal `try_again` where others are at the same items for too long.
     """
-    dynamodb = client("dynamodb")
+    if len(writes) == 1 and not bounded:
+        ((kind, thing, seen),) = writes
+        try:
+            put(kind.item(thing, command, by), seen)
+        except Conflict:
+            return {0}
+        return set()
     table = table_name()
     actions: list[Any] = [
-        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0)}} for item in items),
+        *({"Put": {"TableName": table, "Item": _wire(kind.item(thing, command, by)), **_unchanged(seen)}}
+          for kind, thing, seen in writes),
+        *({"Update": {"TableName": table, **_one_more(each, entity)}} for each in bounded),
+    ]  # fmt: skip
+    return set(_transact(actions, "Others are at the same vouchers."))
+
+
+def _one_more(sum: Bounded, entity: str) -> dict[str, Any]:
+    return {
+        "Key": _wire(sum.key._asdict()),
+        "UpdateExpression": "SET entity = :entity ADD #used :one",
+        "ConditionExpression": "attribute_not_exists(#used) OR #used < :limit",
+        "ExpressionAttributeNames": {"#used": "used"},
+        "ExpressionAttributeValues": _wire({":entity": entity, ":one": 1, ":limit": sum.limit}),
+    }
+
+
+def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> dict[int, Item]:
+    """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
+
+    Gives those that are there already, by the number of their item; if any is, nothing was written. At most 100 items
+    and sums together, each named once. Raises Refusal `try_again` where others are at the same ones for too long.
+    """
+    table = table_name()
+    told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    actions: list[Any] = [
+        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0), **told}} for item in items),
         *({"Update": {"TableName": table, **_addition(key, added, entity)}} for key, added in sums.items()),
     ]
+    return _transact(actions, "Others are writing the same.")
+
+
+def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
+    """Which conditions of a transaction failed, with the item that is there where that was asked for.
+
+    It is tried again where it only met another.
+    """
+    dynamodb = client("dynamodb")
     for attempt in range(CONFLICTS_MAX):
         try:
             dynamodb.transact_write_items(TransactItems=actions)
         except dynamodb.exceptions.TransactionCanceledException as refused:
-            codes = [reason.get("Code") for reason in refused.response.get("CancellationReasons", [])]
-            if existing := {n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"}:
-                return existing
+            reasons: Any = refused.response.get("CancellationReasons", [])
+            codes = [reason.get("Code") for reason in reasons]
+            if "ConditionalCheckFailed" in codes:
+                failed = [n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+                return {n: _plain(reasons[n].get("Item", {})) for n in failed}
             if not PASSING & set(codes):
                 raise
             time.sleep(random.uniform(0, min(0.5, 0.02 * 2**attempt)))
         else:
-            return set()
-    raise Refusal("try_again", "Others are adding to the same sums.", retry_after_s=1)
+            return {}
+    raise Refusal("try_again", busy, retry_after_s=1)
 
 
 def _addition(key: Key, added: Mapping[str, int], entity: str) -> dict[str, Any]:

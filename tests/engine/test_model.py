@@ -23,8 +23,8 @@ from functions.domain.formats import CROCKFORD
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.times import rfc3339
 from functions.edge import clock
-from functions.recover.service import FENCE_S
 from functions.store import ranges
+from functions.store.aws import FENCE_S
 from functions.store.guards import LIMITS, Limit
 from infra.local.gateway import Answer
 from tests.engine.engines import on_moto

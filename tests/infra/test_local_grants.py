@@ -52,6 +52,16 @@ def use_everything(kami: Kami) -> None:
     assert granted(kami.operator.get(f"/v1/activations/{activation['id']}"))["status"] == "completed"
     split_a_lot(kami, campaign["id"])
     export_a_batch(kami, campaign["id"])
+    import_codes(kami)
+
+
+def import_codes(kami: Kami) -> None:
+    """Twice the same, so that the second time all lines are refused; then a code is shown."""
+    campaign = kami.campaign(code_format="imported")["id"]
+    done, again = (kami.imported(campaign, b"code\nA-1\nA-2\n") for _ in range(2))
+    assert (done["accepted"], again["refused"]["by_reason"]) == (2, {"duplicate_in_stock": 2})
+    assert kami.codes(kami.serials(done["batch"])) == ["A-1", "A-2"]
+    granted(kami.operator.post("/v1/dispenses", {"campaign": campaign, "quantity": 1}, unique()), 201)
 
 
 def split_a_lot(kami: Kami, campaign: str) -> None:
@@ -98,7 +108,19 @@ def use_channels(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/channels/{shops[0]}"))
     granted(kami.operator.get("/v1/channels?limit=1"))
     extend_single_vouchers(kami)
+    dispense_and_reclaim(kami)
     give_a_voucher(kami)
+
+
+def dispense_and_reclaim(kami: Kami) -> None:
+    """Stock is drawn, and what a reclaim sets free is supplied again."""
+    campaign = kami.campaign()["id"]
+    kami.batch(campaign, 2)
+    order = {"campaign": campaign, "quantity": 1}
+    made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
+    granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[made["data"][0]["serial"]])), 202)
+    kami.cloud.drain()
 
 
 def extend_single_vouchers(kami: Kami) -> None:

@@ -36,10 +36,12 @@ BODIES: Final[dict[str, Json]] = {
         "quantity_max": 1_000_000,
         "locale": "en",
         "reversal_days": 1,
+        "low_stock": 10,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
+    "POST /v1/imports": {"campaign": "${import_campaign}", "size": 23},
     "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
     "POST /v1/distributions": {
         "selection": {"batch": "${idle_batch}"},
@@ -51,6 +53,7 @@ BODIES: Final[dict[str, Json]] = {
         "sale": {"price": {"amount_minor": 4_800, "currency": "CNY"}, "shop": "shop-12"},
     },
     "POST /v1/extensions": {"selection": {"batch": "${batch}"}, "days": 1},
+    "POST /v1/dispenses": {"campaign": "${campaign}", "quantity": 1, "buyer": "order-1", "channel": "${channel}"},
     "POST /v1/transfers": {"serial": "${held}", "customer": "${customer}"},
     "POST /v1/transfers/{id}/acceptances": {"token": "${token}", "customer": "${other_customer}"},
     "POST /v1/transfers/{id}/returns": {"customer": "${customer}"},
@@ -90,6 +93,7 @@ OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {
@@ -106,6 +110,8 @@ IDS: Final = {
     "GET /v1/batches/{id}/vouchers": "${batch}",
     "POST /v1/batches/{id}/exports": "${batch}",
     "GET /v1/exports/{id}": "${export}",
+    "POST /v1/imports/{id}/starts": "${import}",
+    "GET /v1/imports/{id}": "${import}",
     "POST /v1/exports/{id}/tickets": "${export}",
     "GET /v1/exports/{id}/files/{file}": "${export}",
     "GET /v1/activations/{id}": "${activation}",
@@ -115,6 +121,7 @@ IDS: Final = {
     "POST /v1/transfers/{id}/acceptances": "${transfer}",
     "POST /v1/transfers/{id}/returns": "${other_transfer}",
     "GET /v1/distributions/{id}": "${distribution}",
+    "GET /v1/dispenses/{id}": "${dispense}",
     "GET /v1/extensions/{id}": "${extension}",
     "GET /v1/vouchers/{serial}": "${serial}",
     "GET /v1/redemptions/{id}": "${redemption}",
@@ -123,11 +130,13 @@ IDS: Final = {
     "POST /v1/holds/{id}/captures": "${hold}",
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
+    "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
+    "GET /v1/vouchers/{serial}/qr": "?customer=${customer}",
     "GET /v1/messages": "?recipient=${recipient}",
     "GET /v1/exports/{id}/files/{file}": "?ticket=${ticket}",
 }
@@ -241,15 +250,21 @@ def shop(kami: Kami) -> Shop:
     two_lots = kami.batch(campaign, LOT_SIZE + 1)["id"]
     extended = {"selection": {"batch": batch}, "days": 1}
     extension = granted(kami.operator.post("/v1/extensions", extended), 201)["id"]
+    stocked = kami.campaign()["id"]
+    kami.batch(stocked, 10)
+    order = {"campaign": stocked, "quantity": 1}
+    dispense = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)["id"]
     distribution = kami.distribute(to=channel, batch=two_lots)["id"]
     idle_batch, *others = (kami.batch(campaign, 1)["id"] for _ in range(3))
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
+    import_campaign = kami.campaign(code_format="imported")["id"]
+    import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    held, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(3))
+    held, kept, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(4))
     for _ in range(2):
         claim(kami, kami.voucher(), other_customer)
     transfer, other_transfer = (
@@ -262,6 +277,7 @@ def shop(kami: Kami) -> Shop:
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
         "channels": "/v1/channels?limit=1",
+        "refused lines": f"/v1/imports/{import_}?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
@@ -270,15 +286,18 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
-        "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
+        "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
+        "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
+        "dispense": dispense,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
     def cursor(caller: Caller, target: str) -> str:
-        return str(granted(caller.get(target))["next_cursor"])
+        page = granted(caller.get(target))
+        return str(page.get("refused", page)["next_cursor"])
 
     stranger = kami.client("operator")
     cursors = {
@@ -425,6 +444,11 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "name", TEXTS),
     ("POST /v1/channels", "region", TEXTS),
     ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "campaign", ["c" * 65]),
+    ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
+    ("POST /v1/dispenses", "buyer", REFERENCES),
+    ("POST /v1/dispenses", "channel", ["", "c" * 65]),
     ("POST /v1/distributions", "to", ["", "c" * 65]),
     ("POST /v1/distributions", "from", ["", "c" * 65]),
     ("POST /v1/activations", "sale.price.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
@@ -490,7 +514,7 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
-    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions")
+    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions", "holds")
       for address in ("198.51.100.7", "2001:db8::1", "x", "", "1" * 46, "198.51.100.7\n")),
 ]  # fmt: skip
 

@@ -38,6 +38,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "distribute/channel": 201,
     "distribute/channel-read": 200,
     "distribute/channels": 200,
+    "distribute/dispense": 201,
+    "distribute/dispense-read": 200,
     "distribute/distribution": 201,
     "distribute/distribution-read": 200,
     "distribute/extension": 201,
@@ -61,6 +63,10 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "generate/ticket": 201,
     "generate/file": 303,
     "generate/file-without-ticket": (404, "ticket_not_valid"),
+    "generate/import": 202,
+    "generate/import-read": 200,
+    "generate/import-start": 202,
+    "generate/import-start-without-file": (409, "upload_missing"),
     "generate/vouchers": 200,
     "redeem/capture": 201,
     "redeem/hold": 201,
@@ -78,13 +84,16 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "recover/recovery": 202,
     "recover/recovery-read": 200,
     "verify/history": 200,
+    "verify/qr-of-a-stranger": (404, "not_found"),
     "verify/verification": 200,
     "verify/verification-before-activation": (404, "voucher_not_redeemable"),
     "verify/voucher": 200,
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
-ORDERS: Final = ["generate/export-job", "notify/event", "notify/reminders", "notify/reminders-page", "recover/job"]
+ORDERS: Final = [
+    "generate/export-job", "generate/import-job", "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
+]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 
 

@@ -20,7 +20,7 @@ from pyrage import decrypt, x25519
 from functions.domain.export import KEPT_S, MANIFEST, TICKET_S
 from functions.domain.serials import LOT_SIZE
 from functions.generate import files
-from functions.recover.service import FENCE_S
+from functions.store.aws import FENCE_S
 from functions.store.exports import LINK_S
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock

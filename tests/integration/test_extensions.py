@@ -8,7 +8,7 @@ import pytest
 
 from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S, VALID_UNTIL_MAX
-from functions.recover.service import FENCE_S
+from functions.store.aws import FENCE_S
 from tests.integration.conftest import Clock
 from tests.integration.kami import Json, Kami, granted, refused, replayed, unique
 

@@ -14,8 +14,8 @@ from functions.domain.recovery import Recovery
 from functions.domain.selection import RANGE_MAX, SERIALS_MAX
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import DAY_S, Voucher, standing
-from functions.recover.service import FENCE_S
 from functions.store import keys, table
+from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
 from functions.store.jobs import IN_CALL_S
 from tests.integration.conftest import Clock
