@@ -5,22 +5,16 @@ The functions run as processes, because in one process they share caches, and on
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import requests
 
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX
-from functions.domain.reminder import due_days
-from functions.domain.times import rfc3339
-from functions.domain.voucher import DAY_S
-from functions.edge import clock
 from functions.store import keys
 from functions.store.wire import write
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
-from tests.integration.kami import Kami, claim, granted, mobile, refused, unique
+from tests.integration.kami import Kami, claim, granted, mobile, refused, reminded, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -149,21 +143,6 @@ def give_a_voucher(kami: Kami) -> None:
     assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
-def remind_a_holder(kami: Kami) -> None:
-    """A reminder that is due since this morning, or yesterday's."""
-    number, days = mobile(), 9
-    ends = (due_days(clock.now())[0] + days + 1) * DAY_S - 8 * 3_600
-    voucher = claim(kami, kami.voucher(valid_until=rfc3339(ends), reminder_days=[days]), number)
-    (source,) = (source for source in kami.cloud.stack.sources if source.function == "notify")
-    claimed = {"type": "voucher.claimed", "schema": 1, "at": rfc3339(clock.now() - 30 * DAY_S)}
-    message = json.dumps({"id": "e", **claimed, "data": {"serial": voucher.serial}})
-    kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=message)
-    kami.cloud.drain()
-    kami.cloud.fire()
-    kami.cloud.drain()
-    assert len(kami.cloud.carriers.phone(number)) == 1
-
-
 def use_the_rest(kami: Kami) -> None:
     """What follows from the stream, and recoveries of what was touched and what was not."""
     used = kami.voucher()
@@ -206,7 +185,9 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         kami = Kami(cloud)
         use_everything(kami)
         use_channels(kami)
-        remind_a_holder(kami)
+        number = mobile()
+        reminded(kami, number)
+        assert len(cloud.carriers.phone(number)) == 1
         use_the_rest(kami)
         unneeded = {grant for grants in cloud.unneeded_grants().values() for grant in grants}
         assert {grant for grant in unneeded if not grant.startswith(NOT_HERE)} == set()
