@@ -233,8 +233,12 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         [("voucher.voided", {**CARD, "recovery": "rec_1"})],
     ),
     "a voucher dispensed": (
-        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r"]]),
+        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r", "active"]]),
         [("voucher.dispensed", {**CARD, "dispense": "dsp_1"})],
+    ),
+    "a voucher claimed": (
+        None, voucher("claim", "claimed", holder="+8613812345678", draws=[["clm_1", 1, AT, None, "f", "r", "claimed"]]),
+        [("voucher.claimed", {**CARD, "claim": "clm_1"})],
     ),
     "stock supplied": (None, item("front", "supply", campaign="cmp_1", unopened=10), []),
     "stock that is low": (
