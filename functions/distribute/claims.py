@@ -121,7 +121,9 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
         voucher = claimed(at, id, order.customer, order.fingerprint(), sight.now, by)
         if limits.commit(bound, [(VOUCHER, voucher, voucher.version - 1)], KIND, by):
             return voucher, voucher.draws[-1]
-        item = table.read(VOUCHER, keys.voucher(position))
+        key = keys.voucher(position)
+        stored = table.get_many([key]).get(key)
+        item = VOUCHER.load(stored) if stored is not None else None
     raise Refusal("try_again", "Others are changing the same voucher.", retry_after_s=1)
 
 

@@ -74,11 +74,12 @@ def taken(draw: Draw, lot: Lot, index: int, item: Voucher | None) -> Voucher:
     ends = valid_until if valid_until is not None else at.segment.valid_until
     status = Status.ACTIVE if draw.holder is None else Status.CLAIMED
     mark = Drawn(draw.id, fresh.generation, draw.at, ends, draw.fingerprint, draw.by.request, status.value)
-    own = {"holder": draw.holder, "tenant": draw.by.tenant, "ends": ends} if draw.holder is not None else {}
     return replace(
         fresh,
         status=status,
-        **own,
+        holder=draw.holder,
+        tenant=None if draw.holder is None else draw.by.tenant,
+        ends=None if draw.holder is None else ends,
         valid_until=valid_until,
         draws=(*fresh.draws, mark),
         version=fresh.version + 1,

@@ -343,8 +343,8 @@ def test_no_event_holds_an_account_number_or_a_key() -> None:
 
 @pytest.mark.parametrize("entity", ["voucher", "lot"])
 def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity: str) -> None:
-    with pytest.raises(UnknownCommand, match=f"{entity}, claim"):
-        events(None, item(entity, "claim"), AT, 1)
+    with pytest.raises(UnknownCommand, match=f"{entity}, conjure"):
+        events(None, item(entity, "conjure"), AT, 1)
 
 
 @pytest.mark.parametrize(
