@@ -79,6 +79,7 @@ PROBLEMS: dict[str, Problem] = {
     "hold_released": Problem(409, "This hold has been released", "该预留已被释放"),
     "hold_expired": Problem(410, "This hold has expired", "该预留已过期"),
     "hold_limit_reached": Problem(409, "It was held too many times", "该卡密已达预留次数上限"),
+    "qr_used": Problem(409, "This QR code has been used", "该二维码已使用"),
     "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
     "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
     "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),

@@ -130,11 +130,13 @@ IDS: Final = {
     "POST /v1/holds/{id}/captures": "${hold}",
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
+    "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
+    "GET /v1/vouchers/{serial}/qr": "?customer=${customer}",
     "GET /v1/messages": "?recipient=${recipient}",
     "GET /v1/exports/{id}/files/{file}": "?ticket=${ticket}",
 }
@@ -260,7 +262,7 @@ def shop(kami: Kami) -> Shop:
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    held, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(3))
+    held, kept, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(4))
     for _ in range(2):
         claim(kami, kami.voucher(), other_customer)
     transfer, other_transfer = (
@@ -281,7 +283,7 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
-        "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
+        "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
@@ -510,7 +512,7 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
-    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions")
+    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions", "holds")
       for address in ("198.51.100.7", "2001:db8::1", "x", "", "1" * 46, "198.51.100.7\n")),
 ]  # fmt: skip
 
