@@ -202,7 +202,8 @@ def test_a_forged_signature_is_refused(signature: bytes) -> None:
 
 def test_a_public_key_used_as_a_shared_secret_opens_nothing() -> None:
     claims = {"iss": ISSUER, "aud": "kami", "iat": NOW, "exp": NOW + 60, **CLAIMS}
-    text = f"{_text(json.dumps({'alg': 'HS256', 'kid': 'one', 'typ': 'at+jwt'}).encode())}.{_text(json.dumps(claims).encode())}"
+    head = {"alg": "HS256", "kid": "one", "typ": "at+jwt"}
+    text = f"{_text(json.dumps(head).encode())}.{_text(json.dumps(claims).encode())}"
     mac = hmac.digest(tokens.point(ARNS["one"]), text.encode(), "sha256")
     assert_refused(f"Bearer {text}.{_text(mac)}")
 
