@@ -78,13 +78,13 @@ class Run:
     tickets: list[str] = field(default_factory=list)
     macs: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
-    cursor_secret: str = ""
+    kept_secrets: list[str] = field(default_factory=list)
 
     @property
     def secrets(self) -> list[str | bytes]:
         basic = [b64encode(f":{secret}".encode()).decode()[2:] for secret in self.client_secrets]
         signatures = [token.rpartition(".")[2] for token in self.tokens]
-        own = [*self.tokens, *signatures, *self.tickets, *self.macs, self.cursor_secret]
+        own = [*self.tokens, *signatures, *self.tickets, *self.macs, *self.kept_secrets]
         return [*self.codes, *self.keys, *self.client_secrets, *basic, *own]
 
 
@@ -230,6 +230,7 @@ def jobs(kami: Kami, run: Run) -> None:
     kami.cloud.drain()
     codes = kami.codes([batch["first_serial"], batch["last_serial"]])
     run.codes += codes
+    imports(kami, run)
     exports(kami, run, batch["id"])
     kami.cloud.carriers.set("north", "down")
     granted(kami.merchant.redeem(codes[0], amount_minor=1, account=PHONES[0]), 201)
@@ -256,6 +257,19 @@ def channels(kami: Kami, batch: Json) -> None:
     kami.operator.post("/v1/extensions", {"selection": {"batch": batch["id"]}, "days": 30})
     kami.cloud.drain()
     assert sum(kami.stock(shop)["counts"].values()) == 29_999
+
+
+def imports(kami: Kami, run: Run) -> None:
+    """Codes that are taken, repeated, refused for their line, and in a file that is refused."""
+    campaign = kami.campaign(code_format="imported")["id"]
+    codes = ["BOUGHT-7QX2-0001", "BOUGHT-7QX2-0002", "BOUGHT-7QX2-0003"]
+    kami.imported(campaign, "\n".join(["code,reference", codes[0], codes[1], codes[0], f'"{codes[2]}']).encode())
+    done = kami.imported(campaign, "\n".join(codes).encode())
+    kami.imported(campaign, "\n".join(codes).encode("utf-16"))
+    assert kami.codes(kami.serials(done["batch"])) == codes[2:]
+    kami.operator.post("/v1/imports", {"campaign": codes[0], "size": 1}, unique())
+    kami.operator.get(f"/v1/imports/{codes[0]}")
+    run.codes += codes
 
 
 def exports(kami: Kami, run: Run, batch: str) -> None:
@@ -322,8 +336,9 @@ def run(kami: Kami) -> Run:
     with kami.cloud.environment("redeem"):
         parts = [part for item in items if item.get("entity") == "lot" for part in LOT.load(item).parts]
         run.keys = [vault.unwrap(part.wrapped_key, part.batch) for part in parts]
-    (secret,) = kami.cloud.client("secretsmanager").list_secrets()["SecretList"]
-    run.cursor_secret = kami.cloud.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"]
+    keeper = kami.cloud.client("secretsmanager")
+    arns = [secret["ARN"] for secret in keeper.list_secrets()["SecretList"]]
+    run.kept_secrets = [keeper.get_secret_value(SecretId=arn)["SecretString"] for arn in arns]
     run.items = json.dumps(written(items), ensure_ascii=False, default=str)
     return run
 
@@ -342,7 +357,7 @@ def found(secrets: list[Any], *texts: str) -> list[str]:
 def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     """Everything that the other tests search is there and full, and the search does find what is in it."""
     assert len(run.macs) == 1
-    assert len(run.codes) == 14
+    assert len(run.codes) == 17
     assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
@@ -385,7 +400,7 @@ def test_no_message_of_a_queue_or_event_of_the_bus_holds_a_secret_or_an_account_
 def test_no_answer_holds_a_secret_but_those_that_are_asked_for_it(run: Run) -> None:
     shown = [(t, a) for t, a in run.answers if a.status < 300 and SHOWN.fullmatch(t)]
     others = [each for each in run.answers if each not in shown]
-    secrets = [*run.keys, *run.client_secrets, *run.tokens, *run.tickets, run.cursor_secret]
+    secrets = [*run.keys, *run.client_secrets, *run.tokens, *run.tickets, *run.kept_secrets]
     for target, answer in others:
         text = answer.body.decode() + str(answer.headers)
         assert found(secrets, text) == [], target
