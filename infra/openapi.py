@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
-from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 from pydantic import BaseModel
@@ -131,6 +130,12 @@ PARAMETERS: Final[dict[str, Json]] = {
         },
         "example": "order-2026-11-21-0001",
     },
+    "customer": {
+        "description": "Who holds it: a customer of yours, as your claims name them.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+        "example": "member-1024",
+    },
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
@@ -179,6 +184,7 @@ GATEWAY_STATUSES: Final = (413, 429, 431, 500, 503)
 """What the gateway answers itself where a request does not reach a function or its answer does not come back."""
 RETRIED: Final = {
     "try_again", "too_many_attempts", "still_generating", "lot_busy", "recovery_in_progress", "export_in_progress",
+    "qr_used",
 }  # fmt: skip
 """Keys that come with `Retry-After`."""
 
@@ -270,8 +276,9 @@ def _operation(route: Route) -> Operation:
     if app is None:
         return Operation(route)
     function, request = app.operations[route.key]
-    (answer,) = get_args(get_type_hints(function)["return"])
-    return Operation(route, inspect.getdoc(function), request, None if answer is NoneType else answer, by_app=True)
+    (hint,) = get_args(get_type_hints(function)["return"])
+    answer = next((each for each in get_args(hint) or [hint] if issubclass(each, BaseModel)), None)
+    return Operation(route, inspect.getdoc(function), request, answer, by_app=True)
 
 
 def document() -> Json:
@@ -423,7 +430,9 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
             headers |= _headers("ETag")
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         if operation.answer:
-            response["content"] = _content(route.media_type, operation.answer, schemas)
+            response["content"] = _content(JSON, operation.answer, schemas)
+            if route.media_type != JSON:
+                response["content"][route.media_type] = {"schema": {"type": "string"}}
         elif status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.SEE_OTHER):
             response["content"] = {route.media_type: {"schema": {}}}
         yield str(status), response

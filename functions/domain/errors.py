@@ -79,6 +79,7 @@ PROBLEMS: dict[str, Problem] = {
     "hold_released": Problem(409, "This hold has been released", "该预留已被释放"),
     "hold_expired": Problem(410, "This hold has expired", "该预留已过期"),
     "hold_limit_reached": Problem(409, "It was held too many times", "该卡密已达预留次数上限"),
+    "qr_used": Problem(409, "This QR code has been used", "该二维码已使用"),
     "already_reversed": Problem(409, "This redemption has been reversed", "该核销已被撤销"),
     "amount_exceeds_balance": Problem(409, "The amount exceeds the voucher's balance", "金额超过卡内余额"),
     "partial_not_allowed": Problem(409, "This voucher can only be used in full", "该卡密只能一次性使用"),
@@ -90,6 +91,9 @@ PROBLEMS: dict[str, Problem] = {
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock
     "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
+    "claim_limit_reached": Problem(409, "No more can be claimed", "已达领取上限"),
+    "already_claimed": Problem(409, "This voucher has been claimed", "该卡密已被领取"),
+    "tier_not_allowed": Problem(403, "This campaign is not for this member tier", "会员等级不符合活动要求"),
     "guessing_too_likely": Problem(422, "The codes would be too likely to be guessed", "卡密被猜中的可能性过高"),
     "wrong_code_format": Problem(
         409,

@@ -84,7 +84,7 @@ def capture(
     Raises Refusal where the hold has ended, a veto binds the voucher, or the amount exceeds the hold.
     """
     refuse_unless_open(hold, now)
-    if at.voucher.generation != hold.generation:  # reclaimed since
+    if at.voucher.code_version != hold.code_version:  # reclaimed since
         raise Refusal("voucher_not_redeemable")
     if at.reason is not None and at.reason not in UNHINDERED:
         raise Refusal(REFUSALS[at.reason])

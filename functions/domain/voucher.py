@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from functions.domain.errors import Refusal
+from functions.domain.ids import derived
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
@@ -137,7 +138,7 @@ class Hold:
     """An amount that is kept for one order (预留) until `until`, excluded; `domain.hold` says what may be done with it.
 
     It ends by time, by a capture, whose `redemption` takes all or part of it, or by a `release`. `available_minor` is
-    the voucher's just after it was made.
+    the voucher's just after it was made; `bearer` is who showed its QR code, None where its code was given.
     """
 
     id: str
@@ -151,6 +152,7 @@ class Hold:
     request: str
     redemption: str | None = None
     release: Release | None = None
+    bearer: str | None = None
     handovers: int = 0
 
     @property
@@ -163,8 +165,8 @@ class Hold:
 class Redemption:
     """One use of a voucher; `balance_minor` and `status` are the voucher's just after it.
 
-    `hold` is the hold that it was captured from, if any. `handovers` is how often the voucher had changed hands, which
-    tells the code that it was used with.
+    `hold` is the hold that it was captured from, if any; `bearer` is who showed its QR code, None where its code was
+    given. `handovers` is how often the voucher had changed hands, which tells the code that it was used with.
     """
 
     id: str
@@ -183,6 +185,7 @@ class Redemption:
     terminal: str | None = None
     reversal: Reversal | None = None
     hold: str | None = None
+    bearer: str | None = None
     handovers: int = 0
 
     @property
@@ -192,7 +195,7 @@ class Redemption:
 
 
 class Drawn(NamedTuple):
-    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+    """That an order of this id took a voucher of this generation, and what the voucher was then."""
 
     id: str
     generation: int
@@ -200,6 +203,7 @@ class Drawn(NamedTuple):
     valid_until: int | None
     fingerprint: str
     request: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +213,8 @@ class Voucher:
     `draws` are the dispenses and claims that took it, kept through reclaims. `command` is the range command that gave
     it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
     end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
-    which only orders a wallet. `transfers` are all offers of it, the last of
-    which may be open.
+    which only orders a wallet. `transfers` are all offers of it, the last of which may be open. `qr_step` is the last
+    step of its QR code that was used.
     """
 
     position: int
@@ -231,6 +235,7 @@ class Voucher:
     holds: dict[str, Hold] = field(default_factory=dict)
     draws: tuple[Drawn, ...] = ()
     transfers: dict[str, Transfer] = field(default_factory=dict)
+    qr_step: int = 0
     version: int = 0
 
     @property
@@ -241,6 +246,11 @@ class Voucher:
     def drawn(self, id: str) -> Drawn | None:
         """What is known of an order that took it."""
         return next((draw for draw in self.draws if draw.id == id), None)
+
+    @property
+    def bearer(self) -> str | None:
+        """Who holds it, for the key of its QR code."""
+        return derived(self.tenant, self.holder) if self.tenant is not None and self.holder is not None else None
 
     @property
     def handovers(self) -> int:

@@ -37,7 +37,8 @@ class Route:
     """One operation: `scope` None means open to everyone.
 
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
-    problems it can answer beyond those that follow from the rest of the row. With `csv` the body may be a file of
+    problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
+    beside another `media_type`. With `csv` the body may be a file of
     serial ranges, and these parameters say then what its JSON would.
     """
 
@@ -186,6 +187,14 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
         "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
     ),
+    Route(
+        "POST", "/v1/claims", "distribute", "create_claim", Scope.CLAIM,
+        "Claim a voucher for a customer, by its code or from a campaign's stock", "领取卡密", Key.REQUIRED,
+        success=(201,),
+        errors=(
+            *_CODE, "not_found", "quantity_exceeded", "claim_limit_reached", "tier_not_allowed", "already_claimed",
+        ),
+    ),
     # customers and what they hold
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,
@@ -222,6 +231,12 @@ ROUTES: tuple[Route, ...] = (
         "Get a voucher's history: who did what, when, from where", "查询卡密履历", query=_PAGED,
     ),
     Route(
+        "GET", "/v1/vouchers/{serial}/qr", "verify", "get_qr", Scope.CLAIM,
+        "Get the QR code that its holder shows at a till, a new one every 30 seconds", "持有人动态二维码",
+        query=("customer",), errors=(*_REFUSED, "voucher_offered", "qr_used"),
+        media_type="image/svg+xml",
+    ),
+    Route(
         "POST", "/v1/redemptions", "redeem", "create_redemption", Scope.REDEEM,
         "Redeem a code for an account", "核销卡密", Key.REQUIRED, success=(201,),
         errors=(*_CODE, *_AMOUNT),
@@ -248,7 +263,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/holds/{id}/captures", "redeem", "create_capture", Scope.REDEEM,
         "Redeem all or part of what is held", "核销预留金额", Key.REQUIRED, success=(201,),
         errors=(
-            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "partial_not_allowed",
+            *_HOLD_ENDED, "amount_exceeds_hold", "voucher_not_redeemable", "voucher_offered", "partial_not_allowed",
             "redemption_limit_reached",
         ),
     ),

@@ -90,7 +90,7 @@ def create(order: Order, key: str, by: By, now: int) -> Held:
 
 def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.holds.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.code_version):
+    if known is not None and sight.is_right(known.code_version, known.bearer):
         refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
@@ -113,8 +113,9 @@ def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> 
         generation=at.voucher.generation,
         handovers=at.voucher.handovers,
         request=by.request,
+        bearer=sight.bearer(at.voucher),
     )
-    return rules.with_hold(at, hold)
+    return sight.used(rules.with_hold(at, hold))
 
 
 def find(id: str, by: By) -> Held:

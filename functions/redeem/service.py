@@ -85,7 +85,7 @@ def derived_id(by: By, route: str, key: str, position: int) -> str:
 
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
-    if known is not None and sight.is_right(known.code_version):
+    if known is not None and sight.is_right(known.code_version, known.bearer):
         refuse_reuse(known.fingerprint, order.fingerprint())
         return None
     sight.refuse_over_limit()
@@ -111,9 +111,10 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         request=by.request,
         store=order.store,
         terminal=order.terminal,
+        bearer=sight.bearer(at.voucher),
         handovers=at.voucher.handovers,
     )
-    return with_redemption(at.voucher, redemption)
+    return sight.used(with_redemption(at.voucher, redemption))
 
 
 def refuse_reuse(before: str, now: str) -> None:

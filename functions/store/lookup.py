@@ -1,10 +1,11 @@
-"""What one read shows of a code: its lot, its voucher's item if any, and the guards of who asks."""
+"""What one read shows of a code, or of a QR code: its lot, its voucher's item if any, and the guards of who asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from functions.domain import qr
 from functions.domain.actor import By
 from functions.domain.codes import Candidate, is_right, parse
 from functions.domain.errors import Refusal
@@ -22,7 +23,7 @@ from functions.store.table import Item, change, get_many
 class Sight:
     """The outcome of `look`; everything it tells is decided in memory."""
 
-    candidate: Candidate | None
+    candidate: Candidate | qr.Payload | None
     lot: Lot | None
     item: Voucher | None
     guarded: list[Subject]
@@ -36,22 +37,43 @@ class Sight:
             return None
         return guards.lot_subject(self.lot.number, self.lot.rules.wrong_codes_per_lot_and_hour)
 
-    def is_right(self, version: int) -> bool:
-        """Whether the code is the one of its voucher in a version (`Voucher.code_version`)."""
-        if self.candidate is None or self.lot is None:
+    def is_right(self, version: int, bearer: str | None = None) -> bool:
+        """Whether the code is the one of its voucher in a version (`Voucher.code_version`), or a QR code of its
+        bearer's, whenever made."""
+        candidate, lot = self.candidate, self.lot
+        part = lot.part(candidate.position % LOT_SIZE) if candidate is not None and lot is not None else None
+        if candidate is None or lot is None or part is None:
             return False
-        rules = self.lot.rules
-        if (rules.code_format, rules.code_prefix) != (self.candidate.format.name, self.candidate.prefix):
+        if isinstance(candidate, qr.Payload):
+            key = vault.unwrap(part.wrapped_key, part.batch) if bearer is not None else b""
+            return bearer is not None and qr.is_right(candidate, key, version, bearer)
+        if (lot.rules.code_format, lot.rules.code_prefix) != (candidate.format.name, candidate.prefix):
             return False
-        part = self.lot.part(self.candidate.position % LOT_SIZE)
-        return part is not None and is_right(self.candidate, vault.unwrap(part.wrapped_key, part.batch), version)
+        return is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version)
 
     def standing(self, item: Voucher | None) -> Standing | None:
-        """Where the voucher stands with this item, or None where the code is not that of any voucher."""
+        """Where the voucher stands with this item, or None where the code is not that of any voucher.
+
+        The same for a QR code whose time is over, or whose step was used.
+        """
+        at = self._named(item)
+        if at is None or not isinstance(self.candidate, qr.Payload):
+            return at
+        return at if qr.is_timely(self.candidate, self.now, at.voucher.qr_step) else None
+
+    def _named(self, item: Voucher | None) -> Standing | None:
         if self.candidate is None or self.lot is None:
             return None
         at = standing(self.lot, self.candidate.position % LOT_SIZE, item, self.now)
-        return at if at is not None and self.is_right(at.voucher.code_version) else None
+        return at if at is not None and self.is_right(at.voucher.code_version, at.voucher.bearer) else None
+
+    def bearer(self, voucher: Voucher) -> str | None:
+        """Who shows the voucher: its bearer, or None where not a QR code but its code is given."""
+        return voucher.bearer if isinstance(self.candidate, qr.Payload) else None
+
+    def used(self, voucher: Voucher) -> Voucher:
+        """The voucher with the step of the QR code used up, so that it is good for nothing more."""
+        return replace(voucher, qr_step=self.candidate.step) if isinstance(self.candidate, qr.Payload) else voucher
 
     def refuse_over_limit(self) -> None:
         """Raise Refusal `too_many_attempts` where who asks has given too many wrong codes."""
@@ -77,14 +99,14 @@ class Sight:
     def wrong(self) -> Refusal:
         """Count a code that a stranger must not learn more about, and give the refusal, the same for every reason."""
         guards.count_wrong(self.guarded, self.now)
-        forged = self.breaker is not None and self.standing(self.item) is None
+        forged = self.breaker is not None and self._named(self.item) is None
         opened = self.breaker is not None and forged and guards.count_forged(self.breaker, self.now)
         return Refusal("voucher_not_redeemable", alarm="lot_breaker_open" if opened else None)
 
 
 def look(code: str, guarded: list[Subject], now: int) -> Sight:
     """Read all that a code may need, in one consistent read."""
-    candidate = parse(code)
+    candidate = qr.parse(code) or parse(code)
     wanted = [subject.key(now) for subject in guarded]
     if candidate is None:
         return Sight(None, None, None, guarded, get_many(wanted), now)

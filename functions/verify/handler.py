@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+from functions.domain import qr
 from functions.domain.events import Event as Happening
 from functions.domain.times import rfc3339
-from functions.edge.http import App, Call, Event, Reply, Response, ok
+from functions.edge.http import JSON, App, Call, Event, Reply, Response, ok, refuse_fields
 from functions.edge.routes import Scope
 from functions.verify import service
-from functions.verify.models import FaceValue, History, HistoryLine, VerificationRequest, VoucherAnswer, VoucherDetails
+from functions.verify.models import (
+    FaceValue,
+    History,
+    HistoryLine,
+    QrAnswer,
+    VerificationRequest,
+    VoucherAnswer,
+    VoucherDetails,
+)
 
+SVG = "image/svg+xml"
 app = App("verify")
 
 
@@ -41,6 +52,27 @@ def get_voucher(call: Call) -> Reply[VoucherDetails]:
 def get_history(call: Call) -> Reply[History]:
     found, next_cursor = service.life(call.path["serial"], call.limit(), call.query.get("cursor"), call.by, call.now)
     return ok(History(data=[_line(happening) for happening in found], next_cursor=next_cursor))
+
+
+@app.route("GET /v1/vouchers/{serial}/qr")
+def get_qr(call: Call) -> Reply[QrAnswer | str]:
+    """An image (SVG), or what it says as JSON where `Accept` names that. Only its holder's own app can get it."""
+    customer = call.query.get("customer")
+    if not customer:
+        refuse_fields([("query.customer", "say who holds it")])
+    payload = service.qr(call.path["serial"], customer, call.by, call.now)
+    if JSON not in call.headers.get("accept", ""):
+        return ok(_drawn(payload), **{"Content-Type": SVG})
+    expires_at = (qr.step_of(call.now) + qr.STEPS_ACCEPTED) * qr.STEP_S
+    return ok(QrAnswer(payload=payload, seconds_left=qr.seconds_left(call.now), expires_at=rfc3339(expires_at)))
+
+
+def _drawn(payload: str) -> str:
+    import segno  # here alone: no other route of this function pays for it
+
+    image = io.BytesIO()
+    segno.make_qr(payload, error="m").save(image, kind="svg", xmldecl=False, omitsize=True, light="#fff", nl=False)
+    return image.getvalue().decode()
 
 
 def _line(happening: Happening) -> HistoryLine:

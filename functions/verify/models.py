@@ -51,6 +51,14 @@ class VoucherDetails(VoucherAnswer):
     holds: list[str] = Field(description="Those that keep some of it now.", examples=[[]])
 
 
+class QrAnswer(Answer):
+    """What the QR code says, for apps that draw it themselves."""
+
+    payload: str = Field(examples=["KQ1.010000000003.59841600.QDZ5OUMHJM4RYLSH"])
+    seconds_left: int = Field(description="Until the next one.", examples=[17])
+    expires_at: Time = Field(description="Until then tills accept it, once.", examples=["2026-11-21T08:01:00Z"])
+
+
 class HistoryLine(Answer):
     """Something that happened to a voucher, alone or with its lot, and who did it from where.
 
@@ -66,6 +74,7 @@ class HistoryLine(Answer):
         "extended",
         "revealed",
         "dispensed",
+        "claimed",
         "offered",
         "transferred",
         "offer_returned",
@@ -91,6 +100,7 @@ class HistoryLine(Answer):
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
     dispense: str | None = None
+    claim: str | None = None
     transfer: str | None = None
     export: str | None = None
     hold: str | None = Field(default=None, description="Of a capture too.")

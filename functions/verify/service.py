@@ -8,9 +8,11 @@ from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.events import Event
 from functions.domain.lot import Lot
+from functions.domain.qr import seconds_left, step_of, written
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import REFUSALS, Standing, standing
-from functions.store import cursors, guards, history, keys, table
+from functions.domain.wallet import is_in
+from functions.store import cursors, guards, history, keys, table, vault
 from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Place
 from functions.store.lookup import look
@@ -52,6 +54,25 @@ def find(serial: str, now: int) -> Found:
     if lot is None or at is None:
         raise Refusal("not_found")
     return Found(lot, at)
+
+
+def qr(serial: str, customer: str, by: By, now: int) -> str:
+    """The text of the QR code that a customer of the caller's tenant may show at a till now.
+
+    Raises Refusal `not_found` where the voucher is not theirs, `qr_used` until the next step where this one's was
+    used, and what a till would answer.
+    """
+    found = find(serial, now)
+    at = found.standing
+    voucher, step = at.voucher, step_of(now)
+    part = found.lot.part(voucher.position % LOT_SIZE)
+    if voucher.bearer is None or part is None or not is_in(at, customer, by.tenant):
+        raise Refusal("not_found")
+    at.refuse_unless_redeemable()
+    if voucher.qr_step >= step:
+        raise Refusal("qr_used", "Wait for the next one.", retry_after_s=seconds_left(now))
+    key = vault.unwrap(part.wrapped_key, part.batch)
+    return written(key, voucher.position, voucher.code_version, voucher.bearer, step)
 
 
 def life(serial: str, limit: int, cursor: str | None, by: By, now: int) -> tuple[list[Event], str | None]:

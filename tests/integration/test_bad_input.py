@@ -36,6 +36,9 @@ BODIES: Final[dict[str, Json]] = {
         "quantity_max": 1_000_000,
         "locale": "en",
         "reversal_days": 1,
+        "claims_per_customer": 1,
+        "claims_max": 1_000,
+        "tiers": ["gold"],
         "low_stock": 10,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
@@ -56,6 +59,13 @@ BODIES: Final[dict[str, Json]] = {
     "POST /v1/transfers": {"serial": "${held}", "customer": "${customer}"},
     "POST /v1/transfers/{id}/acceptances": {"token": "${token}", "customer": "${other_customer}"},
     "POST /v1/transfers/{id}/returns": {"customer": "${customer}"},
+    "POST /v1/claims": {
+        "campaign": "${campaign}",
+        "customer": "customer-1001",
+        "tier": "gold",
+        "channel": "${channel}",
+        "device": "device",
+    },
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
         "code": "${code}",
@@ -92,10 +102,10 @@ OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
-    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {
+ONE_OF: Final = {("POST /v1/claims", "campaign"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"),
 }  # fmt: skip
@@ -127,11 +137,13 @@ IDS: Final = {
     "POST /v1/holds/{id}/captures": "${hold}",
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
+    "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
+    "GET /v1/vouchers/{serial}/qr": "?customer=${customer}",
     "GET /v1/messages": "?recipient=${recipient}",
     "GET /v1/exports/{id}/files/{file}": "?ticket=${ticket}",
 }
@@ -257,7 +269,7 @@ def shop(kami: Kami) -> Shop:
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
-    held, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(3))
+    held, kept, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(4))
     for _ in range(2):
         claim(kami, kami.voucher(), other_customer)
     transfer, other_transfer = (
@@ -278,7 +290,7 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
-        "customer": customer, "other_customer": other_customer, "held": held, "transfer": transfer["id"],
+        "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
@@ -434,8 +446,16 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "name", TEXTS),
     ("POST /v1/channels", "region", TEXTS),
     ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/campaigns", "claims_per_customer", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "claims_max", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "tiers", [[], [""], ["two words"], ["t" * 65], ["t"] * 21]),
     ("POST /v1/dispenses", "campaign", ["c" * 65]),
+    ("POST /v1/claims", "campaign", ["c" * 65]),
+    ("POST /v1/claims", "customer", ["", "c" * 65, "two words"]),
+    ("POST /v1/claims", "tier", REFERENCES),
+    ("POST /v1/claims", "device", REFERENCES),
+    ("POST /v1/claims", "channel", ["", "c" * 65]),
     ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
     ("POST /v1/dispenses", "buyer", REFERENCES),
     ("POST /v1/dispenses", "channel", ["", "c" * 65]),
@@ -476,6 +496,10 @@ SELECTIONS: Final[list[Json]] = [
     {"batch": "${batch}", "last_serial": "${serial}"}, {"batch": None}, {"only": "not_claimed"},
 ]  # fmt: skip
 WHOLE: Final[list[tuple[str, Any]]] = [
+    *(("POST /v1/claims", contradiction) for contradiction in (
+        {"code": "${code}"}, {"campaign": None, "channel": None}, {"campaign": None, "code": "${code}"},
+        {"campaign": None, "channel": None, "code": "c" * 65},
+    )),
     *(("POST /v1/campaigns", {"valid_until": until}) for until in (
         "2027-12-31", "2027-12-31T23:59:59", "tomorrow", "", "1969-12-31T23:59:59Z", "2100-01-01T00:00:01Z",
         "2027-13-01T00:00:00Z", "2027-02-30T00:00:00Z", "99999-01-01T00:00:00Z", "2027-W01-1T00:00:00Z",
@@ -504,7 +528,7 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
     *(("POST /v1/redemptions", {"account": {"type": "broadband", "number": number}})
       for number in ("abc", "a" * 65, "-abcd", "ab cd", "ab/cd", "宽带账号", "abcd\n", "")),
-    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions")
+    *((f"POST /v1/{kind}", {"customer_address": address}) for kind in ("verifications", "redemptions", "holds")
       for address in ("198.51.100.7", "2001:db8::1", "x", "", "1" * 46, "198.51.100.7\n")),
 ]  # fmt: skip
 
