@@ -1,4 +1,4 @@
-"""What is kept: the table, the keys, the secret, exports, and what the stream's reader could not digest."""
+"""What is kept: the table, the keys, the secrets, exports, uploads, and what the stream's reader could not digest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from functions.domain import imports
 from functions.domain.export import KEPT_S
 from infra.settings import Settings
 
 FAILURES_KEPT: Final = Duration.days(90)
 EXPORTS_KEPT: Final = Duration.seconds(KEPT_S)
+UPLOADS_KEPT: Final = Duration.seconds(imports.KEPT_S)
 
 
 class Data(Construct):
@@ -40,6 +42,10 @@ class Data(Construct):
         self.exports_key = self._symmetric_key("ExportsKey", "Encrypts what Kami exports, once more")
         self.exports_key.add_to_resource_policy(_through("s3"))
         self.exports = self._exports()
+        self.index_secret = self._index_secret()
+        self.uploads_key = self._symmetric_key("UploadsKey", "Encrypts files of codes until they are imported")
+        self.uploads_key.add_to_resource_policy(_through("s3"))
+        self.uploads = self._uploads()
 
     def _table(self, settings: Settings) -> dynamodb.Table:
         table = dynamodb.Table(
@@ -130,6 +136,46 @@ class Data(Construct):
             )
         )
         return bucket
+
+    def _uploads(self) -> s3.Bucket:
+        """Files of bought codes, in clear but for this encryption; deleted once imported, at the latest in a day."""
+        bucket = s3.Bucket(
+            self,
+            "Uploads",
+            encryption=s3.BucketEncryption.KMS,
+            encryption_key=self.uploads_key,
+            bucket_key_enabled=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(expiration=UPLOADS_KEPT, abort_incomplete_multipart_upload_after=Duration.days(1))
+            ],
+            removal_policy=self.removal_policy,
+        )
+        Validations.of(bucket).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-S1",
+                reason="Each file is put once over a link whose order is on record, and CloudTrail has the rest.",
+            )
+        )
+        return bucket
+
+    def _index_secret(self) -> secretsmanager.Secret:
+        secret = secretsmanager.Secret(
+            self,
+            "IndexSecret",
+            description="Finds imported codes that are in stock already, by a keyed hash",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=self.removal_policy,
+        )
+        Validations.of(secret).acknowledge(
+            Acknowledgment(
+                id="AwsSolutions-SMG4",
+                reason="Under another key no code in stock would be found again, and each could be imported and sold "
+                "twice. It never changes.",
+            )
+        )
+        return secret
 
     def _cursor_secret(self) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(

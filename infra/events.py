@@ -35,6 +35,7 @@ class Rule:
 RULES: Final = (
     Rule("BatchRequested", ("batch.requested",), "generate", _JOB),
     Rule("ExportRequested", ("export.requested",), "generate", _JOB),
+    Rule("ImportRequested", ("import.requested",), "generate", _JOB),
     Rule("RangeOrdered", ("distribution.requested", "activation.requested", "extension.requested"), "distribute", _JOB),
     Rule("RecoveryRequested", ("recovery.requested",), "recover", _JOB),
     Rule("HolderConcerned", ("voucher.redeemed", "voucher.reversed", "voucher.recovered"), "notify", _EVENT),

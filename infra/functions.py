@@ -20,6 +20,7 @@ from functions.store.keys import (
     CAMPAIGN,
     CHANNEL,
     CLIENT,
+    CODE,
     COMMAND,
     COUNTER,
     COUNTS,
@@ -28,12 +29,15 @@ from functions.store.keys import (
     GUARD,
     HISTORY,
     HOLDER,
+    IMPORT,
+    IMPORTED,
     LIMIT,
     LOT,
     MESSAGE,
     POOL,
     RECOVERED,
     RECOVERY,
+    REFUSED,
     REVEAL,
     SHELF,
     STOCK,
@@ -62,6 +66,9 @@ class Resource(StrEnum):
     FAILURES = "failures"
     FAILED = "failed records"
     EXPORTS = "exports"
+    UPLOADS = "uploads"
+    UPLOADED = "uploaded files"
+    INDEX_SECRET = "secret of the blind index"
     SMS = "SMS"
 
 
@@ -116,11 +123,15 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, COUNTER, COUNTS, EXPORT, LOT, VOUCHER)),
-            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, LOT, POOL)),
-            _table("PutItem", on=(BATCH, CAMPAIGN, COUNTER, EXPORT, LOT, POOL, REVEAL)),
+            _table("BatchGetItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
+            _table("PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)),
+            _table("Query", on=(REFUSED,)),
             Grant(Resource.EXPORTS, ("s3:GetObject", "s3:PutObject")),
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", "TOUCHED#")),
+            Grant(Resource.UPLOADED, ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")),
+            Grant(Resource.UPLOADS, ("s3:ListBucket",)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", IMPORTED, "TOUCHED#")),
+            Grant(Resource.INDEX_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
@@ -131,14 +142,14 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CHANNEL, COUNTS, DRAW, GUARD, LIMIT, LOT, POOL, SHELF, VOUCHER)),
+            _table("BatchGetItem", on=(CHANNEL, CODE, COUNTS, DRAW, GUARD, LIMIT, LOT, POOL, SHELF, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, DRAW, LOT, POOL)),
             _table("PutItem", on=(CHANNEL, COMMAND, DRAW, LOT, POOL, SHELF, VOUCHER)),
             _table("Query", on=(STOCK,)),
             _table("UpdateItem", on=(GUARD, LIMIT)),
             Grant(Resource.RECEIPT_KEY, ("kms:Sign",)),
             _OPEN_BATCH_KEYS,
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", "TOUCHED#")),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
@@ -293,6 +304,7 @@ WIDE: Final = {
     Resource.STREAMS: "Lambda lists the streams of this table, whose names are made when they are.",
     Resource.FAILED: "Lambda makes up the names of the objects.",
     Resource.EXPORTS: "An export's files are named after it.",
+    Resource.UPLOADED: "An import's upload is named after it.",
     Resource.SMS: "Whatever the account may send from, until settings.py names one.",
 }
 """Why these grants end in a wildcard."""
@@ -307,6 +319,7 @@ def _as_nag_has_it(arn: str, data: Data) -> str:
         (data.table, data.table.table_arn),
         (data.failures, data.failures.bucket_arn),
         (data.exports, data.exports.bucket_arn),
+        (data.uploads, data.uploads.bucket_arn),
     ):
         resource = owner.node.default_child
         assert isinstance(resource, CfnElement)
@@ -338,6 +351,11 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
         Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
+        Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
+        Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
+        Resource.INDEX_SECRET: Means(
+            (data.index_secret.secret_arn,), {"INDEX_SECRET_ARN": data.index_secret.secret_arn}
+        ),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
@@ -106,8 +106,7 @@ class LotCounter:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """Where a new batch goes: `fresh_lots` lots are taken from the format's counter; `campaign` is as it is then."""
 
     first: int
@@ -171,21 +170,32 @@ def allocate(campaign: Campaign, quantity: int, next_lot: int) -> Allocation:
     Raises Refusal `quantity_exceeded` where the campaign may not have or the code format cannot address so many,
     `guessing_too_likely` where many small batches have spread the campaign over too many lots.
     """
-    left = campaign.planned - campaign.quantity
-    if quantity > left:
-        _refuse_quantity(f"The campaign may have {left:,} more vouchers (quantity_max {campaign.planned:,}).", left)
-    grown = replace(campaign, quantity=campaign.quantity + quantity, version=campaign.version + 1)
     shared = campaign.open_lot
     if quantity < LOT_SIZE and shared is not None and shared.takes(quantity):
         open_lot = OpenLot(shared.number, shared.next_index + quantity, shared.parts + 1)
-        return Allocation(shared.number * LOT_SIZE + shared.next_index, 0, replace(grown, open_lot=open_lot))
+        grown = replace(_grown(campaign, quantity), open_lot=open_lot)
+        return Allocation(shared.number * LOT_SIZE + shared.next_index, 0, grown)
+    place = allocate_fresh(campaign, quantity, next_lot)
+    shared = OpenLot(next_lot, quantity, 1) if quantity < LOT_SIZE else shared
+    return place._replace(campaign=replace(place.campaign, open_lot=shared))
+
+
+def allocate_fresh(campaign: Campaign, quantity: int, next_lot: int) -> Allocation:
+    """The same for what shares no lot with others."""
+    grown = _grown(campaign, quantity)
     numbers, fresh = campaign.rules.format.lots, lots_of(quantity)
     if next_lot + fresh > numbers.stop:
         left = (numbers.stop - next_lot) * LOT_SIZE
         _refuse_quantity(f"The code format {campaign.rules.code_format} can address {left:,} more vouchers.", left)
     refuse_likely(campaign.rules, campaign.lots + fresh)
-    shared = OpenLot(next_lot, quantity, 1) if quantity < LOT_SIZE else shared
-    return Allocation(next_lot * LOT_SIZE, fresh, replace(grown, lots=campaign.lots + fresh, open_lot=shared))
+    return Allocation(next_lot * LOT_SIZE, fresh, replace(grown, lots=campaign.lots + fresh))
+
+
+def _grown(campaign: Campaign, quantity: int) -> Campaign:
+    left = campaign.planned - campaign.quantity
+    if quantity > left:
+        _refuse_quantity(f"The campaign may have {left:,} more vouchers (quantity_max {campaign.planned:,}).", left)
+    return replace(campaign, quantity=campaign.quantity + quantity, version=campaign.version + 1)
 
 
 def _refuse_quantity(detail: str, available: int) -> NoReturn:

@@ -106,6 +106,8 @@ PROBLEMS: dict[str, Problem] = {
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
     "recovery_in_progress": Problem(409, "These vouchers are being recovered", "卡密正在回收中"),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
+    # imports
+    "upload_missing": Problem(409, "The file has not been uploaded", "文件尚未上传"),
     # exports
     "export_in_progress": Problem(409, "The export is not completed yet", "导出尚未完成"),
     "export_expired": Problem(410, "The export has expired", "导出文件已过期"),

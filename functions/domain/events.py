@@ -31,7 +31,9 @@ TYPES: dict[str, int] = {
     "extension.requested": 1,
     "recovery.requested": 1,
     "export.requested": 1,
+    "import.requested": 1,
     "lot.generated": 1,
+    "lot.imported": 1,
     "lot.exported": 1,
     "lot.returned": 1,
     "lot.distributed": 1,
@@ -56,6 +58,7 @@ TYPES: dict[str, int] = {
     "activation.completed": 1,
     "recovery.completed": 1,
     "export.completed": 1,
+    "import.completed": 1,
     "stock.low": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
@@ -181,7 +184,7 @@ Told = Iterator[tuple[str, Subject | None, Data]]
 
 
 def _batch(old: Item, new: Item) -> Told:
-    if not old:
+    if not old and new["status"] != "completed":
         yield "batch.requested", None, {"id": new["id"]}
     if new["status"] == "completed" and old.get("status") != "completed":
         yield "batch.completed", None, {name: new[name] for name in ("id", "campaign", "quantity")}
@@ -214,6 +217,18 @@ def _export(old: Item, new: Item) -> Told:
             yield "lot.exported", Subject("lot", lot), data
     if "manifest" in new and "manifest" not in old:
         yield "export.completed", None, {name: new[name] for name in ("id", "batch", "quantity")}
+
+
+def _import(old: Item, new: Item) -> Told:
+    """It is asked for once its file is there; of the lines that were refused only the number is told."""
+    if "started_at" in new and "started_at" not in old:
+        yield "import.requested", None, {"id": new["id"]}
+    if "completed_at" in new and "completed_at" not in old:
+        accepted, fault = new.get("accepted", 0), new.get("fault")
+        batch = {"batch": f"bat_{new['id'].partition('_')[2]}"} if accepted else {}
+        failed = {"fault": fault[0]} if fault is not None else {}
+        done = {"accepted": accepted, "refused": sum(new.get("refused", {}).values())}
+        yield "import.completed", None, {"id": new["id"], "campaign": new["campaign"], **batch, **done, **failed}
 
 
 def _lot(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item], Told]:
@@ -360,6 +375,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("command", ANY): _command,
     ("recovery", ANY): _recovery,
     ("lot", "generate"): _lot("lot.generated", _share),
+    ("lot", "import"): _lot("lot.imported", _share),
     ("lot", "distribute"): _handed_out,
     ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
     ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
@@ -382,6 +398,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,
+    ("import", ANY): _import,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 

@@ -114,6 +114,19 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
         "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
     ),
+    Route(
+        "POST", "/v1/imports", "generate", "create_import", Scope.GENERATE,
+        "Import codes bought elsewhere: get a link to upload their file to", "导入外购卡密（获取上传链接）",
+        Key.REQUIRED, success=(202,), errors=("not_found", "wrong_code_format"),
+    ),
+    Route(
+        "POST", "/v1/imports/{id}/starts", "generate", "start_import", Scope.GENERATE,
+        "Have the uploaded file imported", "开始导入已上传的文件", success=(202,), errors=("upload_missing",),
+    ),
+    Route(
+        "GET", "/v1/imports/{id}", "generate", "get_import", Scope.GENERATE,
+        "Get an import with its progress and the lines that were refused", "查询导入进度与被拒行", query=_PAGED,
+    ),
     # channels and what goes to them
     Route(
         "POST", "/v1/channels", "distribute", "create_channel", Scope.CHANNELS,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from functions.domain.campaign import Batch, Campaign, expected_hits_a_day, lots_of, quantity_max_of
+from functions.domain.codefile import PROBLEMS
 from functions.domain.export import MANIFEST, Export, Layout
 from functions.domain.ids import fingerprint
+from functions.domain.imports import LINK_S, Import, Refused
 from functions.domain.lot import Rules
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
@@ -14,7 +16,7 @@ from functions.domain.voucher import EFFECTIVE
 from functions.edge import batch as queue
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok, refuse_fields, see_other
 from functions.edge.models import MoneyAnswer, Progress
-from functions.generate import batches, campaigns, exports, vouchers
+from functions.generate import batches, campaigns, exports, importing, imports, vouchers
 from functions.generate.models import (
     BatchAnswer,
     BatchRequest,
@@ -23,12 +25,19 @@ from functions.generate.models import (
     CampaignRequest,
     ExportAnswer,
     ExportRequest,
+    FaultAnswer,
     FileAnswer,
     FilesDone,
+    ImportAnswer,
+    ImportRequest,
+    LinesDone,
+    RefusedLine,
+    RefusedLines,
     Revealed,
     RevealList,
     RevealRequest,
     TicketAnswer,
+    UploadAnswer,
     VoucherLine,
     VoucherList,
 )
@@ -148,6 +157,31 @@ def get_file(call: Call) -> Reply[None]:
     return see_other(exports.fetch(call.path["id"], call.path["file"], ticket, call.by, call.now))
 
 
+@app.route("POST /v1/imports")
+def create_import(request: ImportRequest, call: Call) -> Reply[ImportAnswer]:
+    import_ = imports.create(call.derived_id("imp"), request.campaign, request.size, call.by, call.now)
+    replayed = import_.by.request != call.by.request
+    upload = None
+    if import_.status == "awaiting_upload":
+        url, headers = imports.upload(import_)
+        upload = UploadAnswer(url=url, headers=headers, expires_at=rfc3339(call.now + LINK_S))
+    answer = _import(import_, [], None, upload)
+    return accepted(answer, replayed=replayed, location=f"/v1/imports/{import_.id}")
+
+
+@app.route("POST /v1/imports/{id}/starts")
+def start_import(call: Call) -> Reply[ImportAnswer]:
+    import_ = imports.start(call.path["id"], call.by, call.now)
+    return accepted(_import(import_, [], None), replayed=False, location=f"/v1/imports/{import_.id}")
+
+
+@app.route("GET /v1/imports/{id}")
+def get_import(call: Call) -> Reply[ImportAnswer]:
+    import_ = imports.find(call.path["id"])
+    refused, next_cursor = imports.refused(import_, call.limit(), call.query.get("cursor"), call.by)
+    return ok(_import(import_, refused, next_cursor))
+
+
 def _campaign(campaign: Campaign) -> CampaignAnswer:
     rules = campaign.rules
     return CampaignAnswer(
@@ -225,9 +259,45 @@ def _export(export: Export) -> ExportAnswer:
     )
 
 
+def _import(
+    import_: Import, refused: list[Refused], next_cursor: str | None, upload: UploadAnswer | None = None
+) -> ImportAnswer:
+    lines = [
+        RefusedLine(
+            line=one.line,
+            reason=one.reason.value,
+            detail=PROBLEMS[one.problem] if one.problem is not None else None,
+            first_line=one.first_line,
+            serial=serial_of(one.position) if one.position is not None else None,
+        )
+        for one in refused
+    ]
+    counts = import_.refused
+    return ImportAnswer.model_validate(
+        {
+            "id": import_.id,
+            "campaign": import_.campaign,
+            "size": import_.size,
+            "status": import_.status,
+            "upload": upload,
+            "batch": import_.batch_id if import_.completed_at is not None and import_.accepted else None,
+            "progress": LinesDone(lines_done=import_.read, lines=import_.lines),
+            "accepted": import_.accepted,
+            "refused": RefusedLines(count=sum(counts.values()), by_reason=counts, data=lines, next_cursor=next_cursor),
+            "fault": FaultAnswer(**import_.fault._asdict()) if import_.fault is not None else None,
+            "created_at": rfc3339(import_.created_at),
+            "started_at": rfc3339(import_.started_at) if import_.started_at is not None else None,
+            "completed_at": rfc3339(import_.completed_at) if import_.completed_at is not None else None,
+        }
+    )
+
+
+WORK: dict[str, queue.Work] = {"exp": exports.proceed, "imp": importing.proceed}
+"""By the prefix of the item that holds the work; what has another is a batch."""
+
+
 def _proceed(id: str, now: int, until: float) -> int | None:
-    work: queue.Work = exports.proceed if id.startswith("exp_") else batches.proceed
-    return work(id, now, until)
+    return WORK.get(id.partition("_")[0], batches.proceed)(id, now, until)
 
 
 def handle(event: Event, context: Any) -> Response:

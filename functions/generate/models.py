@@ -1,4 +1,4 @@
-"""Bodies of campaigns, batches, reveals and exports."""
+"""Bodies of campaigns, batches, reveals, exports and imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
+from functions.domain.codefile import FAULTS, FILE_BYTES_MAX
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
 from functions.edge.models import (
@@ -290,3 +291,78 @@ class TicketAnswer(Answer):
     export: str = Field(examples=["exp_z6n7pjh2d4r6tn5xw2y4kc4w"])
     ticket: str = Field(examples=["tkt_0c55ad015a3bf4f1b2b0b822.Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4hA-fG_oLpKiM"])
     expires_at: Time = Field(examples=["2026-11-21T08:15:00Z"])
+
+
+class ImportRequest(Request):
+    """Which campaign the codes are for, of the `code_format` `imported`, and how large their file is."""
+
+    campaign: str = Field(max_length=64, examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    size: int = Field(
+        ge=1, le=FILE_BYTES_MAX, description="The file's size in bytes; the upload must have it.", examples=[23_000_009]
+    )
+
+
+class UploadAnswer(Answer):
+    """Where the file goes, once, until `expires_at`: send it as the body, with these headers."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str = Field(examples=["https://uploads.s3.amazonaws.com/imp_q7x2m5c4wz6n7pjh2d4r6tn5?X-Amz-Signature=…"])
+    headers: dict[str, str] = Field(
+        examples=[{"Content-Type": "text/csv", "Content-Length": "23000009", "If-None-Match": "*"}]
+    )
+    expires_at: Time = Field(examples=["2026-11-21T08:15:00Z"])
+
+
+class LinesDone(Answer):
+    """How far an import is, in lines that are not blank; `lines` once the file was read through."""
+
+    lines_done: int = Field(examples=[20_000])
+    lines: int | None = Field(default=None, examples=[1_000_000])
+
+
+class RefusedLine(Answer):
+    """A line that was not taken: what is wrong with it, or which line or serial has its code."""
+
+    line: int = Field(description="As an editor counts.", examples=[17])
+    reason: Literal["invalid", "duplicate_in_file", "duplicate_in_stock"] = Field(examples=["duplicate_in_stock"])
+    detail: str | None = None
+    first_line: int | None = Field(default=None, description="The line of the same file that has the code.")
+    serial: Serial | None = Field(default=None, description="The voucher in stock that has the code.")
+
+
+class RefusedLines(Answer):
+    """The lines that were not taken so far, counted by reason and one by one."""
+
+    count: int = Field(examples=[1])
+    by_reason: dict[str, int] = Field(examples=[{"duplicate_in_stock": 1}])
+    data: list[RefusedLine]
+    next_cursor: str | None = None
+
+
+class FaultAnswer(Answer):
+    """Why an import failed. Only after `upload_gone` has it a batch, of what had been taken by then."""
+
+    key: str = Field(json_schema_extra={"enum": [*FAULTS, "upload_gone", "quantity_exceeded"]}, examples=["not_utf_8"])
+    detail: str = Field(examples=["The file is not UTF-8 text from this line on."])
+    line: int | None = Field(default=None, examples=[17])
+
+
+class ImportAnswer(Answer):
+    """An import. `upload` is given while it is `awaiting_upload`, to who ordered it; `batch` once it is completed.
+
+    `lines_done` = `accepted` + `refused.count`.
+    """
+
+    id: str = Field(examples=["imp_q7x2m5c4wz6n7pjh2d4r6tn5"])
+    campaign: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    size: int = Field(examples=[23_000_009])
+    status: Literal["awaiting_upload", "in_progress", "completed", "failed"] = Field(examples=["awaiting_upload"])
+    upload: UploadAnswer | None = None
+    batch: str | None = Field(default=None, examples=["bat_q7x2m5c4wz6n7pjh2d4r6tn5"])
+    progress: LinesDone
+    accepted: int = Field(examples=[19_999])
+    refused: RefusedLines
+    fault: FaultAnswer | None = None
+    created_at: Time
+    started_at: Time | None = None
+    completed_at: Time | None = None

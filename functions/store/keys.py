@@ -13,6 +13,7 @@ HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
+IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
@@ -113,6 +114,21 @@ def export(id: str) -> Key:
 def ticket(export_id: str, id: str) -> Key:
     """A ticket for a file of an export."""
     return Key(EXPORT + export_id, f"TICKET#{id}")
+
+
+def import_(id: str) -> Key:
+    """An import."""
+    return _own(IMPORT, id)
+
+
+def refused(import_id: str, line: int) -> Key:
+    """Lines of an import that were refused, up to this one."""
+    return Key(refused_in(import_id), f"{line:09d}")
+
+
+def refused_in(import_id: str) -> str:
+    """The partition of the lines of an import that were refused."""
+    return REFUSED + import_id
 
 
 def code(blind_index: str) -> Key:

@@ -45,8 +45,8 @@ class Sight:
         if candidate is None or lot is None or part is None:
             return False
         if isinstance(candidate, qr.Payload):
-            key = vault.unwrap(part.wrapped_key, part.batch) if bearer is not None else b""
-            return bearer is not None and qr.is_right(candidate, key, version, bearer)
+            right = qr.is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version, bearer or "")
+            return right and bearer is not None
         if (lot.rules.code_format, lot.rules.code_prefix) != (candidate.format.name, candidate.prefix):
             return False
         return is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version)

@@ -216,7 +216,7 @@ def commit(writes: list[Write], bounded: Sequence[Bounded], entity: str, command
           for kind, thing, seen in writes),
         *({"Update": {"TableName": table, **_one_more(each, entity)}} for each in bounded),
     ]  # fmt: skip
-    return _transact(actions, "Others are at the same vouchers.")
+    return set(_transact(actions, "Others are at the same vouchers."))
 
 
 def _one_more(sum: Bounded, entity: str) -> dict[str, Any]:
@@ -229,35 +229,41 @@ def _one_more(sum: Bounded, entity: str) -> dict[str, Any]:
     }
 
 
-def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> set[int]:
+def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> dict[int, Item]:
     """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
 
-    Says which of the items are there already; if any is, nothing was written. At most 100 items and sums together,
-    each named once. Raises Refusal `try_again` where others are at the same sums for too long.
+    Gives those that are there already, by the number of their item; if any is, nothing was written. At most 100 items
+    and sums together, each named once. Raises Refusal `try_again` where others are at the same ones for too long.
     """
     table = table_name()
+    told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
     actions: list[Any] = [
-        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0)}} for item in items),
+        *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0), **told}} for item in items),
         *({"Update": {"TableName": table, **_addition(key, added, entity)}} for key, added in sums.items()),
     ]
-    return _transact(actions, "Others are adding to the same sums.")
+    return _transact(actions, "Others are writing the same.")
 
 
-def _transact(actions: list[Any], busy: str) -> set[int]:
-    """Which conditions of a transaction failed; it is tried again where it only met another."""
+def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
+    """Which conditions of a transaction failed, with the item that is there where that was asked for.
+
+    It is tried again where it only met another.
+    """
     dynamodb = client("dynamodb")
     for attempt in range(CONFLICTS_MAX):
         try:
             dynamodb.transact_write_items(TransactItems=actions)
         except dynamodb.exceptions.TransactionCanceledException as refused:
-            codes = [reason.get("Code") for reason in refused.response.get("CancellationReasons", [])]
-            if existing := {n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"}:
-                return existing
+            reasons: Any = refused.response.get("CancellationReasons", [])
+            codes = [reason.get("Code") for reason in reasons]
+            if "ConditionalCheckFailed" in codes:
+                failed = [n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+                return {n: _plain(reasons[n].get("Item", {})) for n in failed}
             if not PASSING & set(codes):
                 raise
             time.sleep(random.uniform(0, min(0.5, 0.02 * 2**attempt)))
         else:
-            return set()
+            return {}
     raise Refusal("try_again", busy, retry_after_s=1)
 
 

@@ -67,6 +67,7 @@ class HistoryLine(Answer):
 
     event: Literal[
         "generated",
+        "imported",
         "exported",
         "distributed",
         "returned",

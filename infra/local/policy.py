@@ -283,7 +283,7 @@ CALLS: Final[dict[str, Mapper]] = {
         ["dynamodbstreams:DescribeStream", "dynamodbstreams:GetRecords", "dynamodbstreams:GetShardIterator"], _stream),
     "dynamodbstreams:ListStreams": _streams,
     "events:PutEvents": _bus,
-    **dict.fromkeys(["s3:GetObject", "s3:PutObject"], _object),
+    **dict.fromkeys(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], _object),
     "s3:HeadObject": _read_object,
     "s3:ListObjectsV2": _bucket,
     "pinpoint-sms-voice-v2:SendTextMessage": _sms,

@@ -6,6 +6,7 @@ other names are those of `MAKERS`; within one payload they belong together: `${c
 
 from __future__ import annotations
 
+import uuid
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,8 @@ SMALL: Final = 10
 CUSTOMER: Final = "customer-1001"
 RECIPIENT: Final = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 """A public key; nobody here has its other half."""
+BOUGHT: Final = b"code,reference\r\nSAMPLE-0001,a\r\nSAMPLE-0002,b\r\nSAMPLE-0001,c\r\n,d\r\n"
+"""A file of bought codes, two lines of which are refused."""
 LARGE: Final = (LOTS_PER_CALL_MAX + 1) * LOT_SIZE
 """So many vouchers are generated and activated as a job."""
 
@@ -46,14 +49,17 @@ class Samples:
 
     def post(self, path: str, body: Json | None, role: str = "operator", key: str | None = None) -> Json:
         """What a request makes."""
-        key = "sample" if role == "merchant" else key
-        headers = {"idempotency-key": key} if key is not None else {}
         headers = {"idempotency-key": key or "sample"} if role == "merchant" or key else {}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._cloud.token(role))
         if answer.status >= 400:
             raise RuntimeError(f"POST {path}: {answer.status} {answer.body.decode()}")
         made: Json = answer.json()
         return made
+
+    def upload(self, import_id: str, content: bytes) -> None:
+        """Put the file of an import."""
+        bucket = self._cloud.stack.functions["generate"].environment["UPLOADS_BUCKET"]
+        self._cloud.client("s3").put_object(Bucket=bucket, Key=import_id, Body=content)
 
     def claim(self, serial: str, customer: str) -> None:
         """Have a customer of the operator's hold a voucher."""
@@ -174,6 +180,37 @@ def _ticket(samples: Samples) -> str:
     return str(samples.post(f"/v1/exports/{samples('export')}/tickets", None)["ticket"])
 
 
+def _import_campaign(samples: Samples) -> str:
+    face_value = {"amount_minor": 5000, "currency": "CNY"}
+    body = {"name": "Bought", "kind": "stock", "face_value": face_value, "redemption": "single"}
+    return str(
+        samples.post("/v1/campaigns", {**body, "valid_days_after_activation": 365, "code_format": "imported"})["id"]
+    )
+
+
+def _new_import(samples: Samples) -> str:
+    order = {"campaign": samples("import_campaign"), "size": len(BOUGHT)}
+    return str(samples.post("/v1/imports", order, key=str(uuid.uuid4()))["id"])
+
+
+def _uploaded_import(samples: Samples) -> str:
+    id = _new_import(samples)
+    samples.upload(id, BOUGHT)
+    return id
+
+
+def _started_import(samples: Samples) -> str:
+    id = _uploaded_import(samples)
+    samples.post(f"/v1/imports/{id}/starts", None)
+    return id
+
+
+def _import(samples: Samples) -> str:
+    id = _started_import(samples)
+    samples.drain()
+    return id
+
+
 def _message(samples: Samples) -> str:
     samples("redemption")
     samples.drain()
@@ -215,6 +252,11 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "export": _done_export,
     "open_export": partial(_export, "batch"),
     "ticket": _ticket,
+    "import_campaign": _import_campaign,
+    "new_import": _new_import,
+    "uploaded_import": _uploaded_import,
+    "started_import": _started_import,
+    "import": _import,
     "message": _message,
     "large_batch": _large_batch,
     "large_activation": _large_activation,

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from functions.edge.routes import ROUTES
 from infra.local.cloud import Cloud
 from infra.local.gateway import Request
-from infra.local.samples import RECIPIENT
+from infra.local.samples import BOUGHT, RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
 from tests.integration.kami import claimed
@@ -120,6 +120,8 @@ class Existing:
         held = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         distribution = self._post("/v1/distributions", {"selection": {"batch": held["id"]}, "to": channel["id"]})
         extension = self._post("/v1/extensions", {"selection": {"batch": held["id"]}, "days": 1})
+        bought = self._post("/v1/campaigns", {**self._campaign(), "code_format": "imported"})
+        import_ = self._post("/v1/imports", {"campaign": bought["id"], "size": len(BOUGHT)})
         dispense = self._post("/v1/dispenses", {"campaign": campaign["id"], "quantity": 1})
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
@@ -148,6 +150,7 @@ class Existing:
             "recoveries": recovery["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],
+            "imports": import_["id"],
             "file": "1",
         }
         self.values = {
@@ -162,7 +165,7 @@ class Existing:
             "client_id": [client_id],
             "client_secret": [client_secret],
             "recipient": [RECIPIENT],
-            "campaign": [campaign["id"]],
+            "campaign": [campaign["id"], bought["id"]],
             "customer": ["customer-1001", "customer-1002"],
             "serial": serials[2:4],
             "token": [offer["token"]],

@@ -18,6 +18,7 @@ from functions.redeem import service as redeem
 from tests.engine.engines import on_referee
 from tests.engine.recovering import ordered
 from tests.engine.test_races import voucher_of
+from tests.engine.wire import Wire
 from tests.engine.world import NOW, World, order, race, till
 
 pytestmark = on_referee
@@ -153,3 +154,22 @@ def test_one_order_sent_sixteen_times_at_once_is_one_hold_one_capture_one_releas
             assert sum(not getattr(o, "replayed", True) for o in outcomes) == 1
         voucher = voucher_of(world, code)
         assert (voucher.version, voucher.balance_minor, voucher.open_holds(NOW)) == (4, 4_500, ())
+
+
+def test_each_is_one_read_and_one_conditional_write(world: World, wire: Wire) -> None:
+    (code,) = world.active(1, redemption="balance", amount_minor=FACE_MINOR)
+    other = held(code, 1_000, "other")
+    id = held(code, 1_000)
+    for command in (
+        partial(holds.create, wanted(code, 1_000), "key", HOLDER, NOW),
+        partial(holds.capture, id, use(), "key", HOLDER, NOW),
+        partial(holds.release, other, "key", HOLDER, NOW),
+    ):
+        wire.calls.clear()
+        command()
+        read, write = wire.calls
+        assert (read.operation, write.operation) in {("BatchGetItem", "PutItem"), ("GetItem", "PutItem")}
+        assert "#version = :seen" in write.body["ConditionExpression"]
+        wire.calls.clear()
+        command()
+        assert len(wire.calls) == 1, "a repeat only reads"

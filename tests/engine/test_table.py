@@ -384,7 +384,7 @@ st.register_type_strategy(
 STORES = [importlib.import_module(f"functions.store.{found.name}") for found in pkgutil.iter_modules(store.__path__)]
 KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
-MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply")
+MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals")
 """The others have a partition each."""
 
 
@@ -392,7 +392,7 @@ def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
-        "channel", "stock", "imported", "front", "supply", "shelf", "draw",
+        "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
     }  # fmt: skip
 
 

@@ -194,7 +194,7 @@ def _is_local(url: str) -> bool:
     return url.startswith("http://127.0.0.1")
 
 
-_OF_S3 = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject"}
+_OF_S3 = {"PUT": "PutObject", "HEAD": "HeadObject", "GET": "GetObject", "DELETE": "DeleteObject"}
 
 
 def _call(request: Any) -> Call:

@@ -52,6 +52,16 @@ def use_everything(kami: Kami) -> None:
     assert granted(kami.operator.get(f"/v1/activations/{activation['id']}"))["status"] == "completed"
     split_a_lot(kami, campaign["id"])
     export_a_batch(kami, campaign["id"])
+    import_codes(kami)
+
+
+def import_codes(kami: Kami) -> None:
+    """Twice the same, so that the second time all lines are refused; then a code is shown."""
+    campaign = kami.campaign(code_format="imported")["id"]
+    done, again = (kami.imported(campaign, b"code\nA-1\nA-2\n") for _ in range(2))
+    assert (done["accepted"], again["refused"]["by_reason"]) == (2, {"duplicate_in_stock": 2})
+    assert kami.codes(kami.serials(done["batch"])) == ["A-1", "A-2"]
+    granted(kami.operator.post("/v1/dispenses", {"campaign": campaign, "quantity": 1}, unique()), 201)
 
 
 def split_a_lot(kami: Kami, campaign: str) -> None:

@@ -26,7 +26,8 @@ from tests.infra.conftest import Template, listed
 pytestmark = pytest.mark.xdist_group("synthesis")
 
 WITHIN: Final = (
-    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
+    ["dynamodb:ListStreams"], ["s3:PutObject"], ["s3:GetObject", "s3:PutObject"],
+    ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["sms-voice:SendTextMessage"],
 )  # fmt: skip
 """What is allowed on everything within one of our resources, or within the account's SMS."""
 XRAY: Final = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
@@ -63,7 +64,7 @@ def test_no_function_may_delete_anything_of_the_table(template: Template) -> Non
     }
 
     assert "dynamodb:PutItem" in actions
-    assert [action for action in actions if "Delete" in action] == ["sqs:DeleteMessage"]
+    assert {action for action in actions if "Delete" in action} == {"sqs:DeleteMessage", "s3:DeleteObject"}
     assert not [action for action in actions if action.startswith(("dynamodb:BatchWrite", "dynamodb:PartiQL"))]
 
 
@@ -92,10 +93,18 @@ def test_the_console_may_do_nothing_but_log_and_trace(template: Template) -> Non
     assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", *XRAY}
 
 
-def test_only_authorize_signs(template: Template) -> None:
-    signers = {n for n in FUNCTIONS if any("kms:Sign" in s["Action"] for s in template.statements(n))}
+def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Template) -> None:
+    signers = {
+        name: {key["Fn::GetAtt"][0] for key in statement["Resource"]}
+        for name in FUNCTIONS
+        for statement in template.statements(name)
+        if "kms:Sign" in statement["Action"]
+    }
 
-    assert signers == {"authorize"}
+    assert set(signers) == {"authorize", "distribute"}
+    assert not signers["authorize"] & signers["distribute"]
+    variables = template.functions()["distribute"]["Environment"]["Variables"]
+    assert signers["distribute"] == {variables["RECEIPT_KEY_ARN"]["Fn::GetAtt"][0]}
 
 
 def test_the_table_key_is_opened_by_dynamodb_for_this_account_and_by_no_role(template: Template) -> None:
@@ -225,8 +234,8 @@ def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -
     assert mapping["MaximumRetryAttempts"] >= 3
     assert 3600 <= mapping["MaximumRecordAgeInSeconds"] < 24 * 3600
     assert mapping["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": [bucket, "Arn"]}}}
-    assert entities == {"batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export"}
-    assert not entities & {"history", "counts", "message", "report", "ticket"}, (
+    assert entities == {"batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export", "import"}
+    assert not entities & {"history", "counts", "message", "report", "ticket", "imported", "refusals"}, (
         "what comes of events must not cause them"
     )
 
@@ -265,8 +274,27 @@ def test_what_is_exported_is_private_encrypted_by_a_key_of_its_own_and_gone_in_a
     assert "ExportsKey" in key
     assert through["Fn::Join"][1][0] == "s3."
     assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 7
-    actions = {action for s in template.statements("generate") for action in s["Action"] if action.startswith("s3:")}
-    assert actions == {"s3:GetObject", "s3:PutObject"}
+    assert on_bucket(template, "Exports") == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_what_is_uploaded_is_private_encrypted_by_a_key_of_its_own_and_gone_in_a_day(template: Template) -> None:
+    _, bucket = private(template, "Uploads")
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+    assert "UploadsKey" in rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]["Fn::GetAtt"][0]
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 1
+    assert on_bucket(template, "Uploads") == {"s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+
+
+def on_bucket(template: Template, name: str) -> set[str]:
+    """What generate may do with a bucket and its objects."""
+    return {
+        action
+        for statement in template.statements("generate")
+        if name in json.dumps(statement["Resource"])
+        for action in statement["Action"]
+        if action.startswith("s3:")
+    }
 
 
 def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
@@ -299,6 +327,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
     assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
         "batch.requested": "Generate",
         "export.requested": "Generate",
+        "import.requested": "Generate",
         "distribution.requested": "Distribute",
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",

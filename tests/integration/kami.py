@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import requests
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
@@ -262,6 +263,21 @@ class Kami:
     def stock(self, channel: str, query: str = "") -> Json:
         """What a channel holds."""
         return granted(self.operator.get(f"/v1/channels/{channel}/stock{query}"))
+
+    def ordered_import(self, campaign: str, content: bytes) -> Json:
+        """The order of an import, its file uploaded over the link."""
+        order = {"campaign": campaign, "size": len(content)}
+        ordered = granted(self.operator.post("/v1/imports", order, unique()), 202)
+        upload = ordered["upload"]
+        assert requests.put(upload["url"], data=content, headers=upload["headers"], timeout=5).status_code == 200
+        return ordered
+
+    def imported(self, campaign: str, content: bytes) -> Json:
+        """An import, done."""
+        id = self.ordered_import(campaign, content)["id"]
+        granted(self.operator.post(f"/v1/imports/{id}/starts", None), 202)
+        self.cloud.drain()
+        return granted(self.operator.get(f"/v1/imports/{id}"))
 
     def recovery(self, action: str = "void", **selection: Any) -> Json:
         """The order of a recovery."""

@@ -44,6 +44,7 @@ BODIES: Final[dict[str, Json]] = {
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
+    "POST /v1/imports": {"campaign": "${import_campaign}", "size": 23},
     "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
     "POST /v1/distributions": {
         "selection": {"batch": "${idle_batch}"},
@@ -119,6 +120,8 @@ IDS: Final = {
     "GET /v1/batches/{id}/vouchers": "${batch}",
     "POST /v1/batches/{id}/exports": "${batch}",
     "GET /v1/exports/{id}": "${export}",
+    "POST /v1/imports/{id}/starts": "${import}",
+    "GET /v1/imports/{id}": "${import}",
     "POST /v1/exports/{id}/tickets": "${export}",
     "GET /v1/exports/{id}/files/{file}": "${export}",
     "GET /v1/activations/{id}": "${activation}",
@@ -267,6 +270,8 @@ def shop(kami: Kami) -> Shop:
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
+    import_campaign = kami.campaign(code_format="imported")["id"]
+    import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
     customer, other_customer = unique("customer"), unique("customer")
     held, kept, *offered = (claim(kami, kami.voucher(), customer).serial for _ in range(4))
@@ -282,6 +287,7 @@ def shop(kami: Kami) -> Shop:
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
         "channels": "/v1/channels?limit=1",
+        "refused lines": f"/v1/imports/{import_}?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
@@ -292,6 +298,7 @@ def shop(kami: Kami) -> Shop:
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
         "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
+        "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "dispense": dispense,
@@ -299,7 +306,8 @@ def shop(kami: Kami) -> Shop:
     }  # fmt: skip
 
     def cursor(caller: Caller, target: str) -> str:
-        return str(granted(caller.get(target))["next_cursor"])
+        page = granted(caller.get(target))
+        return str(page.get("refused", page)["next_cursor"])
 
     stranger = kami.client("operator")
     cursors = {

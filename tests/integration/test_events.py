@@ -65,6 +65,10 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "generate/ticket": 201,
     "generate/file": 303,
     "generate/file-without-ticket": (404, "ticket_not_valid"),
+    "generate/import": 202,
+    "generate/import-read": 200,
+    "generate/import-start": 202,
+    "generate/import-start-without-file": (409, "upload_missing"),
     "generate/vouchers": 200,
     "redeem/capture": 201,
     "redeem/hold": 201,
@@ -89,7 +93,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
-ORDERS: Final = ["generate/export-job", "notify/event", "recover/job"]
+ORDERS: Final = ["generate/export-job", "generate/import-job", "notify/event", "recover/job"]
 """One message each, too, but what it begins is not over with it."""
 
 

@@ -36,7 +36,8 @@ from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, r
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
 SHOWN: Final = re.compile(
-    r"POST /v1/(reveals|tokens|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances)|GET /v1/vouchers/[^/]+/qr.*"
+    r"POST /v1/(reveals|tokens|dispenses|claims|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances)"
+    r"|GET /v1/vouchers/[^/]+/qr.*"
 )
 """Routes whose answers are there to show a secret."""
 
@@ -78,13 +79,13 @@ class Run:
     tickets: list[str] = field(default_factory=list)
     macs: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
-    cursor_secret: str = ""
+    kept_secrets: list[str] = field(default_factory=list)
 
     @property
     def secrets(self) -> list[str | bytes]:
         basic = [b64encode(f":{secret}".encode()).decode()[2:] for secret in self.client_secrets]
         signatures = [token.rpartition(".")[2] for token in self.tokens]
-        own = [*self.tokens, *signatures, *self.tickets, *self.macs, self.cursor_secret]
+        own = [*self.tokens, *signatures, *self.tickets, *self.macs, *self.kept_secrets]
         return [*self.codes, *self.keys, *self.client_secrets, *basic, *own]
 
 
@@ -145,6 +146,7 @@ def everything(kami: Kami, run: Run) -> None:
     granted(kami.operator.get(f"/v1/vouchers/{gift.serial}"))
     misplace(kami, gift.code)
     gifts(kami, run)
+    draws(kami, run)
     jobs(kami, run)
 
 
@@ -220,6 +222,28 @@ def gifts(kami: Kami, run: Run) -> None:
     assert len(granted(kami.operator.get(f"/v1/customers/{quote(PHONES[2])}/vouchers"))["data"]) == 1
 
 
+def draws(kami: Kami, run: Run) -> None:
+    """Codes to a buyer and to customers who are known by their phone numbers, until few are left and none."""
+    campaign = kami.campaign(low_stock=2, claims_per_customer=2)["id"]
+    kami.batch(campaign, 3)
+    order = {"campaign": campaign, "quantity": 2, "buyer": "order-1"}
+    made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
+    granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    codes = [line["code"] for line in made["data"]]
+    for customer, of in ((PHONES[1], {"code": codes[0]}), (PHONES[1], {"campaign": campaign})):
+        done = granted(kami.operator.post("/v1/claims", {"customer": customer, **of}, unique()), 201)
+    for body in (
+        {"customer": PHONES[2], "campaign": campaign},
+        {"customer": PHONES[2], "code": codes[0]},
+        {"customer": PHONES[2], "code": mistyped(codes[1])},
+        {"customer": PHONES[1], "code": codes[1]},
+        {"customer": codes[1], "campaign": codes[1], "tier": PHONES[1]},
+    ):
+        assert kami.operator.post("/v1/claims", body, unique()).status >= 400
+    kami.operator.get(f"/v1/dispenses/{codes[1]}")
+    run.codes += [*codes, done["code"]]
+
+
 def jobs(kami: Kami, run: Run) -> None:
     """Work of the queues, and all that follows from the stream: history, events, messages, recoveries."""
     path = f"/v1/campaigns/{kami.campaign(redemption='balance')['id']}/batches"
@@ -230,6 +254,7 @@ def jobs(kami: Kami, run: Run) -> None:
     kami.cloud.drain()
     codes = kami.codes([batch["first_serial"], batch["last_serial"]])
     run.codes += codes
+    imports(kami, run)
     exports(kami, run, batch["id"])
     kami.cloud.carriers.set("north", "down")
     granted(kami.merchant.redeem(codes[0], amount_minor=1, account=PHONES[0]), 201)
@@ -256,6 +281,19 @@ def channels(kami: Kami, batch: Json) -> None:
     kami.operator.post("/v1/extensions", {"selection": {"batch": batch["id"]}, "days": 30})
     kami.cloud.drain()
     assert sum(kami.stock(shop)["counts"].values()) == 29_999
+
+
+def imports(kami: Kami, run: Run) -> None:
+    """Codes that are taken, repeated, refused for their line, and in a file that is refused."""
+    campaign = kami.campaign(code_format="imported")["id"]
+    codes = ["BOUGHT-7QX2-0001", "BOUGHT-7QX2-0002", "BOUGHT-7QX2-0003"]
+    kami.imported(campaign, "\n".join(["code,reference", codes[0], codes[1], codes[0], f'"{codes[2]}']).encode())
+    done = kami.imported(campaign, "\n".join(codes).encode())
+    kami.imported(campaign, "\n".join(codes).encode("utf-16"))
+    assert kami.codes(kami.serials(done["batch"])) == codes[2:]
+    kami.operator.post("/v1/imports", {"campaign": codes[0], "size": 1}, unique())
+    kami.operator.get(f"/v1/imports/{codes[0]}")
+    run.codes += codes
 
 
 def exports(kami: Kami, run: Run, batch: str) -> None:
@@ -322,8 +360,9 @@ def run(kami: Kami) -> Run:
     with kami.cloud.environment("redeem"):
         parts = [part for item in items if item.get("entity") == "lot" for part in LOT.load(item).parts]
         run.keys = [vault.unwrap(part.wrapped_key, part.batch) for part in parts]
-    (secret,) = kami.cloud.client("secretsmanager").list_secrets()["SecretList"]
-    run.cursor_secret = kami.cloud.client("secretsmanager").get_secret_value(SecretId=secret["ARN"])["SecretString"]
+    keeper = kami.cloud.client("secretsmanager")
+    arns = [secret["ARN"] for secret in keeper.list_secrets()["SecretList"]]
+    run.kept_secrets = [keeper.get_secret_value(SecretId=arn)["SecretString"] for arn in arns]
     run.items = json.dumps(written(items), ensure_ascii=False, default=str)
     return run
 
@@ -342,7 +381,7 @@ def found(secrets: list[Any], *texts: str) -> list[str]:
 def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     """Everything that the other tests search is there and full, and the search does find what is in it."""
     assert len(run.macs) == 1
-    assert len(run.codes) == 14
+    assert len(run.codes) == 20
     assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
@@ -385,7 +424,7 @@ def test_no_message_of_a_queue_or_event_of_the_bus_holds_a_secret_or_an_account_
 def test_no_answer_holds_a_secret_but_those_that_are_asked_for_it(run: Run) -> None:
     shown = [(t, a) for t, a in run.answers if a.status < 300 and SHOWN.fullmatch(t)]
     others = [each for each in run.answers if each not in shown]
-    secrets = [*run.keys, *run.client_secrets, *run.tokens, *run.tickets, run.cursor_secret]
+    secrets = [*run.keys, *run.client_secrets, *run.tokens, *run.tickets, *run.kept_secrets]
     for target, answer in others:
         text = answer.body.decode() + str(answer.headers)
         assert found(secrets, text) == [], target

@@ -78,6 +78,7 @@ HELD: list[Item] = [
 VETO = ["rec_1", "void", "not_redeemed", 1]
 CARD = {"serial": SERIAL, "lot": 100_000}
 BATCH: Item = {"id": "bat_1", "campaign": "cmp_1", "quantity": 100}
+IMPORT: Item = {"id": "imp_1", "campaign": "cmp_1"}
 EXPORT: Item = {"id": "exp_1", "batch": "bat_1", "quantity": 100}
 USED = {
     "id": "red-1",
@@ -266,6 +267,33 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         item("export", "export", 4, **EXPORT, files=[[POSITION, POSITION + 99, 1, "a", b"wrapped"]], manifest=[1, "c"]),
         [("export.completed", {"id": "exp_1", "batch": "bat_1", "quantity": 100})],
     ),
+    "an import ordered": (None, item("import", "request_import", **IMPORT), []),
+    "an import started": (
+        item("import", "request_import", **IMPORT), item("import", "start_import", 2, started_at=AT, **IMPORT),
+        [("import.requested", {"id": "imp_1"})],
+    ),
+    "an import under way": (
+        item("import", "start_import", 2, started_at=AT, **IMPORT),
+        item("import", "import", 3, started_at=AT, accepted=10, refused={"invalid": 1}, **IMPORT), [],
+    ),
+    "an import completed": (
+        item("import", "import", 3, started_at=AT, accepted=10, refused={"invalid": 1}, **IMPORT),
+        item("import", "import", 4, started_at=AT, completed_at=AT, accepted=10,
+             refused={"invalid": 1, "duplicate_in_file": 2}, **IMPORT),
+        [("import.completed", {"id": "imp_1", "campaign": "cmp_1", "batch": "bat_1", "accepted": 10, "refused": 3})],
+    ),
+    "an import failed": (
+        item("import", "start_import", 2, started_at=AT, **IMPORT),
+        item("import", "import", 3, started_at=AT, completed_at=AT, fault=["not_utf_8", "", 7], **IMPORT),
+        [("import.completed", {"id": "imp_1", "campaign": "cmp_1", "accepted": 0, "refused": 0,
+                               "fault": "not_utf_8"})],
+    ),
+    "an import's batch": (
+        None, item("batch", "import", status="completed", **BATCH), [("batch.completed", BATCH)],
+    ),
+    "a lot imported": (
+        None, lot("import", WHOLE), [("lot.imported", {"lot": 100_000, "batch": "bat_1", "ranges": [[0, 99]]})],
+    ),
     "a recovery ordered": (
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
@@ -321,6 +349,7 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
         "extension.requested",
         "recovery.requested",
         "export.requested",
+        "import.requested",
     ],
 )
 def test_what_becomes_a_job_names_its_work(type: str) -> None:
@@ -349,7 +378,21 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
 
 @pytest.mark.parametrize(
     "entity",
-    ["history", "counts", "message", "report", "client", "campaign", "counter", "guard", "ticket", "channel", "stock"],
+    [
+        "history",
+        "counts",
+        "message",
+        "report",
+        "client",
+        "campaign",
+        "counter",
+        "guard",
+        "ticket",
+        "channel",
+        "stock",
+        "imported",
+        "refusals",
+    ],
 )
 def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
     assert entity not in ENTITIES
