@@ -117,14 +117,23 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
         campaign = campaign_of(at.voucher.campaign)
         _refuse_tier(campaign, order.tier)
         bound = Limits(campaign, by.tenant, order.customer)
-        bound.refuse()
         voucher = claimed(at, id, order.customer, order.fingerprint(), sight.now, by)
-        if limits.commit(bound, [(VOUCHER, voucher, voucher.version - 1)], KIND, by):
-            return voucher, voucher.draws[-1]
-        key = keys.voucher(position)
-        stored = table.get_many([key]).get(key)
-        item = VOUCHER.load(stored) if stored is not None else None
+        try:
+            bound.refuse()
+            if limits.commit(bound, [(VOUCHER, voucher, voucher.version - 1)], KIND, by):
+                return voucher, voucher.draws[-1]
+            item = _item(position)
+        except Refusal as refusal:  # what has counted may be this very claim, sent twice at a time
+            item = _item(position) if refusal.key == "claim_limit_reached" else None
+            if item is None or item.drawn(id) is None:
+                raise
     raise Refusal("try_again", "Others are changing the same voucher.", retry_after_s=1)
+
+
+def _item(position: int) -> Voucher | None:
+    key = keys.voucher(position)
+    stored = table.get_many([key]).get(key)
+    return VOUCHER.load(stored) if stored is not None else None
 
 
 def _refuse_tier(campaign: Campaign, tier: str | None) -> None:

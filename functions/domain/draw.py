@@ -58,6 +58,10 @@ class Draw:
             (item := items.get(p.position)) is not None and item.drawn(self.id) is not None for p in self.places
         )
 
+    def is_taken(self, items: Mapping[int, Voucher]) -> bool:
+        """Whether any of its vouchers was taken: then all are, though a read of several items may not show it yet."""
+        return any(item.drawn(self.id) is not None for item in items.values())
+
     def is_dead(self, items: Mapping[int, Voucher]) -> bool:
         """Whether its plan can never be carried out: another had one of its vouchers."""
         versions = {position: item.version for position, item in items.items()}

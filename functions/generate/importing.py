@@ -97,7 +97,7 @@ def _write(import_: Import, now: int, until: float) -> None:
     assert import_.layout is not None
     index_key, writer = imports.index_key(), _Writer(import_)
     ledger, raw, read = writer.ledger, None, import_.read
-    for raw in _raws(import_):
+    for raw in _until_gone(_raws(import_)):
         line = codefile.read(raw, import_.layout)
         if line is not None:
             read += 1
@@ -208,6 +208,20 @@ def _raws(import_: Import) -> Iterator[Raw]:
     assert import_.etag is not None
     upload = Upload(import_.size, import_.etag)
     return codefile.split(imports.pieces(import_.id, upload, import_.offset), import_.line, import_.offset)
+
+
+def _until_gone(raws: Iterator[Raw]) -> Iterator[Raw]:
+    """The lines that were still to be had; raises UploadGone only where none was.
+
+    So what was just written is counted here, and not by the index, which may not know of it yet.
+    """
+    raw = None
+    try:
+        for raw in raws:
+            yield raw
+    except UploadGone:
+        if raw is None:
+            raise
 
 
 def _stock(import_: Import) -> tuple[Campaign, LotCounter]:

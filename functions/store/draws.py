@@ -1,6 +1,7 @@
 """A draw, from the plan to the taking: exact whoever dies where, and however often it is repeated.
 
-1. The draw's item is read. Where its vouchers remember it, it is done: the answer is what they remember.
+1. The draw's item is read. Where its vouchers remember it, it is done: the answer is what they remember. A read of
+   several items may come between the puts of a transaction; where some remember it, all do in a moment.
 2. A plan that was not carried out is gone on with, where all of it is still free. Where another had one of its vouchers
    it can never succeed and is replaced. Where something else has come between, such as a recall, whoever began it may
    still be in its write window: it is replaced once that is over (`FENCE_S`).
@@ -36,6 +37,8 @@ from functions.store.table import CONFLICTS_MAX, Conflict, Entity
 DRAW: Entity[Draw] = Entity("draw", Draw, key=lambda d: keys.draw(d.id))
 STOCK_LOW = "stock_low"
 """The alarm in the log of who finds a campaign's stock below its mark."""
+USED_UP = ("quantity_exceeded", "claim_limit_reached")
+"""Refusals whose reason may be that the same draw, asked for twice at a time, was just carried out."""
 CHANNEL_LOTS_MAX = 10_000
 """In so many lots of a channel is looked for what is free."""
 
@@ -67,11 +70,22 @@ def take(wanted: Draw, campaign: Campaign, by: By, now: int, bound: Limits | Non
     for attempt in range(CONFLICTS_MAX):
         if attempt:
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
-        with write_window():
-            done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound)
+        try:
+            with write_window():
+                done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound)
+        except Refusal as refusal:
+            if refusal.key not in USED_UP or not _is_taken(wanted.id):
+                raise
+            done = None
         if done is not None:
             return done
     raise Refusal("try_again", "Others are drawing from the same stock.", retry_after_s=1)
+
+
+def _is_taken(id: str) -> bool:
+    """Whether another request for the same draw has carried it out."""
+    draw = table.read(DRAW, keys.draw(id))
+    return draw is not None and draw.is_taken(_items(draw))
 
 
 def find(id: str) -> Taken | None:
@@ -105,6 +119,8 @@ def _try(wanted: Draw, campaign: Campaign, by: By, clock: Callable[[], int], bou
         held = _items(known)
         if (done := _done(known, held)) is not None:
             return replace(done, replayed=known.by.request != by.request)
+        if known.is_taken(held):
+            return None
         if not known.is_dead(held) and not _resumed(known, held, search):
             if (wait_s := known.at + FENCE_S - now) > 0:
                 raise Refusal("try_again", "An earlier attempt may not be over.", retry_after_s=wait_s)

@@ -247,7 +247,7 @@ def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: st
 def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
     """Which conditions of a transaction failed, with the item that is there where that was asked for.
 
-    It is tried again where it only met another.
+    It is tried again where it met another: of that one's items some may be written already and others not yet.
     """
     dynamodb = client("dynamodb")
     for attempt in range(CONFLICTS_MAX):
@@ -256,7 +256,7 @@ def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
         except dynamodb.exceptions.TransactionCanceledException as refused:
             reasons: Any = refused.response.get("CancellationReasons", [])
             codes = [reason.get("Code") for reason in reasons]
-            if "ConditionalCheckFailed" in codes:
+            if "ConditionalCheckFailed" in codes and PASSING.isdisjoint(codes):
                 failed = [n for n, code in enumerate(codes) if code == "ConditionalCheckFailed"]
                 return {n: _plain(reasons[n].get("Item", {})) for n in failed}
             if not PASSING & set(codes):

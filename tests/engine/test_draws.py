@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
@@ -36,6 +37,7 @@ from tests.engine.wire import (
     Match,
     Send,
     Wire,
+    answer,
     crash_after,
     is_write,
     reply_lost,
@@ -214,6 +216,72 @@ def test_one_order_sent_sixteen_times_at_once_is_one_draw(world: World) -> None:
         assert {each for each in outcomes if isinstance(each, str)} <= {"try_again"}
     assert draw(campaign, 85, fresh()).draw.quantity == 85
     assert outcome(lambda: draw(campaign, 1, fresh())) == "quantity_exceeded"
+
+
+def torn(half: int) -> Fault:
+    """A read of several items that comes between the puts of a transaction: some show it, some do not yet."""
+
+    def fault(call: Call, send: Send) -> Any:
+        reply = send()
+        body = json.loads(reply.content)
+        (found,) = body["Responses"].values()
+        found.sort(key=lambda item: item["pk"]["S"])
+        del found[half:]
+        return answer(200, body)
+
+    return fault
+
+
+def test_a_repeat_that_sees_half_of_a_draw_does_not_draw_again(world: World, wire: Wire) -> None:
+    """DynamoDB reads each item of a batch by itself; the vouchers here had no items before."""
+    campaign, id = stocked(world, 50), fresh()
+    done = positions(draw(campaign, 4, id))
+
+    def of_vouchers(call: Call) -> bool:
+        wanted = [key for each in call.body.get("RequestItems", {}).values() for key in each["Keys"]]
+        return call.operation == "BatchGetItem" and len(wanted) == 4 and "VOUCHER#" in str(wanted)
+
+    with wire.planted(torn(2), of_vouchers):
+        again = draw(campaign, 4, id)
+    assert positions(again) == done
+    assert sum(pk.startswith("VOUCHER#") for pk in world.items()) == 4
+
+
+@pytest.mark.parametrize("by", ["stock", "campaign", "code"])
+def test_a_repeat_is_not_refused_for_what_the_same_order_has_just_taken(world: World, wire: Wire, by: str) -> None:
+    """Both were under way at once: one got the last that was to be had, and the other may not say that none is."""
+    campaign = stocked(world, 4, **({} if by == "stock" else {"claims_per_customer": 1}))
+    sold = dispenses.shown(draw(campaign, 1, fresh()))
+    code = sold[0][1] if by == "code" else None
+    key = fresh()
+
+    def order(request: By) -> list[str]:
+        if by == "stock":
+            return [voucher.serial for voucher in draw(campaign, 3, key, request).vouchers]
+        return [claim(None if code else campaign, "customer", code, request, key).voucher.serial]
+
+    first: list[list[str]] = []
+
+    def meanwhile(call: Call, send: Send) -> Any:
+        reply = send()
+        first.append(order(client(0)))
+        return reply
+
+    def begins(call: Call) -> bool:
+        return call.operation == "BatchGetItem" and ("LOT#" if code else "DRAW#") in str(call.body)
+
+    with wire.planted(meanwhile, begins):
+        assert order(client(0)) == first[0]
+
+
+def test_a_supply_that_shows_on_the_front_before_its_own_item_does_is_waited_for(world: World, wire: Wire) -> None:
+    campaign = stocked(world, 3)
+
+    def unseen(call: Call, send: Send) -> Any:
+        return answer(200, {})
+
+    with wire.planted(unseen, lambda call: call.operation == "GetItem" and "SUPPLY#" in str(call.body)):
+        assert len(positions(draw(campaign, 3, fresh()))) == 3
 
 
 def test_two_orders_for_the_last_ones_do_not_share_them(world: World) -> None:

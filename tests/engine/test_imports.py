@@ -27,7 +27,7 @@ from functions.store.imports import IMPORTED
 from functions.store.records import BATCH, COUNTER
 from infra.local.template import ACCOUNT
 from tests.engine.engines import on_moto, on_referee
-from tests.engine.wire import Call, Crash, Send, Wire, crash_after, crash_before, failed_after, reply_lost
+from tests.engine.wire import Call, Crash, Send, Wire, answer, crash_after, crash_before, failed_after, reply_lost
 from tests.engine.world import NOW, OPERATOR, World, later, race
 
 INDEX_KEY: Final = bytes(32)
@@ -367,6 +367,62 @@ def test_where_the_upload_is_deleted_on_the_way_what_was_taken_is_a_batch_and_th
     rest = imported(world, campaign, *codes)
     assert [code for code, _, _ in stock(rest).values()] == codes[taken:]
     assert campaigns.find(campaign.id).quantity == 150
+
+
+@on_moto
+@pytest.mark.usefixtures("small_steps")
+def test_what_was_written_just_before_the_upload_went_is_counted_though_the_index_is_late(
+    world: World, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [f"L-{n}" for n in range(150)]
+    campaign = campaign_of(world)
+    id = ordered(world, campaign, "\n".join(codes).encode())
+
+    def gone(call: Call, send: Send) -> Any:
+        del uploads()[id]
+        return send()
+
+    with (
+        monkeypatch.context() as patched,
+        wire.planted(gone, lambda call: call.operation == "TransactWriteItems", at=7),
+    ):
+        patched.setattr(store, "PIECE_BYTES", 100)
+        patched.setattr(importing.table, "query", lambda *_, **__: [])
+        finish(id)
+    taken = sum(item.get("entity") == "imported" for item in world.items().values())
+    failed = imports.find(id)
+    assert (failed.status, failed.accepted) == ("failed", taken)
+    assert 0 < taken < 150
+    assert [code for code, _, _ in stock(failed).values()] == codes[:taken]
+
+
+@on_moto
+def test_codes_of_which_another_worker_has_written_only_some_yet_are_tried_again(world: World, wire: Wire) -> None:
+    """A transaction that meets another one's commit is told of some items and only met at others."""
+    id = ordered(world, campaign_of(world), b"H-1\nH-2\nH-3")
+
+    def halfway(call: Call, send: Send) -> Any:
+        send()
+        reasons = [{"Code": "TransactionConflict"}, {"Code": "ConditionalCheckFailed", "Item": items[1]}, {}]
+        name = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException"
+        items.clear()
+        return answer(400, {"__type": name, "Message": "cancelled", "CancellationReasons": reasons})
+
+    items: list[Any] = []
+
+    def seen(call: Call) -> bool:
+        actions = call.body.get("TransactItems", [])
+        found = [action["Put"]["Item"] for action in actions if "Put" in action]
+        if not found or found[0]["entity"]["S"] != "imported":
+            return False
+        items.extend(found)
+        return True
+
+    with wire.planted(halfway, seen):
+        finish(id)
+    done = imports.find(id)
+    assert (done.status, done.accepted, done.refused) == ("completed", 3, {})
+    assert [code for code, _, _ in stock(done).values()] == ["H-1", "H-2", "H-3"]
 
 
 # Codes of stock
