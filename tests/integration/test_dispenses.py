@@ -218,7 +218,10 @@ def test_low_stock_is_told_once_until_there_is_more(kami: Kami, log: Log) -> Non
     granted(kami.operator.post("/v1/dispenses", order(campaign, 4), unique()), 201)
     refused(kami.operator.post("/v1/dispenses", order(campaign, 1), unique()), 409, "quantity_exceeded")
     assert len(alarms()) == 1
-    kami.batch(campaign["id"], 5)
+    kami.batch(campaign["id"], 8)
+    kami.batch(campaign["id"], 3)
+    granted(kami.operator.post("/v1/dispenses", order(campaign, 6), unique()), 201)
+    assert len(alarms()) == 1
     granted(kami.operator.post("/v1/dispenses", order(campaign, 1), unique()), 201)
     assert [line["left"] for line in alarms()] == [4, 4]
 
