@@ -37,10 +37,10 @@ class Signal:
 GUESSING: Final = (
     Signal(
         "WrongCodes",
-        ("verify", "redeem"),
+        ("distribute", "verify", "redeem"),
         '{ $.key = "voucher_not_redeemable" || $.key = "too_many_attempts" }',
     ),
-    Signal("LotBreakerOpen", ("verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
+    Signal("LotBreakerOpen", ("distribute", "verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
     Signal("WrongSecrets", ("authorize",), '{ $.key = "invalid_client" }'),
 )
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')

@@ -30,7 +30,11 @@ class Data(Construct):
         self.table_key = self._symmetric_key("TableKey", "Encrypts Kami's table")
         self.table_key.add_to_resource_policy(_through("dynamodb"))
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
-        self.signing_keys = [self._signing_key(name) for name in settings.signing_keys]
+        self.signing_keys = [
+            self._signing_key(f"SigningKey{name}", "Signs Kami's access tokens (ES256)")
+            for name in settings.signing_keys
+        ]
+        self.receipt_key = self._signing_key("ReceiptKey", "Signs the receipts of claims (ES256)")
         self.table = self._table(settings)
         self.index, self.wallets = "gsi1", "gsi2"
         self.cursor_secret = self._cursor_secret()
@@ -80,11 +84,11 @@ class Data(Construct):
             self, name, description=description, enable_key_rotation=True, removal_policy=self.removal_policy
         )
 
-    def _signing_key(self, name: str) -> kms.Key:
+    def _signing_key(self, name: str, description: str) -> kms.Key:
         return kms.Key(
             self,
-            f"SigningKey{name}",
-            description="Signs Kami's access tokens (ES256)",
+            name,
+            description=description,
             key_spec=kms.KeySpec.ECC_NIST_P256,
             key_usage=kms.KeyUsage.SIGN_VERIFY,
             pending_window=Duration.days(30),

@@ -31,6 +31,7 @@ from functions.store.keys import (
     HOLDER,
     IMPORT,
     IMPORTED,
+    LIMIT,
     LOT,
     MESSAGE,
     POOL,
@@ -55,6 +56,7 @@ class Resource(StrEnum):
     WALLETS = "index of wallets"
     DATA_KEY = "data key"
     SIGNING_KEYS = "signing keys"
+    RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
@@ -114,6 +116,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         grants=(
             _table("GetItem", on=(CLIENT,)),
             Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey", "kms:Sign")),
+            Grant(Resource.RECEIPT_KEY, ("kms:GetPublicKey",)),
         ),
     ),
     "generate": Spec(
@@ -139,11 +142,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CHANNEL, CODE, COUNTS, DRAW, GUARD, LOT, POOL, SHELF, VOUCHER)),
+            _table("BatchGetItem", on=(CHANNEL, CODE, COUNTS, DRAW, GUARD, LIMIT, LOT, POOL, SHELF, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, DRAW, LOT, POOL)),
             _table("PutItem", on=(CHANNEL, COMMAND, DRAW, LOT, POOL, SHELF, VOUCHER)),
             _table("Query", on=(STOCK,)),
-            _table("UpdateItem", on=(GUARD,)),
+            _table("UpdateItem", on=(GUARD, LIMIT)),
+            Grant(Resource.RECEIPT_KEY, ("kms:Sign",)),
             _OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
@@ -338,6 +342,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}
         ),
+        Resource.RECEIPT_KEY: Means((data.receipt_key.key_arn,), {"RECEIPT_KEY_ARN": data.receipt_key.key_arn}),
         Resource.CURSOR_SECRET: Means(
             (data.cursor_secret.secret_arn,), {"CURSOR_SECRET_ARN": data.cursor_secret.secret_arn}
         ),

@@ -9,6 +9,7 @@ from functions.domain.draw import Draw
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.serials import LOT_SIZE
+from functions.domain.voucher import Voucher
 from functions.store import draws, keys, table
 from functions.store.codes import codes_of
 from functions.store.draws import Taken
@@ -53,6 +54,11 @@ def find(id: str, by: By) -> Taken:
     if done is None or done.draw.kind != KIND or (by.is_tenant and done.draw.by.tenant != by.tenant):
         raise Refusal("not_found")
     return done
+
+
+def code_of(done: Taken, voucher: Voucher) -> str:
+    """The code of a voucher that was drawn."""
+    return dict(shown(done))[voucher.serial]
 
 
 def shown(done: Taken) -> list[tuple[str, str]]:

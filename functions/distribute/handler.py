@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from functions.distribute import channels, dispenses, distributions, extensions, files, service, transfers, wallet
+from functions.distribute import (
+    channels,
+    claims,
+    dispenses,
+    distributions,
+    extensions,
+    files,
+    service,
+    transfers,
+    wallet,
+)
 from functions.distribute.models import (
     CUSTOMER,
     AcceptanceAnswer,
@@ -14,6 +24,8 @@ from functions.distribute.models import (
     ChannelAnswer,
     ChannelList,
     ChannelRequest,
+    ClaimAnswer,
+    ClaimRequest,
     DispenseAnswer,
     Dispensed,
     DispenseRequest,
@@ -43,7 +55,7 @@ from functions.domain.sale import Sale
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
 from functions.domain.wallet import STATUSES
-from functions.edge import batch
+from functions.edge import batch, receipts
 from functions.edge.http import App, Call, Event, File, Reply, Response, accepted, created, ok, refuse_fields
 from functions.edge.log import logger
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
@@ -171,6 +183,34 @@ def create_dispense(request: DispenseRequest, call: Call) -> Reply[DispenseAnswe
 def get_dispense(call: Call) -> Reply[DispenseAnswer]:
     done = dispenses.find(call.path["id"], call.by)
     return ok(_dispense(done, [Dispensed(serial=voucher.serial) for voucher in done.vouchers]))
+
+
+@app.route("POST /v1/claims")
+def create_claim(request: ClaimRequest, call: Call) -> Reply[ClaimAnswer]:
+    order = claims.Order(
+        customer=request.customer,
+        code=request.code,
+        campaign=request.campaign,
+        channel=request.channel,
+        tier=request.tier,
+        device=request.device,
+        customer_address=call.customer_address(request.customer_address),
+    )
+    done = claims.claim(order, call.key, call.by, call.now)
+    if done.drawn is not None:
+        _alarm(done.drawn)
+    mark, serial = done.mark, done.voucher.serial
+    answer = ClaimAnswer(
+        id=mark.id,
+        serial=serial,
+        code=done.code,
+        customer=done.customer,
+        status=mark.status,
+        valid_until=rfc3339(mark.valid_until) if mark.valid_until is not None else None,
+        receipt=receipts.receipt(mark.id, serial, done.customer, mark.at),
+        created_at=rfc3339(mark.at),
+    )
+    return created(answer, replayed=done.replayed)
 
 
 def _alarm(done: Taken) -> None:

@@ -8,12 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from functions.domain.campaign import BATCH_QUANTITY_MAX
+from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.draw import QUANTITY_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.selection import Selection
 from functions.domain.wallet import STATUSES
 from functions.edge.http import of_query
 from functions.edge.models import (
+    Address,
     Answer,
     Currency,
     Minor,
@@ -312,6 +314,50 @@ Customer = Annotated[
 Token = Annotated[
     str, StringConstraints(min_length=1, max_length=64), Field(examples=["Jx6QmR3l0c0Z9d2sV5bq8wT1uYk7nE4h"])
 ]
+
+
+class ClaimRequest(Request):
+    """Who claims what: the voucher of a `code`, or one of a `campaign`.
+
+    Out of stock a partner's clients name one of their own channels, which holds some.
+    """
+
+    model_config = exactly_one(("code",), ("campaign",))
+
+    customer: Customer
+    code: Annotated[str, StringConstraints(max_length=CODE_LENGTH_MAX)] | None = Field(
+        default=None, examples=["07ED-CM07-VHGX-MV74"]
+    )
+    campaign: str | None = Field(default=None, max_length=64)
+    channel: ChannelId | None = None
+    tier: Reference | None = Field(default=None, description="The customer's member tier.", examples=["gold"])
+    device: Reference | None = None
+    customer_address: Address | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.code is None) == (self.campaign is None):
+            raise ValueError("give exactly one of code and campaign")
+        if self.code is not None and self.channel is not None:
+            raise ValueError("a channel goes with a campaign")
+        return self
+
+
+class ClaimAnswer(Answer):
+    """A claim; `status` and `valid_until` are the voucher's just after it. The `code` comes with what was in stock.
+
+    `receipt` is a JWS (ES256, `typ` `kami-claim+jws`) of `claim`, `serial`, `customer` and `at` (epoch seconds); its
+    key is in `/.well-known/jwks.json`. A repeat's receipt says the same, under a signature of its own.
+    """
+
+    id: str = Field(examples=["clm_7pjh2d4r6tn5xw2y4kc4wz6n"])
+    serial: Serial
+    code: str | None = Field(default=None, examples=["07ED-CM07-VHGX-MV74"])
+    customer: str = Field(examples=["customer-1001"])
+    status: VoucherStatus = Field(examples=["claimed"])
+    valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+    receipt: str = Field(examples=["eyJhbGciOiJFUzI1NiJ9.…"])
+    created_at: Time
 
 
 class OfferAnswer(Answer):

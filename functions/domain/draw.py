@@ -16,7 +16,8 @@ from typing import NamedTuple
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.lot import Lot, Status
-from functions.domain.voucher import DAY_S, Drawn, Voucher, standing
+from functions.domain.voucher import DAY_S, Drawn, Standing, Voucher, standing
+from functions.domain.wallet import held
 
 QUANTITY_MAX = 100
 """What DynamoDB writes in one transaction."""
@@ -71,15 +72,27 @@ def taken(draw: Draw, lot: Lot, index: int, item: Voucher | None) -> Voucher:
     days = lot.rules.valid_days_after_activation
     valid_until = None if days is None else draw.at + days * DAY_S
     ends = valid_until if valid_until is not None else at.segment.valid_until
-    mark = Drawn(draw.id, fresh.generation, draw.at, ends, draw.fingerprint, draw.by.request)
+    status = Status.ACTIVE if draw.holder is None else Status.CLAIMED
+    mark = Drawn(draw.id, fresh.generation, draw.at, ends, draw.fingerprint, draw.by.request, status.value)
     return replace(
         fresh,
-        status=Status.ACTIVE if draw.holder is None else Status.CLAIMED,
+        status=status,
         holder=draw.holder,
+        tenant=None if draw.holder is None else draw.by.tenant,
+        ends=None if draw.holder is None else ends,
         valid_until=valid_until,
         draws=(*fresh.draws, mark),
         version=fresh.version + 1,
     )
+
+
+def claimed(at: Standing, id: str, customer: str, fingerprint: str, now: int, by: By) -> Voucher:
+    """A voucher in use that has become a customer's; its validity stays what its activation made it."""
+    before = at.voucher
+    status = Status.PARTLY_REDEEMED if before.status is Status.PARTLY_REDEEMED else Status.CLAIMED
+    mark = Drawn(id, before.generation, now, at.valid_until, fingerprint, by.request, status.value)
+    voucher = held(at, customer, by.tenant)
+    return replace(voucher, status=status, draws=(*before.draws, mark), version=before.version + 1)
 
 
 def refuse_another(draw: Draw, wanted: Draw) -> None:

@@ -91,6 +91,9 @@ PROBLEMS: dict[str, Problem] = {
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock
     "quantity_exceeded": Problem(409, "The quantity exceeds what can be provided", "数量超出可用范围"),
+    "claim_limit_reached": Problem(409, "No more can be claimed", "已达领取上限"),
+    "already_claimed": Problem(409, "This voucher has been claimed", "该卡密已被领取"),
+    "tier_not_allowed": Problem(403, "This campaign is not for this member tier", "会员等级不符合活动要求"),
     "guessing_too_likely": Problem(422, "The codes would be too likely to be guessed", "卡密被猜中的可能性过高"),
     "wrong_code_format": Problem(
         409,

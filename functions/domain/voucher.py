@@ -195,7 +195,7 @@ class Redemption:
 
 
 class Drawn(NamedTuple):
-    """That an order of this id took a voucher of this generation, and until when the voucher was valid then."""
+    """That an order of this id took a voucher of this generation, and what the voucher was then."""
 
     id: str
     generation: int
@@ -203,6 +203,7 @@ class Drawn(NamedTuple):
     valid_until: int | None
     fingerprint: str
     request: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,14 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/dispenses/{id}", "distribute", "get_dispense", Scope.DISTRIBUTE,
         "Get a dispense, without its codes", "查询发卡记录（不含卡密）",
     ),
+    Route(
+        "POST", "/v1/claims", "distribute", "create_claim", Scope.CLAIM,
+        "Claim a voucher for a customer, by its code or from a campaign's stock", "领取卡密", Key.REQUIRED,
+        success=(201,),
+        errors=(
+            *_CODE, "not_found", "quantity_exceeded", "claim_limit_reached", "tier_not_allowed", "already_claimed",
+        ),
+    ),
     # customers and what they hold
     Route(
         "GET", "/v1/customers/{id}/vouchers", "distribute", "list_customer_vouchers", Scope.CLAIM,

@@ -24,6 +24,8 @@ from functions.store.aws import client
 
 ISSUER = "ISSUER"
 SIGNING_KEY_ARNS = "SIGNING_KEY_ARNS"
+RECEIPT_KEY_ARN = "RECEIPT_KEY_ARN"
+TYPE = "at+jwt"
 AUDIENCE = "kami"
 LIFETIME_S = 900
 LEEWAY_S = 30
@@ -50,7 +52,7 @@ class Caller:
 
 def key_arns() -> dict[str, str]:
     """Key id (`kid`) → KMS key, the signing one first; the others are published for tokens that still live."""
-    return {arn.rpartition("/")[2]: arn for arn in os.environ[SIGNING_KEY_ARNS].split(",")}
+    return {_kid(arn): arn for arn in os.environ[SIGNING_KEY_ARNS].split(",")}
 
 
 def point(arn: str) -> bytes:
@@ -66,15 +68,24 @@ def point(arn: str) -> bytes:
 
 def issue(claims: dict[str, Any], now: int) -> str:
     """A signed token with the standard claims added."""
-    kid, arn = next(iter(key_arns().items()))
+    arn = next(iter(key_arns().values()))
     standard = {"iss": os.environ[ISSUER], "aud": AUDIENCE, "iat": now, "exp": now + LIFETIME_S}
-    head = {"alg": "ES256", "typ": "at+jwt", "kid": kid}
-    signed = f"{_encode(json.dumps(head).encode())}.{_encode(json.dumps(standard | claims).encode())}"
-    der = client("kms").sign(KeyId=arn, Message=signed.encode(), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")[
+    return signed(arn, TYPE, standard | claims)
+
+
+def signed(arn: str, type: str, said: dict[str, Any]) -> str:
+    """A JWS of a type, signed by a KMS key."""
+    head = {"alg": "ES256", "typ": type, "kid": _kid(arn)}
+    text = f"{_encode(json.dumps(head).encode())}.{_encode(json.dumps(said).encode())}"
+    der = client("kms").sign(KeyId=arn, Message=text.encode(), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")[
         "Signature"
     ]
     r, s = decode_dss_signature(der)
-    return f"{signed}.{_encode(r.to_bytes(_HALF, 'big') + s.to_bytes(_HALF, 'big'))}"
+    return f"{text}.{_encode(r.to_bytes(_HALF, 'big') + s.to_bytes(_HALF, 'big'))}"
+
+
+def _kid(arn: str) -> str:
+    return arn.rpartition("/")[2]
 
 
 def verify(authorization: str | None, now: int) -> Caller:
@@ -86,7 +97,7 @@ def verify(authorization: str | None, now: int) -> Caller:
         signed, _, signature = token.rpartition(".")
         head, claims = (json.loads(_decode(part)) for part in signed.split("."))
         arn = key_arns()[head["kid"]]
-        if head["alg"] != "ES256":
+        if (head["alg"], head["typ"]) != ("ES256", TYPE):
             raise _refusal()
         raw = _decode(signature)
         if len(raw) != 2 * _HALF:
@@ -108,8 +119,9 @@ def verify(authorization: str | None, now: int) -> Caller:
 
 
 def jwks() -> dict[str, Any]:
-    """The published keys (RFC 7517)."""
-    return {"keys": [_jwk(kid, point(arn)) for kid, arn in key_arns().items()]}
+    """The published keys (RFC 7517): those of tokens, and that of receipts."""
+    arns = [*key_arns().values(), os.environ[RECEIPT_KEY_ARN]]
+    return {"keys": [_jwk(_kid(arn), point(arn)) for arn in arns]}
 
 
 def _jwk(kid: str, encoded: bytes) -> dict[str, str]:

@@ -74,6 +74,9 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         fingerprint=fingerprint(request.model_dump()),
         by=call.by,
         quantity_max=request.quantity_max or quantity_max_of(rules),
+        claims_per_customer=request.claims_per_customer,
+        claims_max=request.claims_max,
+        tiers=tuple(request.tiers or ()),
         low_stock=request.low_stock,
     )
     campaign = campaigns.create(wanted)
@@ -199,6 +202,9 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         expected_hits_a_day=expected_hits_a_day(rules, lots_of(campaign.planned)),
         locale=campaign.locale,
         reversal_days=rules.reversal_days,
+        claims_per_customer=campaign.claims_per_customer,
+        claims_max=campaign.claims_max,
+        tiers=list(campaign.tiers) or None,
         low_stock=campaign.low_stock,
         created_at=rfc3339(campaign.created_at),
     )

@@ -15,6 +15,7 @@ from functions.edge.models import (
     Money,
     MoneyAnswer,
     Progress,
+    Reference,
     Request,
     Serial,
     SerialText,
@@ -32,6 +33,7 @@ DAYS_MAX = 3_650
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GROUP_MAX = 10
 CLAIMS_MAX = 1_000_000_000
+TIERS_MAX = 20
 PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
 """Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
 
@@ -75,6 +77,17 @@ class CampaignRequest(Request):
     )
     locale: Literal["zh-CN", "en"] = "zh-CN"
     reversal_days: int = Field(default=30, ge=0, le=DAYS_MAX, description="So long may a redemption be reversed.")
+    claims_per_customer: int | None = Field(
+        default=None, ge=1, le=CLAIMS_MAX, description="So many may a customer claim; any number where it is absent."
+    )
+    claims_max: int | None = Field(default=None, ge=1, le=CLAIMS_MAX, description="So many may be claimed in all.")
+    tiers: list[Reference] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=TIERS_MAX,
+        description="The member tiers whose customers may claim; all where it is absent.",
+        examples=[["gold", "platinum"]],
+    )
     low_stock: int | None = Field(
         default=None, ge=1, le=CLAIMS_MAX, description="An alarm is raised when fewer are left to be drawn."
     )
@@ -140,6 +153,9 @@ class CampaignAnswer(Answer):
     expected_hits_a_day: float = Field(examples=[2.7284841053187848e-06])
     locale: Literal["zh-CN", "en"]
     reversal_days: int = Field(examples=[30])
+    claims_per_customer: int | None = None
+    claims_max: int | None = None
+    tiers: list[str] | None = None
     low_stock: int | None = None
     created_at: Time
 

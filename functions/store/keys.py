@@ -214,9 +214,9 @@ def draw(id: str) -> Key:
     return _own(DRAW, id)
 
 
-def claims_of(campaign_id: str, customer: str) -> Key:
-    """How much a customer has claimed of a campaign; the customer only as a hash."""
-    return _own(LIMIT, f"{campaign_id}#{derived(customer)}")
+def claims_of(campaign_id: str, tenant: str, customer: str) -> Key:
+    """How much a customer of a tenant has claimed of a campaign; the customer only as a hash."""
+    return _own(LIMIT, f"{campaign_id}#{derived(tenant, customer)}")
 
 
 def claims_share(campaign_id: str, share: int) -> Key:

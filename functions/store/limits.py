@@ -26,16 +26,19 @@ TRIES_MAX = 2 * SHARES
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a campaign allows a customer."""
+    """What a campaign allows a customer of a tenant."""
 
     campaign: Campaign
+    tenant: str
     customer: str
 
     @property
     def own(self) -> Bounded | None:
         """The customer's count."""
         limit = self.campaign.claims_per_customer
-        return Bounded(keys.claims_of(self.campaign.id, self.customer), limit) if limit is not None else None
+        return (
+            Bounded(keys.claims_of(self.campaign.id, self.tenant, self.customer), limit) if limit is not None else None
+        )
 
     @property
     def shares(self) -> list[Bounded]:

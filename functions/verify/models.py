@@ -75,6 +75,7 @@ class HistoryLine(Answer):
         "extended",
         "revealed",
         "dispensed",
+        "claimed",
         "offered",
         "transferred",
         "offer_returned",
@@ -100,6 +101,7 @@ class HistoryLine(Answer):
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
     dispense: str | None = None
+    claim: str | None = None
     transfer: str | None = None
     export: str | None = None
     hold: str | None = Field(default=None, description="Of a capture too.")

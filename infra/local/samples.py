@@ -112,6 +112,11 @@ def _dispense(samples: Samples) -> str:
     return str(samples.post("/v1/dispenses", order, key=f"dispense-{order['campaign']}")["id"])
 
 
+def _dispensed_code(samples: Samples) -> str:
+    order = {"campaign": samples("stocked_campaign"), "quantity": 1}
+    return str(samples.post("/v1/dispenses", order, key=f"code-{order['campaign']}")["data"][0]["code"])
+
+
 def _extension(samples: Samples) -> str:
     order = {"selection": {"batch": samples("inactive_batch")}, "days": 30}
     return str(samples.post("/v1/extensions", order)["id"])
@@ -239,6 +244,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "extension": _extension,
     "stocked_campaign": _stocked_campaign,
     "dispense": _dispense,
+    "dispensed_code": _dispensed_code,
     "claimed_serial": _claimed_serial,
     "transfer": _transfer,
     "transfer_token": _transfer_token,

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
 
-from functions.distribute import dispenses
+from functions.distribute import claims, dispenses
+from functions.distribute.claims import Claimed
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.errors import Refusal
@@ -45,7 +46,8 @@ from tests.engine.world import NOW, OPERATOR, World, outcome, race
 pytestmark = on_referee
 
 CLIENTS = 16
-STOCK = 2_000
+STOCK, CLAIMS, CUSTOMERS = 2_000, 200, 60
+R = TypeVar("R")
 numbers = count()
 
 
@@ -69,6 +71,13 @@ def draw(campaign: Campaign, quantity: int, id: str, by: By | None = None, now: 
     return dispenses.dispense(id, campaign.id, quantity, None, None, by or client(0), now)
 
 
+def claim(
+    campaign: Campaign | None, customer: str, code: str | None = None, by: By | None = None, key: str | None = None
+) -> Claimed:
+    order = claims.Order(customer, code, campaign.id if campaign is not None else None)
+    return claims.claim(order, key or fresh(), by or client(0), NOW)
+
+
 def fresh() -> str:
     return f"dsp_{next(numbers)}"
 
@@ -77,29 +86,122 @@ def positions(taken: Taken) -> list[int]:
     return [voucher.position for voucher in taken.vouchers]
 
 
-def test_sixteen_clients_draw_until_it_is_dry_and_each_code_goes_to_one(world: World) -> None:
-    campaign = stocked(world, STOCK)
+def test_sixteen_clients_dispense_and_claim_until_it_is_dry_and_each_code_goes_to_one(world: World) -> None:
+    campaign = stocked(world, STOCK, claims_per_customer=5, claims_max=CLAIMS)
     got: list[list[tuple[str, str]]] = [[] for _ in range(CLIENTS)]
+    holders: list[Counter[str]] = [Counter() for _ in range(CLIENTS)]
 
     def buy(number: int) -> str:
         chance = random.Random(number)
-        quantity = chance.choice((1, 3, 20, 100))
+        quantity = chance.choice((1, 3, 20))
         while True:
-            try:
-                done = draw(campaign, quantity, fresh(), client(number))
-            except Refusal as refusal:
-                if refusal.key == "try_again":
-                    continue
-                if quantity == 1:
-                    return refusal.key
-                quantity = 1
-            else:
+            done = tried(partial(draw, campaign, quantity, fresh(), client(number)))
+            if isinstance(done, Taken):
                 got[number] += dispenses.shown(done)
-                quantity = chance.choice((1, 3, 20, 100))
+                quantity = chance.choice((1, 3, 20))
+            elif quantity == 1:
+                return done
+            else:
+                quantity = 1
 
-    assert race(partial(buy, number) for number in range(CLIENTS)) == ["quantity_exceeded"] * CLIENTS
+    def gain(number: int) -> str:
+        chance = random.Random(number)
+        while True:
+            customer = f"customer-{chance.randrange(CUSTOMERS)}"
+            done = tried(partial(claim, campaign, customer, by=client(number)))
+            if isinstance(done, Claimed):
+                got[number].append((done.voucher.serial, done.code or ""))
+                holders[number][customer] += 1
+            elif done != "claims_per_customer":
+                return done
+
+    outcomes = race(partial(buy if number % 2 else gain, number) for number in range(CLIENTS))
+    assert set(outcomes[1::2]) == {"quantity_exceeded"}
+    assert set(outcomes[::2]) <= {"claims_max", "quantity_exceeded"}
     every = [line for lines in got for line in lines]
     assert len({serial for serial, _ in every}) == len({code for _, code in every}) == len(every) == STOCK
+    total = sum(holders, Counter[str]())
+    claimed = total.total()
+    assert claimed == CLAIMS or (claimed < CLAIMS and "claims_max" not in outcomes)
+    assert max(total.values()) <= 5
+    kept = Counter(i["status"] for pk, i in world.items().items() if pk.startswith("VOUCHER#"))
+    assert kept == {"active": STOCK - claimed, "claimed": claimed}
+
+
+def tried(attempt: Callable[[], R]) -> R | str:
+    """What came of it in the end: the result, or the key of the refusal, or which limit was reached."""
+    while True:
+        try:
+            return attempt()
+        except Refusal as refusal:
+            if refusal.key != "try_again":
+                return str(refusal.extra.get("limit", refusal.key))
+
+
+def test_sixteen_clients_claim_exactly_what_may_be_claimed_in_all(world: World) -> None:
+    campaign = stocked(world, 100, claims_max=40)
+
+    def gain(number: int) -> int:
+        for found in count():
+            if tried(partial(claim, campaign, fresh(), by=client(number))) == "claims_max":
+                return found
+        raise AssertionError
+
+    found = race(partial(gain, number) for number in range(CLIENTS))
+    assert sum(each for each in found if isinstance(each, int)) == 40
+
+
+def test_of_sixteen_claims_of_one_code_one_succeeds(world: World) -> None:
+    campaign = stocked(world, 5)
+    for serial, code in dispenses.shown(draw(campaign, 5, fresh())):
+        outcomes = race(partial(claim, None, f"customer-{n}", code=code, by=client(n)) for n in range(CLIENTS))
+        (won,) = (each for each in outcomes if isinstance(each, Claimed))
+        assert won.voucher.serial == serial
+        assert Counter(each for each in outcomes if isinstance(each, str)) == {"already_claimed": CLIENTS - 1}
+
+
+def test_sixteen_claims_of_one_customer_at_once_keep_the_limit(world: World) -> None:
+    campaign = stocked(world, 100, claims_per_customer=3)
+    codes = [code for _, code in dispenses.shown(draw(campaign, 8, fresh()))]
+    outcomes = race([
+        *(partial(claim, None, "customer", code=code) for code in codes),
+        *(partial(claim, campaign, "customer") for _ in codes),
+    ])  # fmt: skip
+    assert sum(isinstance(each, Claimed) for each in outcomes) == 3
+    assert {each for each in outcomes if isinstance(each, str)} <= {"claim_limit_reached", "try_again"}
+
+
+@pytest.mark.parametrize("by_code", [False, True])
+@pytest.mark.parametrize("plan", ["crash", "no-reply"])
+def test_a_claim_counts_once_whatever_goes_wrong_at_any_call(
+    world: World, wire: Wire, plan: str, by_code: bool
+) -> None:
+    fault, on, times = PLANS[plan]
+    campaign = stocked(world, 60, claims_per_customer=50, claims_max=50)
+    codes = iter([code for _, code in dispenses.shown(draw(campaign, 30, fresh()))])
+
+    def order(key: str, code: str | None) -> Claimed:
+        return claim(None if by_code else campaign, "customer", code=code, key=key)
+
+    wire.calls.clear()
+    order("first", next(codes) if by_code else None)
+    places = sum(on(call) for call in wire.calls)
+    assert places >= (1 if by_code else 2)
+    found = 1
+    for place in range(1, places + 1):
+        key, code = f"key-{place}", next(codes) if by_code else None
+        answers = []
+        try:
+            with wire.planted(fault, on, at=place, times=times, surely=False):
+                answers.append(order(key, code))
+        except (Crash, Refusal, HTTPClientError, ClientError):
+            answers = []
+        answers += [order(key, code), order(key, code)]
+        assert len({(each.voucher.serial, each.mark.id, each.code) for each in answers}) == 1
+        found += 1
+    counts = [i["used"] for pk, i in world.items().items() if pk.startswith("LIMIT#")]
+    held = [i for pk, i in world.items().items() if pk.startswith("VOUCHER#") and i.get("holder") == "customer"]
+    assert sum(counts) == 2 * len(held) == 2 * found
 
 
 def test_one_order_sent_sixteen_times_at_once_is_one_draw(world: World) -> None:

@@ -114,11 +114,13 @@ def use_channels(kami: Kami) -> None:
 
 def dispense_and_reclaim(kami: Kami) -> None:
     """Stock is drawn, and what a reclaim sets free is supplied again."""
-    campaign = kami.campaign()["id"]
+    campaign = kami.campaign(claims_per_customer=1)["id"]
     kami.batch(campaign, 2)
     order = {"campaign": campaign, "quantity": 1}
     made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
     granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    claim = {"code": made["data"][0]["code"], "customer": unique("customer")}
+    granted(kami.operator.post("/v1/claims", claim, unique()), 201)
     granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[made["data"][0]["serial"]])), 202)
     kami.cloud.drain()
 

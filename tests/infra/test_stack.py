@@ -93,10 +93,18 @@ def test_the_console_may_do_nothing_but_log_and_trace(template: Template) -> Non
     assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", *XRAY}
 
 
-def test_only_authorize_signs(template: Template) -> None:
-    signers = {n for n in FUNCTIONS if any("kms:Sign" in s["Action"] for s in template.statements(n))}
+def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Template) -> None:
+    signers = {
+        name: {key["Fn::GetAtt"][0] for key in statement["Resource"]}
+        for name in FUNCTIONS
+        for statement in template.statements(name)
+        if "kms:Sign" in statement["Action"]
+    }
 
-    assert signers == {"authorize"}
+    assert set(signers) == {"authorize", "distribute"}
+    assert not signers["authorize"] & signers["distribute"]
+    variables = template.functions()["distribute"]["Environment"]["Variables"]
+    assert signers["distribute"] == {variables["RECEIPT_KEY_ARN"]["Fn::GetAtt"][0]}
 
 
 def test_the_table_key_is_opened_by_dynamodb_for_this_account_and_by_no_role(template: Template) -> None:

@@ -36,6 +36,9 @@ BODIES: Final[dict[str, Json]] = {
         "quantity_max": 1_000_000,
         "locale": "en",
         "reversal_days": 1,
+        "claims_per_customer": 1,
+        "claims_max": 1_000,
+        "tiers": ["gold"],
         "low_stock": 10,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
@@ -57,6 +60,13 @@ BODIES: Final[dict[str, Json]] = {
     "POST /v1/transfers": {"serial": "${held}", "customer": "${customer}"},
     "POST /v1/transfers/{id}/acceptances": {"token": "${token}", "customer": "${other_customer}"},
     "POST /v1/transfers/{id}/returns": {"customer": "${customer}"},
+    "POST /v1/claims": {
+        "campaign": "${campaign}",
+        "customer": "customer-1001",
+        "tier": "gold",
+        "channel": "${channel}",
+        "device": "device",
+    },
     "POST /v1/verifications": {"code": "${code}", "device": "device"},
     "POST /v1/redemptions": {
         "code": "${code}",
@@ -93,10 +103,10 @@ OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
-    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {
+ONE_OF: Final = {("POST /v1/claims", "campaign"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"),
 }  # fmt: skip
@@ -444,8 +454,16 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "name", TEXTS),
     ("POST /v1/channels", "region", TEXTS),
     ("POST /v1/channels", "tenant", REFERENCES),
+    ("POST /v1/campaigns", "claims_per_customer", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "claims_max", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "tiers", [[], [""], ["two words"], ["t" * 65], ["t"] * 21]),
     ("POST /v1/dispenses", "campaign", ["c" * 65]),
+    ("POST /v1/claims", "campaign", ["c" * 65]),
+    ("POST /v1/claims", "customer", ["", "c" * 65, "two words"]),
+    ("POST /v1/claims", "tier", REFERENCES),
+    ("POST /v1/claims", "device", REFERENCES),
+    ("POST /v1/claims", "channel", ["", "c" * 65]),
     ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
     ("POST /v1/dispenses", "buyer", REFERENCES),
     ("POST /v1/dispenses", "channel", ["", "c" * 65]),
@@ -486,6 +504,10 @@ SELECTIONS: Final[list[Json]] = [
     {"batch": "${batch}", "last_serial": "${serial}"}, {"batch": None}, {"only": "not_claimed"},
 ]  # fmt: skip
 WHOLE: Final[list[tuple[str, Any]]] = [
+    *(("POST /v1/claims", contradiction) for contradiction in (
+        {"code": "${code}"}, {"campaign": None, "channel": None}, {"campaign": None, "code": "${code}"},
+        {"campaign": None, "channel": None, "code": "c" * 65},
+    )),
     *(("POST /v1/campaigns", {"valid_until": until}) for until in (
         "2027-12-31", "2027-12-31T23:59:59", "tomorrow", "", "1969-12-31T23:59:59Z", "2100-01-01T00:00:01Z",
         "2027-13-01T00:00:00Z", "2027-02-30T00:00:00Z", "99999-01-01T00:00:00Z", "2027-W01-1T00:00:00Z",

@@ -38,6 +38,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "distribute/channel": 201,
     "distribute/channel-read": 200,
     "distribute/channels": 200,
+    "distribute/claim": 201,
+    "distribute/claim-by-code": 201,
     "distribute/dispense": 201,
     "distribute/dispense-read": 200,
     "distribute/distribution": 201,

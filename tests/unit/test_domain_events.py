@@ -234,8 +234,12 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         [("voucher.voided", {**CARD, "recovery": "rec_1"})],
     ),
     "a voucher dispensed": (
-        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r"]]),
+        None, voucher("dispense", "active", draws=[["dsp_1", 1, AT, None, "f", "r", "active"]]),
         [("voucher.dispensed", {**CARD, "dispense": "dsp_1"})],
+    ),
+    "a voucher claimed": (
+        None, voucher("claim", "claimed", holder="+8613812345678", draws=[["clm_1", 1, AT, None, "f", "r", "claimed"]]),
+        [("voucher.claimed", {**CARD, "claim": "clm_1"})],
     ),
     "stock supplied": (None, item("front", "supply", campaign="cmp_1", unopened=10), []),
     "stock that is low": (
@@ -368,8 +372,8 @@ def test_no_event_holds_an_account_number_or_a_key() -> None:
 
 @pytest.mark.parametrize("entity", ["voucher", "lot"])
 def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity: str) -> None:
-    with pytest.raises(UnknownCommand, match=f"{entity}, claim"):
-        events(None, item(entity, "claim"), AT, 1)
+    with pytest.raises(UnknownCommand, match=f"{entity}, conjure"):
+        events(None, item(entity, "conjure"), AT, 1)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from functions.domain.errors import Refusal
-from functions.edge import tokens
+from functions.edge import receipts, tokens
 
 NOW = 1_800_000_000
 ISSUER = "kami-test"
@@ -35,7 +35,8 @@ CLAIMS: dict[str, Any] = {
 CALLER = tokens.Caller(
     "merchant-1", "merchant", "merchant-1", frozenset({"vouchers:verify", "vouchers:redeem"}), trusted=False
 )
-KEYS = {arn: ec.generate_private_key(ec.SECP256R1()) for arn in ARNS.values()}
+RECEIPTS = "arn:aws:kms:us-east-1:123456789012:key/receipts"
+KEYS = {arn: ec.generate_private_key(ec.SECP256R1()) for arn in (*ARNS.values(), RECEIPTS)}
 
 
 class Kms:
@@ -53,6 +54,7 @@ class Kms:
 def kms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tokens.ISSUER, ISSUER)
     monkeypatch.setenv(tokens.SIGNING_KEY_ARNS, ",".join(ARNS.values()))
+    monkeypatch.setenv(tokens.RECEIPT_KEY_ARN, RECEIPTS)
     monkeypatch.setattr(tokens, "client", lambda service: Kms())
     monkeypatch.setattr(tokens, "_points", {})
 
@@ -76,7 +78,7 @@ def signed_by_library(head: dict[str, Any], claims: dict[str, Any], arn: str = A
         {**tokens._jwk("one", tokens.point(arn)), "d": _text(KEYS[arn].private_numbers().private_value.to_bytes(32))}
     )
     merged = {name: value for name, value in (standard | CLAIMS | claims).items() if value is not ...}
-    return jwt.encode({"alg": "ES256", "kid": "one"} | head, merged, key)
+    return jwt.encode({"alg": "ES256", "typ": "at+jwt", "kid": "one"} | head, merged, key)
 
 
 def _text(raw: bytes) -> str:
@@ -103,9 +105,26 @@ def test_we_accept_what_the_library_signs_with_any_published_key(kid: str) -> No
 
 def test_the_first_key_signs_and_all_are_published() -> None:
     keys = {jwk["kid"]: jwk for jwk in tokens.jwks()["keys"]}
-    assert list(keys) == ["one", "two"]
+    assert list(keys) == ["one", "two", "receipts"]
     assert {(k["kty"], k["crv"], k["use"], k["alg"]) for k in keys.values()} == {("EC", "P-256", "sig", "ES256")}
     assert json.loads(_bytes(tokens.issue(CLAIMS, NOW).split(".")[0]))["kid"] == "one"
+
+
+def test_what_was_signed_as_a_receipt_is_no_token_whatever_it_says_and_whichever_key_signed_it() -> None:
+    said = {"iss": ISSUER, "aud": tokens.AUDIENCE, "iat": NOW, "exp": NOW + 60, **CLAIMS}
+    assert verify(tokens.signed(ARNS["one"], tokens.TYPE, said)) == CALLER
+    for arn, type in ((RECEIPTS, receipts.TYPE), (RECEIPTS, tokens.TYPE), (ARNS["one"], receipts.TYPE)):
+        assert_refused(f"Bearer {tokens.signed(arn, type, said)}")
+    for typ in ("JWT", "AT+JWT", None, 7):
+        assert_refused(f"Bearer {resigned({'alg': 'ES256', 'kid': 'one', 'typ': typ})}")
+
+
+def test_a_receipt_says_who_claimed_what_and_when() -> None:
+    published = KeySet.import_key_set(tokens.jwks())  # type: ignore[arg-type]
+    text = receipts.receipt("clm_1", "010000000003", "customer-1", NOW)
+    read = jwt.decode(text, published, algorithms=["ES256"])
+    assert read.header == {"alg": "ES256", "typ": "kami-claim+jws", "kid": "receipts"}
+    assert read.claims == {"claim": "clm_1", "serial": "010000000003", "customer": "customer-1", "at": NOW}
 
 
 def test_a_token_lives_from_its_issue_to_its_end() -> None:
@@ -151,28 +170,40 @@ def resigned(head: dict[str, Any], signature: bytes | None = None) -> str:
 
 def test_a_token_made_by_hand_is_accepted_when_it_is_right() -> None:
     """So that the refusals below are for the one thing that is wrong with each."""
-    assert verify(resigned({"alg": "ES256", "kid": "one"})) == CALLER
+    assert verify(resigned({"alg": "ES256", "kid": "one", "typ": "at+jwt"})) == CALLER
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "HS256", "ES384", "RS256", "es256", None, 5, ["ES256"]])
 def test_no_other_algorithm_is_spoken(alg: object) -> None:
-    assert_refused(f"Bearer {resigned({'alg': alg, 'kid': 'one'})}")
-    assert_refused(f"Bearer {resigned({'alg': alg, 'kid': 'one'}, b'')}")
+    assert_refused(f"Bearer {resigned({'alg': alg, 'kid': 'one', 'typ': 'at+jwt'})}")
+    assert_refused(f"Bearer {resigned({'alg': alg, 'kid': 'one', 'typ': 'at+jwt'}, b'')}")
 
 
-@pytest.mark.parametrize("head", [{"alg": "ES256"}, {"kid": "one"}, {"alg": "ES256", "kid": ["one"]}, [], "ES256", 7])
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"alg": "ES256", "typ": "at+jwt"},
+        {"kid": "one", "typ": "at+jwt"},
+        {"alg": "ES256", "kid": "one"},
+        {"alg": "ES256", "kid": ["one"], "typ": "at+jwt"},
+        [],
+        "ES256",
+        7,
+    ],
+)
 def test_a_broken_header_is_refused(head: Any) -> None:
     assert_refused(f"Bearer {resigned(head)}")
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(64), bytes(63), bytes(65), b"\xff" * 64, bytes(31) + b"\x01" * 33])
 def test_a_forged_signature_is_refused(signature: bytes) -> None:
-    assert_refused(f"Bearer {resigned({'alg': 'ES256', 'kid': 'one'}, signature)}")
+    assert_refused(f"Bearer {resigned({'alg': 'ES256', 'kid': 'one', 'typ': 'at+jwt'}, signature)}")
 
 
 def test_a_public_key_used_as_a_shared_secret_opens_nothing() -> None:
     claims = {"iss": ISSUER, "aud": "kami", "iat": NOW, "exp": NOW + 60, **CLAIMS}
-    text = f"{_text(json.dumps({'alg': 'HS256', 'kid': 'one'}).encode())}.{_text(json.dumps(claims).encode())}"
+    head = {"alg": "HS256", "kid": "one", "typ": "at+jwt"}
+    text = f"{_text(json.dumps(head).encode())}.{_text(json.dumps(claims).encode())}"
     mac = hmac.digest(tokens.point(ARNS["one"]), text.encode(), "sha256")
     assert_refused(f"Bearer {text}.{_text(mac)}")
 
