@@ -20,8 +20,8 @@ from rich.table import Table
 from tests.benchmark.harness import ROOT, Result
 
 MEASUREMENTS = (
-    "calls", "writes", "simulation", "race", "codes", "exports", "cold_start", "scale", "cpu", "recall", "sms",
-    "hundred_million", "unreliable",
+    "calls", "writes", "simulation", "race", "codes", "exports", "imports", "cold_start", "scale", "cpu", "recall",
+    "sms", "hundred_million", "unreliable",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results.json"
 README = ROOT / "README.md"

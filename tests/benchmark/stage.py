@@ -63,7 +63,7 @@ class Stage:
         document: Event = answer.json()
         return document
 
-    def campaign(self) -> str:
+    def campaign(self, **rules: Any) -> str:
         """A campaign of CNY 50.00, single use, that is valid for a year."""
         body = {
             "name": "Benchmark",
@@ -71,6 +71,7 @@ class Stage:
             "face_value": {"amount_minor": FACE_MINOR, "currency": "CNY"},
             "redemption": "single",
             "valid_until": rfc3339(int(time()) + YEAR_S),
+            **rules,
         }
         return str(self._done("POST", "/v1/campaigns", body)["id"])
 

@@ -94,7 +94,10 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
-ORDERS: Final = ["generate/export-job", "generate/import-job", "notify/event", "recover/job"]
+ORDERS: Final = [
+    "generate/export-job", "generate/import-job", "notify/event", "notify/reminders", "notify/reminders-page",
+    "recover/job",
+]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 
 

@@ -219,3 +219,19 @@ def test_no_code_is_in_the_clear_in_the_table_or_an_answer(kami: Kami, campaign:
     for code in codes:
         assert code.lower() not in items.lower()
         assert code not in json.dumps(done)
+
+
+def test_bought_codes_are_dispensed_each_to_one_buyer_until_they_end(kami: Kami) -> None:
+    campaign = kami.campaign(code_format="imported")["id"]
+    codes = [f"EE-{n}" for n in range(7)]
+    done = kami.imported(campaign, "\n".join(codes).encode())
+    path, key = "/v1/dispenses", unique()
+    first = granted(kami.operator.post(path, {"campaign": campaign, "quantity": 4}, key), 201)
+    assert granted(kami.operator.post(path, {"campaign": campaign, "quantity": 4}, key), 201) == first
+    refused(kami.operator.post(path, {"campaign": campaign, "quantity": 4}, unique()), 409, "quantity_exceeded")
+    rest = granted(kami.operator.post(path, {"campaign": campaign, "quantity": 3}, unique()), 201)
+    assert sorted(line["code"] for one in (first, rest) for line in one["data"]) == codes
+    serials = kami.serials(done["batch"])
+    assert {line["serial"]: line["code"] for one in (first, rest) for line in one["data"]} == dict(
+        zip(serials, codes, strict=True)
+    )
