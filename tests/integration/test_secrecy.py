@@ -31,7 +31,7 @@ from infra.local.gateway import Answer
 from infra.local.samples import RECIPIENT
 from infra.local.template import ACCOUNT
 from tests.integration.conftest import Log
-from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, refused, unique
+from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, refused, reminded, unique
 
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
@@ -146,6 +146,7 @@ def everything(kami: Kami, run: Run) -> None:
     granted(kami.operator.get(f"/v1/vouchers/{gift.serial}"))
     misplace(kami, gift.code)
     gifts(kami, run)
+    reminded(kami, PHONES[1])
     draws(kami, run)
     jobs(kami, run)
 
