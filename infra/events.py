@@ -1,4 +1,4 @@
-"""The bus of domain events, its archive, and the table of which event goes to whose queue."""
+"""The bus of domain events, its archive, the table of which event goes to whose queue, and what comes by the clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import Acknowledgment, Duration, Stack, Validations
 from aws_cdk import aws_events as eventbridge
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
@@ -38,8 +38,27 @@ RULES: Final = (
     Rule("ImportRequested", ("import.requested",), "generate", _JOB),
     Rule("RangeOrdered", ("distribution.requested", "activation.requested", "extension.requested"), "distribute", _JOB),
     Rule("RecoveryRequested", ("recovery.requested",), "recover", _JOB),
-    Rule("HolderConcerned", ("voucher.redeemed", "voucher.reversed", "voucher.recovered"), "notify", _EVENT),
+    Rule(
+        "HolderConcerned",
+        ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"),
+        "notify",
+        _EVENT,
+    ),
+    Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """As often as this a message goes to the queue of a function, whatever has become of the last one."""
+
+    name: str
+    every: Duration
+    function: str
+    message: Mapping[str, str]
+
+
+SCHEDULES: Final = (Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),)
 
 
 class Events(Construct):
@@ -55,7 +74,24 @@ class Events(Construct):
         )
 
     def connect(self, queues: Mapping[str, Work]) -> None:
-        """Make the rules."""
+        """Make the rules, and the schedules, which are rules of the account's own bus."""
+        for schedule in SCHEDULES:
+            eventbridge.Rule(
+                self,
+                schedule.name,
+                rule_name=f"{Stack.of(self).stack_name}-{schedule.name.lower()}",
+                description=f"{schedule.name}, by the clock, to {schedule.function}",
+                schedule=eventbridge.Schedule.rate(schedule.every),
+                targets=[
+                    targets.SqsQueue(
+                        queues[schedule.function].queue,
+                        message=eventbridge.RuleTargetInput.from_object(dict(schedule.message)),
+                        dead_letter_queue=self.undelivered,
+                        max_event_age=schedule.every,
+                        retry_attempts=185,
+                    )
+                ],
+            )
         for rule in RULES:
             eventbridge.Rule(
                 self,

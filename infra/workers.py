@@ -18,7 +18,7 @@ BATCH_SIZE: Final = 5
 RECEIVES_MAX: Final = 5
 VISIBILITY_TIMEOUTS: Final = 6  # AWS's advice: six times the function's, for retries of a throttled invocation
 
-CAUSES: Final = ("batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export", "import")
+CAUSES: Final = ("batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export", "import", "front")
 """The entities whose changes are events. What relay itself writes is none of them, so nothing comes back to it."""
 STREAM_BATCH_SIZE: Final = 100
 STREAM_LANES: Final = 4

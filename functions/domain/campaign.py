@@ -48,7 +48,8 @@ class Campaign:
 
     `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken. So many may be
     claimed by each customer (`claims_per_customer`) and in all (`claims_max`), by members of these `tiers` only, if any
-    are named. An alarm is raised when fewer than `low_stock` are left to be drawn.
+    are named. An alarm is raised when fewer than `low_stock` are left to be drawn. Holders are told so many days before
+    their vouchers end (`reminder_days`).
     """
 
     id: str
@@ -67,6 +68,7 @@ class Campaign:
     claims_max: int | None = None
     tiers: tuple[str, ...] = ()
     low_stock: int | None = None
+    reminder_days: tuple[int, ...] = ()
     version: int = 0
 
     @property

@@ -41,6 +41,7 @@ TYPES: dict[str, int] = {
     "voucher.activated": 1,
     "lot.extended": 1,
     "voucher.extended": 1,
+    "voucher.expiring": 1,
     "voucher.revealed": 1,
     "voucher.dispensed": 1,
     "voucher.claimed": 1,

@@ -77,6 +77,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         claims_per_customer=request.claims_per_customer,
         claims_max=request.claims_max,
         tiers=tuple(request.tiers or ()),
+        reminder_days=tuple(sorted(request.reminder_days or (), reverse=True)),
         low_stock=request.low_stock,
     )
     campaign = campaigns.create(wanted)
@@ -205,6 +206,7 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         claims_per_customer=campaign.claims_per_customer,
         claims_max=campaign.claims_max,
         tiers=list(campaign.tiers) or None,
+        reminder_days=list(campaign.reminder_days) or None,
         low_stock=campaign.low_stock,
         created_at=rfc3339(campaign.created_at),
     )

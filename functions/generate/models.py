@@ -10,6 +10,7 @@ from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AN
 from functions.domain.codefile import FAULTS, FILE_BYTES_MAX
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
+from functions.domain.reminder import REMINDER_DAYS_MAX, REMINDERS_MAX
 from functions.edge.models import (
     Answer,
     Money,
@@ -92,6 +93,21 @@ class CampaignRequest(Request):
         default=None, ge=1, le=CLAIMS_MAX, description="An alarm is raised when fewer are left to be drawn."
     )
 
+    reminder_days: list[Annotated[int, Field(ge=1, le=REMINDER_DAYS_MAX)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=REMINDERS_MAX,
+        description="So many days before the end of a voucher, in the morning, its holder is told; each once.",
+        examples=[[7, 1]],
+    )
+
+    @field_validator("reminder_days")
+    @classmethod
+    def _different(cls, reminder_days: list[int] | None) -> list[int] | None:
+        if reminder_days is not None and len(set(reminder_days)) < len(reminder_days):
+            raise ValueError("the same number of days twice")
+        return reminder_days
+
     @field_validator("code_format")
     @classmethod
     def _existing(cls, code_format: str) -> str:
@@ -156,6 +172,7 @@ class CampaignAnswer(Answer):
     claims_per_customer: int | None = None
     claims_max: int | None = None
     tiers: list[str] | None = None
+    reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     low_stock: int | None = None
     created_at: Time
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from functions.domain.account import E164, masked
 from functions.domain.message import Message
+from functions.domain.reminder import day_named
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
-from functions.notify import service
-from functions.notify.models import ORDER, Due, MessageAnswer, MessageList
+from functions.notify import reminders, service
+from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, Page, Sweep
 
 app = App("notify")
 
@@ -54,6 +56,20 @@ def _answer(message: Message) -> MessageAnswer:
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
+    if isinstance(order, End):
+        reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+        return
+    if isinstance(order, Sweep):
+        logger.info("reminders", ordered=reminders.sweep(now))
+        return
+    if isinstance(order, Page):
+        logger.info(
+            "reminders",
+            date=order.date,
+            shard=order.shard,
+            outcome=reminders.remind(day_named(order.date), order.shard, order.after, now),
+        )
+        return
     if isinstance(order, Due):
         number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
     else:

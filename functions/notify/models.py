@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 from functions.domain.message import ATTEMPTS_MAX, REASONS
-from functions.edge.models import Answer, Serial, Time
+from functions.domain.reminder import SHARDS
+from functions.edge.models import RFC_3339, Answer, Serial, Time
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
-EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered"]
+EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"]
 
 
 class Taken(BaseModel):
@@ -42,7 +43,7 @@ class Told(Taken):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.data.redemption is None) != (self.type == "voucher.recovered"):
+        if (self.data.redemption is None) != (self.type in ("voucher.recovered", "voucher.expiring")):
             raise ValueError("the redemption is missing, or too much")
         return self
 
@@ -54,7 +55,30 @@ class Due(Taken):
     attempt: int = Field(ge=1, le=ATTEMPTS_MAX)
 
 
-ORDER: TypeAdapter[Told | Due] = TypeAdapter(Told | Due)
+class End(Taken):
+    """A domain event of a voucher whose end became known."""
+
+    type: Literal["voucher.claimed", "voucher.extended"]
+    version: Literal[1] = Field(alias="schema")
+    at: Annotated[str, StringConstraints(pattern=RFC_3339)]
+    data: Data
+
+
+class Sweep(Taken):
+    """What comes by the clock."""
+
+    sweep: Literal["reminders"]
+
+
+class Page(Taken):
+    """The next page of a day's reminders."""
+
+    date: Annotated[str, StringConstraints(pattern="^[0-9]{8}$")]
+    shard: int = Field(ge=0, lt=SHARDS)
+    after: str | None = Field(default=None, max_length=100)
+
+
+ORDER: TypeAdapter[Told | End | Due | Sweep | Page] = TypeAdapter(Told | End | Due | Sweep | Page)
 """The body of a message on notify's queue."""
 
 

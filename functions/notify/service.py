@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
+from functions.domain.lot import Lot
 from functions.domain.message import ATTEMPT_S, IN_DOUBT, Attempt, Message, Outcome, message_id, wait_s
+from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
-from functions.domain.voucher import Redemption, Voucher
+from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import providers
-from functions.notify.texts import text
+from functions.notify.texts import EXPIRING, expiring, text
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE
@@ -56,16 +58,28 @@ def tell(occasion: Occasion, now: int) -> Message | None:
         return proceed(MESSAGE.load(message), 1, now)
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
-    composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot).rules.locale, now)
+    composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot), now)
     return composed and proceed(composed, 1, now)
 
 
-def _composed(occasion: Occasion, voucher: Voucher, locale: str, now: int) -> Message | None:
+def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
+    if occasion.event == EXPIRING:
+        return _reminder(occasion, voucher, lot, now)
+    locale = lot.rules.locale
     redemption = voucher.redemptions[occasion.redemption] if occasion.redemption is not None else None
     recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
     if recipient is None:
         return None
     said = text(occasion.event, locale, occasion.serial, redemption, voucher.currency)
+    return Message(message_id(occasion.event_id), occasion.event, occasion.serial, recipient, said, now, due_at=now)
+
+
+def _reminder(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
+    """To who holds the card now, unless it was used up, recalled or has ended since."""
+    at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
+    if at is None or not is_held(at) or at.reason == "expired" or (recipient := _holder(at.voucher)) is None:
+        return None
+    said = expiring(lot.rules.locale, at)
     return Message(message_id(occasion.event_id), occasion.event, occasion.serial, recipient, said, now, due_at=now)
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from functions.domain.account import masked
 from functions.domain.money import MINOR_DIGITS
-from functions.domain.voucher import Redemption
+from functions.domain.reminder import shown
+from functions.domain.voucher import Redemption, Standing
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
+EXPIRING = "voucher.expiring"
 
 TEXTS: dict[str, dict[str, str]] = {
     "zh-CN": {
         REDEEMED: "【Kami】卡号 {serial} 已为 {account} 核销 {amount}，卡内余额 {balance}。如非本人操作，请联系客服。",
         REVERSED: "【Kami】卡号 {serial} 为 {account} 的核销已撤销，{amount} 已退回卡内，卡内余额 {balance}。",
         RECOVERED: "【Kami】您的卡（卡号 {serial}）已被收回，不能再使用。如有疑问，请联系客服。",
+        EXPIRING: "【Kami】您的卡（卡号 {serial}）将于北京时间 {ends} 到期，卡内余额 {balance}，请及时使用。",
     },
     "en": {
         REDEEMED: "【Kami】Card {serial} paid {amount} to {account}; {balance} is left. Not you? Contact support.",
         REVERSED: "【Kami】The use of card {serial} for {account} was reversed: {amount} is back, {balance} is left.",
         RECOVERED: "【Kami】Your card {serial} was recalled and cannot be used any more. Questions? Contact support.",
+        EXPIRING: "【Kami】Your card {serial} with {balance} ends on {ends} (UTC+8). Use it before then.",
     },
 }
 """Locale of the campaign → event → text."""
@@ -35,6 +39,14 @@ def text(event: str, locale: str, serial: str, redemption: Redemption | None, cu
         amount=money(redemption.amount_minor, currency, locale),
         balance=money(after.balance_minor, currency, locale),
     )
+
+
+def expiring(locale: str, at: Standing) -> str:
+    """The text about a card that is about to end."""
+    voucher = at.voucher
+    assert at.valid_until is not None, "it ends"
+    balance = money(voucher.balance_minor, voucher.currency, locale)
+    return TEXTS[locale][EXPIRING].format(serial=voucher.serial, ends=shown(at.valid_until), balance=balance)
 
 
 def money(amount_minor: int, currency: str, locale: str) -> str:

@@ -24,6 +24,12 @@ def send(id: str, delay_s: int = 0) -> None:
     )
 
 
+def send_reminders(date: str, shard: int, after: str | None) -> None:
+    """Have a page of a day's reminders sent."""
+    body = {"date": date, "shard": shard} | ({"after": after} if after is not None else {})
+    client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
+
+
 def send_message(id: str, attempt: int, delay_s: int) -> None:
     """Have an attempt at an SMS made in so many seconds."""
     client("sqs").send_message(

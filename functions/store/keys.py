@@ -15,6 +15,7 @@ CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
 IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
+EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
 
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
@@ -176,6 +177,27 @@ def held(tenant: str, holder: str, used_up: bool, ends: int | None, position: in
 def held_by(tenant: str, holder: str, *, used_up: bool) -> str:
     """The index partition of a customer's vouchers; the customer, who is one of a tenant, only as a hash."""
     return f"{HOLDER}{derived(tenant, holder)}#{'USED' if used_up else 'OPEN'}"
+
+
+def expiry(position: int, date: str, days: int) -> Key:
+    """A reminder of the end of a voucher, due on a date."""
+    return Key(f"{EXPIRY}{position:011d}", f"{date}#{days}")
+
+
+def expiring(date: str, shard: int, position: int, days: int) -> Key:
+    """Where a reminder that is still to be sent stands among those of its date (index `gsi1`)."""
+    return Key(expiring_on(date, shard), f"{position:011d}#{days}")
+
+
+def expiring_on(date: str, shard: int) -> str:
+    """One index partition of a date's reminders."""
+    return f"{EXPIRING}{date}#{shard:02d}"
+
+
+def in_expiring(sk: str) -> tuple[int, int]:
+    """The position and the days that a place in such a partition tells."""
+    position, _, days = sk.partition("#")
+    return int(position), int(days)
 
 
 _NEVER = 10**12 - 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -19,10 +20,48 @@ from infra.local.template import ACCOUNT, REGION, TemplateError
 
 INPUTS: Final = {"InputPath", "InputTransformer"}
 TARGET: Final = {"Id", "Arn", "DeadLetterConfig", "RetryPolicy", *INPUTS}
+SCHEDULED: Final = {"Id", "Arn", "DeadLetterConfig", "RetryPolicy", "Input"}
+RATE: Final = re.compile(r"rate\(([1-9][0-9]*) (minutes?|hours?|days?)\)")
+UNIT_S: Final = {"minute": 60, "hour": 3_600, "day": 86_400}
 PLACEHOLDER: Final = re.compile(r"<([\w.-]+)>")
 PATH: Final = re.compile(r"\$(\.[\w-]+)+")
 
 Event = dict[str, Any]
+
+
+def check_schedule(expression: str, target: dict[str, Any]) -> int:
+    """Every how many seconds. Raises `TemplateError` for an expression or a target that is not understood here."""
+    rate = RATE.fullmatch(expression)
+    if rate is None or (int(rate[1]) == 1) == (rate[2].endswith("s")):
+        raise TemplateError(f"schedule {expression}: only whole rates are known")
+    if unknown := set(target) - SCHEDULED:
+        raise TemplateError(f"schedule target: {sorted(unknown)} is not known to the local cloud")
+    if not target["Arn"].startswith("arn:aws:sqs:"):
+        raise TemplateError(f"schedule target {target['Arn']}: only queues are known")
+    if not isinstance(target.get("Input"), str):
+        raise TemplateError("schedule target: only a message that is always the same is known")
+    return int(rate[1]) * UNIT_S[rate[2].rstrip("s")]
+
+
+def fire(name: str, target: dict[str, Any]) -> None:
+    """Put a schedule's message on its queue; where that is gone, the event goes to the dead letters."""
+    try:
+        _send(target["Arn"], target["Input"])
+    except Exception as error:
+        letters = target.get("DeadLetterConfig", {}).get("Arn")
+        if letters:
+            event = {
+                "version": "0",
+                "id": str(uuid.uuid4()),
+                "detail-type": "Scheduled Event",
+                "source": "aws.events",
+                "account": ACCOUNT,
+                "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "region": REGION,
+                "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"],
+                "detail": {},
+            }
+            _send(letters, json.dumps(event), {"ERROR_CODE": type(error).__name__, "ERROR_MESSAGE": str(error) or "-"})
 
 
 def check_target(target: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from infra.local.carriers import Carriers
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
 from infra.local.material import Material
 from infra.local.pool import Pool
-from infra.local.pumps import INVOKE_MAX_S, Pump
+from infra.local.pumps import INVOKE_MAX_S, Pump, SchedulePump
 from infra.local.resources import Builder, Clients, Stack
 from infra.local.samples import Samples
 from infra.local.streams import StreamPump
@@ -45,6 +45,7 @@ ENVIRONMENT_WAIT_S: Final = 120.0
 MOTO_PORT_ANY: Final = 0
 INVOCATIONS: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 """Lambda's path for a synchronous invocation."""
+SCHEDULES: Final = carriers.PREFIX + "schedules/"
 _one: Final = threading.Lock()
 _material: Final = Material()
 """One for all clouds of a process: what a handler cached in one test (a public key, a data key) holds in the next."""
@@ -165,7 +166,10 @@ class Cloud:
         return self.gateway.answer(Request(method, target, list(sent.items()), content, address))
 
     def own(self, method: str, path: str, body: bytes) -> Answer | None:
-        """What the local gateway serves besides the API: carriers and phones, and Lambda's way to invoke a function."""
+        """What the local gateway serves besides the API: phones, schedules ahead of time, Lambda's way to invoke."""
+        if method == "POST" and path.startswith(SCHEDULES):
+            fired = self.fire(path.removeprefix(SCHEDULES))
+            return _json(200, {"data": fired}) if fired else _json(404, {"error": "not_found"})
         if path.startswith(carriers.PREFIX):
             reply = self.carriers.answer(method, path, body)
             return _json(reply.status, reply.body)
@@ -179,9 +183,16 @@ class Cloud:
                 return _json(200, {"errorMessage": str(error)}, ("x-amz-function-error", "Unhandled"))
         return None
 
-    def pumps(self) -> list[Pump | StreamPump]:
-        """One for each event source of the template."""
-        return [*self.stream_pumps, *self.queue_pumps]
+    def pumps(self) -> list[Pump | StreamPump | SchedulePump]:
+        """One for each event source and schedule of the template."""
+        return [*self.stream_pumps, *self.queue_pumps, *map(SchedulePump, self.stack.schedules)]
+
+    def fire(self, name: str | None = None) -> list[str]:
+        """Lets the time of a schedule come, or of all of them; says which they were."""
+        due = [schedule for schedule in self.stack.schedules if name in (None, schedule.name)]
+        for schedule in due:
+            SchedulePump(schedule).step()
+        return [schedule.name for schedule in due]
 
     @cached_property
     def queue_pumps(self) -> list[Pump]:

@@ -16,8 +16,9 @@ from contextlib import AbstractContextManager, suppress
 from random import Random
 from typing import Any, Final
 
+from infra.local import bus, moto_fixes
 from infra.local.gateway import FunctionError, IntegrationTimeoutError, ThrottledError
-from infra.local.resources import QueueSource
+from infra.local.resources import QueueSource, Schedule
 from infra.local.template import REGION
 
 POLL_S: Final = 0.1
@@ -75,6 +76,27 @@ def failed_ids(result: Any, sent: set[str]) -> set[str]:
     except (AttributeError, KeyError, TypeError):
         return sent
     return failed if failed <= sent else sent
+
+
+class SchedulePump:
+    """Sends a schedule's messages when their time has come; the first one a whole period after the start, as AWS does.
+
+    A time that was slept through is not made up for.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def step(self) -> None:
+        """Its time has come."""
+        with moto_fixes.LOCK:
+            for target in self.schedule.targets:
+                bus.fire(self.schedule.name, target)
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`."""
+        while not stop.wait(self.schedule.every_s):
+            self.step()
 
 
 class Pump:

@@ -83,6 +83,15 @@ class StreamSource:
     """The bucket for what failed for good."""
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A rule that sends its targets the same message, again and again."""
+
+    name: str
+    every_s: int
+    targets: tuple[dict[str, Any], ...]
+
+
 @dataclass(slots=True)
 class Stack:
     """What was built."""
@@ -91,6 +100,7 @@ class Stack:
     routes: list[Route] = field(default_factory=list)
     sources: list[QueueSource] = field(default_factory=list)
     streams: list[StreamSource] = field(default_factory=list)
+    schedules: list[Schedule] = field(default_factory=list)
     buses: list[str] = field(default_factory=list)
     buckets: dict[str, str] = field(default_factory=dict)
     """Name by ARN."""
@@ -169,7 +179,7 @@ KNOWN: Final[dict[str, Properties | str]] = {
     ),
     "AWS::Events::EventBus": _type("Name", KmsKeyIdentifier=_AT_REST),
     "AWS::Events::Archive": "what was published can be read in the functions' logs",
-    "AWS::Events::Rule": _type("Name EventBusName EventPattern State Targets"),
+    "AWS::Events::Rule": _type("Name EventBusName EventPattern ScheduleExpression State Targets"),
     "AWS::S3::Bucket": _type(
         "BucketName",
         BucketEncryption=_AT_REST,
@@ -446,6 +456,8 @@ class Builder:
         return Made(name, {"Arn": arn("events", f"event-bus/{name}"), "Name": name})
 
     def _rule(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        if "ScheduleExpression" in properties:
+            return self._schedule(logical_id, properties)
         name, on = properties.get("Name", logical_id), properties["EventBusName"]
         made = Made(f"{on}|{name}", {"Arn": arn("events", f"rule/{on}/{name}")})
         pattern = properties["EventPattern"]
@@ -459,6 +471,20 @@ class Builder:
             for queue in [target["Arn"], *target.get("DeadLetterConfig", {}).values()]:
                 self._sends.add((made.attributes["Arn"], queue))
         events.put_targets(Rule=name, EventBusName=on, Targets=properties["Targets"])
+        return made
+
+    def _schedule(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        """Only the account's own bus has schedules."""
+        if {"EventBusName", "EventPattern"} & set(properties):
+            raise TemplateError(f"{logical_id}: a rule with a schedule and a bus or a pattern of its own is not known")
+        name, targets = properties.get("Name", logical_id), properties["Targets"]
+        made = Made(name, {"Arn": arn("events", f"rule/{name}")})
+        for target in targets:
+            every_s = bus.check_schedule(properties["ScheduleExpression"], target)
+            for queue in [target["Arn"], *target.get("DeadLetterConfig", {}).values()]:
+                self._sends.add((made.attributes["Arn"], queue))
+        if properties.get("State", "ENABLED") == "ENABLED":
+            self.stack.schedules.append(Schedule(name, every_s, tuple(targets)))
         return made
 
     def _role(self, logical_id: str, properties: dict[str, Any]) -> Made:

@@ -31,6 +31,7 @@ BUSIEST_HOUR = 0.12
 LOTS_IN_USE = 20
 """So few, as if all customers had bought from the same consignments; the n-th one is used 1/n as much as the first."""
 SAMPLE = 600
+FLASH_CLAIMS, FLASH_S = 100_000, 60
 FOLLOWED_AT_ONCE = 10
 """The stream is read after so many requests; relay adds up what it reads at once, and real batches are larger."""
 HOTTEST = 5
@@ -49,9 +50,12 @@ def measure() -> Iterator[Result]:
     rush = REDEMPTIONS_A_YEAR / 12 * RUSH_SHARE / RUSH_DAYS * HOLIDAY * BUSIEST_HOUR / 3_600
     rate = rush + 5 * math.sqrt(rush)  # arrivals scatter; so many come in the worst second of a year's busiest hours
     with Cloud.in_process(synthesized()) as cloud:
-        load = _load_of(cloud, _redemptions(cloud))
+        redeemed, claimed = _load_of(cloud, _redemptions(cloud)), _load_of(cloud, _claims(cloud))
     yield figure("redemptions in the worst second of the month's rush on a holiday", rate, "1/s")
-    yield from _hottest("the month's rush", load, rate / SAMPLE)
+    yield from _hottest("the month's rush", redeemed, rate / SAMPLE)
+    flash = FLASH_CLAIMS / FLASH_S
+    yield figure("claims a second in a flash claim of 100,000 in a minute", flash, "1/s")
+    yield from _hottest("the flash claim", claimed, flash / SAMPLE)
 
 
 def _hottest(name: str, load: Load, scale: float) -> Iterator[Result]:
@@ -84,6 +88,13 @@ def _redemptions(cloud: Cloud) -> list[Asked]:
     serials = [serial_of(first + lot * LOT_SIZE + index) for index, lot in enumerate(lots)]
     codes = _codes(cloud, serials)
     return [Asked("merchant", "redemptions", _order(code, number)) for number, code in enumerate(codes)]
+
+
+def _claims(cloud: Cloud) -> list[Asked]:
+    """From the pool of one campaign, each by a customer of its own, who may have one, as the campaign has a limit."""
+    batch = _stock(cloud, FLASH_CLAIMS, claims_per_customer=1, claims_max=FLASH_CLAIMS)
+    customers = (f"+86139{number:08d}" for number in range(SAMPLE))
+    return [Asked("operator", "claims", {"campaign": batch["campaign"], "customer": each}) for each in customers]
 
 
 def _order(code: str, number: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from infra.local.template import ROOT
 from tests.running import DOWN_AFTER_S, Running, up
 
 HEADING: Final = "## Five minutes"
-BLOCKS: Final = 10
+BLOCKS: Final = 11
 END_OF_BLOCK: Final = "=== end of block ==="
 PASTED_AFTER_S: Final = 300
 ITEMS_OF_A_MILLION_MAX: Final = 110
@@ -85,7 +85,7 @@ def replies(printed: str) -> list[tuple[int, dict[str, str], Any]]:
 def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert len(blocks()) == BLOCKS
     with up(tmp_path) as running:
-        helpers, campaign, batch, stock, till, gift, sms, carriers, recall, history = pasted(tmp_path)
+        helpers, campaign, batch, stock, till, gift, sms, carriers, recall, history, customer = pasted(tmp_path)
         assert helpers.strip() == ""
 
         (made,) = documents(campaign)
@@ -138,6 +138,14 @@ def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: P
             "redeemed",
             "recalled",
         ]
+
+        claim, wallet, shown, hold, capture, wallet_after = documents(customer)
+        assert [each["serial"] for each in wallet["data"]] == [claim["serial"]]
+        assert (wallet["data"][0]["status"], wallet["data"][0]["balance_minor"]) == ("claimed", 5000)
+        assert shown["payload"].startswith(f"KQ1.{claim['serial']}.")
+        assert (hold["status"], hold["amount_minor"], hold["available_minor"]) == ("open", 3000, 2000)
+        assert (capture["amount_minor"], capture["hold"]) == (2500, hold["id"])
+        assert [each["balance_minor"] for each in wallet_after["data"]] == [2500]
 
         started = below(running.process.pid)
         assert started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from infra.local.bus import check_target, message
 from infra.local.cloud import Cloud
 from infra.local.patterns import matcher
+from infra.local.pumps import SchedulePump
 from infra.local.template import TemplateError
 from tests.infra.local_functions.worker.handler import ANSWERS, SEEN
 from tests.infra.local_small import QUEUE_ARN, Document, small
@@ -126,6 +128,89 @@ def test_a_rule_that_no_queue_policy_lets_in_is_refused() -> None:
         pytest.raises(TemplateError, match="no queue policy"),
         Cloud.in_process(with_bus(JOB, Sends=policy(DEAD_LETTERS_ARN))),
     ):
+        pass
+
+
+# Schedules
+
+
+def with_schedule(expression: str = "rate(1 hour)", target: Document | None = None, **changes: Any) -> Any:
+    """The small template with a rule that fires by the clock."""
+    message = target if target is not None else {"Input": '{"do":"sweep"}'}
+    return small(
+        **{
+            "Rule": {
+                "Type": "AWS::Events::Rule",
+                "Properties": {
+                    "Name": "hourly",
+                    "ScheduleExpression": expression,
+                    "State": "ENABLED",
+                    "Targets": [
+                        {"Id": "T", "Arn": QUEUE_ARN, "DeadLetterConfig": {"Arn": DEAD_LETTERS_ARN}, **message}
+                    ],
+                },
+            },
+            "Sends": policy(QUEUE_ARN),
+            "SendsDead": policy(DEAD_LETTERS_ARN),
+            **changes,
+        }
+    )
+
+
+def test_a_schedule_sends_its_message_whenever_its_time_has_come() -> None:
+    with Cloud.in_process(with_schedule()) as cloud:
+        cloud.drain()
+        assert bodies() == []
+        assert (cloud.fire("hourly"), cloud.fire("none"), cloud.fire()) == (["hourly"], [], ["hourly"])
+        cloud.drain()
+        assert bodies() == [{"do": "sweep"}] * 2
+
+
+def test_the_first_time_is_a_whole_period_after_the_start() -> None:
+    with Cloud.in_process(with_schedule("rate(5 minutes)")) as cloud:
+        (pump,) = (pump for pump in cloud.pumps() if isinstance(pump, SchedulePump))
+        waits: list[float] = []
+
+        class Stop(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waits.append(timeout or 0)
+                return len(waits) == 3
+
+        pump.run(Stop())
+        cloud.drain()
+        assert (waits, len(bodies())) == ([300.0] * 3, 2)
+
+
+def test_a_schedule_whose_queue_is_gone_leaves_a_dead_letter() -> None:
+    with Cloud.in_process(with_schedule()) as cloud:
+        sqs = cloud.client("sqs")
+        sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="Queue")["QueueUrl"])
+        cloud.fire()
+        (letter,) = dead(cloud)
+        assert json.loads(letter["Body"])["source"] == "aws.events"
+
+
+def test_a_schedule_that_is_disabled_never_fires() -> None:
+    with Cloud.in_process(with_schedule(Rule__State="DISABLED")) as cloud:
+        assert cloud.fire() == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "changes"),
+    [
+        ("cron(0 * * * ? *)", {}),
+        ("rate(1 hours)", {}),
+        ("rate(2 hour)", {}),
+        ("rate(0 hours)", {}),
+        ("rate(1 fortnight)", {}),
+        ("rate(1 hour)", {"target": {}}),
+        ("rate(1 hour)", {"target": {"Input": "{}", "RoleArn": "r"}}),
+        ("rate(1 hour)", {"target": {"Input": "{}", "Arn": "arn:aws:lambda:us-east-1:123456789012:function:f"}}),
+        ("rate(1 hour)", {"Rule__EventPattern": {"source": ["kami"]}}),
+    ],
+)
+def test_a_schedule_that_is_not_understood_is_refused(expression: str, changes: Document) -> None:
+    with pytest.raises(TemplateError), Cloud.in_process(with_schedule(expression, **changes)):
         pass
 
 

@@ -14,7 +14,7 @@ from functions.store.wire import write
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
-from tests.integration.kami import Kami, claim, granted, mobile, refused, unique
+from tests.integration.kami import Kami, claim, granted, mobile, refused, reminded, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -187,6 +187,9 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         kami = Kami(cloud)
         use_everything(kami)
         use_channels(kami)
+        number = mobile()
+        reminded(kami, number)
+        assert len(cloud.carriers.phone(number)) == 1
         use_the_rest(kami)
         unneeded = {grant for grants in cloud.unneeded_grants().values() for grant in grants}
         assert {grant for grant in unneeded if not grant.startswith(NOT_HERE)} == set()

@@ -88,6 +88,14 @@ def test_undelivered_events_go_onto_the_bus_again(cloud: Cloud) -> None:
     assert taken(cloud, source(cloud, "generate")) == ['{"id":"batch-1"}']
 
 
+def test_what_came_by_the_clock_and_was_not_delivered_is_let_go(cloud: Cloud) -> None:
+    letters = cloud.stack.outputs[redrive.UNDELIVERED]
+    event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+    cloud.client("sqs").send_message(QueueUrl=url(cloud, letters), MessageBody=json.dumps(event))
+    assert "0 published again, 0 refused" in redriven("events")
+    assert taken(cloud, letters) == []
+
+
 def put(cloud: Cloud, name: str, records: list[Any]) -> None:
     payload = json.dumps({"Records": records})
     key = f"aws/lambda/id/shard/2026/11/21/{name}"

@@ -308,10 +308,24 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
     return id, bucket
 
 
+def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> None:
+    (rule,) = (rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule)
+    (target,) = rule["Targets"]
+
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 hour)", "ENABLED")
+    assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
+    assert "NotifyMessages" in target["Arn"]["Fn::GetAtt"][0]
+    assert json.loads(target["Input"]) == {"sweep": "reminders"}
+    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 3_600
+    assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+
+
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
     queues = template.of_type("AWS::SQS::Queue")
     fed: dict[str, str] = {}
     for rule in template.of_type("AWS::Events::Rule").values():
+        if "ScheduleExpression" in rule:
+            continue
         (target,) = rule["Targets"]
         queue = target["Arn"]["Fn::GetAtt"][0]
         assert rule["EventPattern"]["source"] == ["kami"]
@@ -335,6 +349,9 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "voucher.redeemed": "Notify",
         "voucher.reversed": "Notify",
         "voucher.recovered": "Notify",
+        "voucher.expiring": "Notify",
+        "voucher.claimed": "Notify",
+        "voucher.extended": "Notify",
     }
 
 

@@ -18,7 +18,9 @@ from functions.domain import wallet
 from functions.domain.actor import By
 from functions.domain.formats import CROCKFORD, FORMATS
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
+from functions.domain.reminder import due_days
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.times import rfc3339
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from functions.store import keys, table
@@ -191,6 +193,21 @@ def claimed(cloud: Cloud, serial: str, customer: str, tenant: str = "operator") 
             return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED, command="act_claimed")
 
         table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), taken, "activate", NOBODY)
+
+
+def reminded(kami: Kami, number: str) -> Voucher:
+    """A voucher of whose end its holder has been reminded: it was due since this morning in China, or yesterday's."""
+    days = 9
+    ends = (due_days(clock.now())[0] + days + 1) * domain.DAY_S - 8 * 3_600
+    voucher = claim(kami, kami.voucher(valid_until=rfc3339(ends), reminder_days=[days]), number)
+    (source,) = (source for source in kami.cloud.stack.sources if source.function == "notify")
+    told = {"id": "e", "type": "voucher.claimed", "schema": 1, "at": rfc3339(clock.now() - 30 * domain.DAY_S)}
+    body = json.dumps({**told, "data": {"serial": voucher.serial}})
+    kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
+    kami.cloud.drain()
+    kami.cloud.fire()
+    kami.cloud.drain()
+    return voucher
 
 
 def position(voucher: Voucher) -> int:

@@ -515,6 +515,9 @@ WHOLE: Final[list[tuple[str, Any]]] = [
         "9999-12-31T23:59:59-14:00", "٢٠٢٧-12-31T23:59:59Z", "2027-12-31T23:59:59Z\n", "1" * 5_000,
     )),
     ("POST /v1/campaigns", {"valid_until": None}),
+    *(("POST /v1/campaigns", {"reminder_days": days}) for days in (
+        [], [0], [-1], [366], [7, 7], [4, 3, 2, 1], ["7"], [True], [1.5], [None], [[7]], 7, "7", {}, *HUGE,
+    )),
     ("POST /v1/campaigns", {"valid_days_after_activation": 7}),
     *(("POST /v1/campaigns", {"valid_until": None, "valid_days_after_activation": days})
       for days in (0, -1, 3_651, *HUGE, *FRACTIONS)),

@@ -86,6 +86,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "recover/recovery": 202,
     "recover/recovery-read": 200,
     "verify/history": 200,
+    "verify/qr": 200,
     "verify/qr-of-a-stranger": (404, "not_found"),
     "verify/verification": 200,
     "verify/verification-before-activation": (404, "voucher_not_redeemable"),
@@ -93,7 +94,10 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 }
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
-ORDERS: Final = ["generate/export-job", "generate/import-job", "notify/event", "recover/job"]
+ORDERS: Final = [
+    "generate/export-job", "generate/import-job", "notify/event", "notify/reminders", "notify/reminders-page",
+    "recover/job",
+]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 
 

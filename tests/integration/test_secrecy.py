@@ -31,12 +31,13 @@ from infra.local.gateway import Answer
 from infra.local.samples import RECIPIENT
 from infra.local.template import ACCOUNT
 from tests.integration.conftest import Log
-from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, refused, unique
+from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, refused, reminded, unique
 
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
 SHOWN: Final = re.compile(
-    r"POST /v1/(reveals|tokens|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances)|GET /v1/vouchers/[^/]+/qr.*"
+    r"POST /v1/(reveals|tokens|dispenses|claims|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances)"
+    r"|GET /v1/vouchers/[^/]+/qr.*"
 )
 """Routes whose answers are there to show a secret."""
 
@@ -145,6 +146,8 @@ def everything(kami: Kami, run: Run) -> None:
     granted(kami.operator.get(f"/v1/vouchers/{gift.serial}"))
     misplace(kami, gift.code)
     gifts(kami, run)
+    reminded(kami, PHONES[1])
+    draws(kami, run)
     jobs(kami, run)
 
 
@@ -218,6 +221,28 @@ def gifts(kami: Kami, run: Run) -> None:
         done = granted(kami.operator.post(path, body, unique()), 201)
     run.codes += [voucher.code, done["code"]]
     assert len(granted(kami.operator.get(f"/v1/customers/{quote(PHONES[2])}/vouchers"))["data"]) == 1
+
+
+def draws(kami: Kami, run: Run) -> None:
+    """Codes to a buyer and to customers who are known by their phone numbers, until few are left and none."""
+    campaign = kami.campaign(low_stock=2, claims_per_customer=2)["id"]
+    kami.batch(campaign, 3)
+    order = {"campaign": campaign, "quantity": 2, "buyer": "order-1"}
+    made = granted(kami.operator.post("/v1/dispenses", order, unique()), 201)
+    granted(kami.operator.get(f"/v1/dispenses/{made['id']}"))
+    codes = [line["code"] for line in made["data"]]
+    for customer, of in ((PHONES[1], {"code": codes[0]}), (PHONES[1], {"campaign": campaign})):
+        done = granted(kami.operator.post("/v1/claims", {"customer": customer, **of}, unique()), 201)
+    for body in (
+        {"customer": PHONES[2], "campaign": campaign},
+        {"customer": PHONES[2], "code": codes[0]},
+        {"customer": PHONES[2], "code": mistyped(codes[1])},
+        {"customer": PHONES[1], "code": codes[1]},
+        {"customer": codes[1], "campaign": codes[1], "tier": PHONES[1]},
+    ):
+        assert kami.operator.post("/v1/claims", body, unique()).status >= 400
+    kami.operator.get(f"/v1/dispenses/{codes[1]}")
+    run.codes += [*codes, done["code"]]
 
 
 def jobs(kami: Kami, run: Run) -> None:
@@ -357,7 +382,7 @@ def found(secrets: list[Any], *texts: str) -> list[str]:
 def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     """Everything that the other tests search is there and full, and the search does find what is in it."""
     assert len(run.macs) == 1
-    assert len(run.codes) == 17
+    assert len(run.codes) == 20
     assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
