@@ -463,13 +463,15 @@ class Machine(RuleBasedStateMachine):
         amount=st.sampled_from([500, 5_000]), days=st.sampled_from([None, 2]), how=st.sampled_from(["lot", "serials"])
     )
     def begin(self, amount: int, days: int | None, how: str) -> None:
-        """A campaign of each kind with some active vouchers, of which some are in use."""
+        """A campaign of each kind with some active vouchers, of which some are in use or held."""
         for number in (0, 1):
             self.create_campaign(amount, bool(number), days if number else None, "fresh")
             self.create_batch(number, 5, "fresh")
             self.activate(how, 5 * number, 5 * number + 4, "fresh")
         for at, taken in ((0, 200), (1, None), (2, 200), (6, None)):
             self.redeem(at, "usable", taken, "merchant", "fresh", ACCOUNTS[0], "right")
+        for at, kept in ((0, 200), (1, None), (4, None)):
+            self.hold(at, "usable", kept, "merchant", "fresh", ACCOUNTS[0], True)
 
     @rule(amount=st.sampled_from([1, 500, 5_000]), single=st.booleans(), days=st.sampled_from([None, 2]), key=keys)
     def create_campaign(self, amount: int, single: bool, days: int | None, key: str) -> None:
