@@ -388,7 +388,7 @@ def test_what_was_written_just_before_the_upload_went_is_counted_though_the_inde
         wire.planted(gone, lambda call: call.operation == "TransactWriteItems", at=7),
     ):
         patched.setattr(store, "PIECE_BYTES", 100)
-        patched.setattr(importing.table, "query", lambda *_, **__: [])
+        patched.setattr(table, "query", lambda *_, **__: [])
         finish(id)
     taken = sum(item.get("entity") == "imported" for item in world.items().values())
     failed = imports.find(id)
