@@ -41,7 +41,7 @@ FAULTS: Final = {
 """Why a file is not read at all."""
 PROBLEMS: Final = {
     "too_long": f"The line is longer than {LINE_BYTES_MAX} bytes, or its code than {CODE_LENGTH_MAX} characters.",
-    "no_code": "There is no code in its column.",
+    "no_code": "There is no code in its column: no letter and no digit.",
     "columns": "There are more columns than code and reference, and no header that says which is which.",
     "quotes": "A quotation mark is not closed.",
     "characters": "The code has characters that cannot be printed.",
@@ -214,7 +214,7 @@ def _plain(cell: str) -> str:
 
 
 def _problem(code: str, reference: str) -> str | None:
-    if not code:
+    if not any(map(str.isalnum, code)):
         return "no_code"
     if len(code) > CODE_LENGTH_MAX:
         return "too_long"

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from functions.domain.formats import CROCKFORD
+from functions.domain.hold import MINUTES_DEFAULT
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.times import rfc3339
 from functions.edge import clock
@@ -40,6 +41,7 @@ ACCOUNTS = ("+8613800000001", "+8613800000002")
 WRONG_MAX = 2
 """Few wrong codes are allowed, so that guards are met."""
 STEPS_MAX = 20
+HELD_S = MINUTES_DEFAULT * 60
 HISTORIES_MAX = 3
 """So many cards' histories are read in the end of an example."""
 Json = dict[str, Any]
@@ -52,7 +54,8 @@ SPARED: dict[str | None, frozenset[str]] = {
 }
 """By `only`: the statuses of vouchers in use that a recovery leaves alone."""
 SHOWN = [None, "generated", "active", "partly_redeemed", "redeemed", "expired", "void", "reclaimed"]
-OF_LOT, OF_VOUCHER = {"generated", "recalled", "reclaimed"}, {"redeemed", "reversed", "voided"}
+OF_LOT = {"generated", "recalled", "reclaimed"}
+OF_VOUCHER = {"held", "released", "redeemed", "reversed", "voided"}
 """Kinds of history lines by the item whose writes they tell of; within a second only those of one item are in order."""
 
 
@@ -99,6 +102,23 @@ class Redemption:
     answer: Json
     reversal: tuple[str, str, str, Json] | None = None
     """Role, key, reason and answer."""
+    target: str = "/v1/redemptions"
+
+
+@dataclass
+class Hold:
+    role: str
+    amount: int
+    until: int
+    generation: int
+    asked: Json
+    answer: Json
+    ended: str = ""
+    release: tuple[str, str, Json] | None = None
+    """Role, key and answer."""
+
+    def state(self, now: int) -> str:
+        return self.ended or ("open" if now < self.until else "expired")
 
 
 @dataclass
@@ -110,6 +130,9 @@ class Item:
     until: int | None = None
     generation: int = 1
     redemptions: dict[tuple[str, str], Redemption] = field(default_factory=dict)
+    holds: dict[tuple[str, str], Hold] = field(default_factory=dict)
+    captured: set[tuple[str, str]] = field(default_factory=set)
+    """What was captured from, known for longer than holds are."""
     voided_by: str = ""
 
     @property
@@ -174,9 +197,10 @@ class Model:
 
     def anew(self, serial: str, status: str, until: int | None) -> Item:
         """A voucher's state as it begins; the redemptions of older generations stay on record."""
-        before = self.items[serial].redemptions if serial in self.items else {}
+        before = self.items.get(serial) or Item("", 0)
         amount, generation = self.campaign_of[serial].amount, self.segments[serial].generation
-        return Item(status, amount, until, generation, dict(before))
+        kept = dict(before.redemptions), dict(before.holds), set(before.captured)
+        return Item(status, amount, until, generation, *kept)
 
     def status(self, serial: str) -> str:
         item, segment = self.live(serial), self.segments[serial]
@@ -193,6 +217,14 @@ class Model:
     def balance(self, serial: str) -> int:
         item = self.live(serial)
         return item.balance if item is not None else self.campaign_of[serial].amount
+
+    def open_holds(self, serial: str) -> list[Hold]:
+        item = self.live(serial)
+        ours = [] if item is None else [h for h in item.holds.values() if h.generation == item.generation]
+        return [hold for hold in ours if hold.state(self.now) == "open"]
+
+    def available(self, serial: str) -> int:
+        return self.balance(serial) - sum(hold.amount for hold in self.open_holds(serial))
 
     def refusal(self, serial: str) -> str | None:
         refusals = {"redeemed": "already_redeemed", "expired": "voucher_expired"}
@@ -420,8 +452,10 @@ class Machine(RuleBasedStateMachine):
             return
         serial, redemption = made[at % len(made)]
         code = self.model.codes[serial, redemption.generation]
-        body = {"code": code.lower() if code_in_lower_case else code, **redemption.asked}
-        assert_replayed(self.post("/v1/redemptions", body, redemption.role, redemption.key), redemption.answer)
+        body = redemption.asked
+        if redemption.target == "/v1/redemptions":
+            body = {"code": code.lower() if code_in_lower_case else code, **body}
+        assert_replayed(self.post(redemption.target, body, redemption.role, redemption.key), redemption.answer)
 
     # Commands
 
@@ -429,13 +463,15 @@ class Machine(RuleBasedStateMachine):
         amount=st.sampled_from([500, 5_000]), days=st.sampled_from([None, 2]), how=st.sampled_from(["lot", "serials"])
     )
     def begin(self, amount: int, days: int | None, how: str) -> None:
-        """A campaign of each kind with some active vouchers, of which some are in use."""
+        """A campaign of each kind with some active vouchers, of which some are in use or held."""
         for number in (0, 1):
             self.create_campaign(amount, bool(number), days if number else None, "fresh")
             self.create_batch(number, 5, "fresh")
             self.activate(how, 5 * number, 5 * number + 4, "fresh")
         for at, taken in ((0, 200), (1, None), (2, 200), (6, None)):
             self.redeem(at, "usable", taken, "merchant", "fresh", ACCOUNTS[0], "right")
+        for at, kept in ((0, 200), (1, None), (4, None)):
+            self.hold(at, "usable", kept, "merchant", "fresh", ACCOUNTS[0], True)
 
     @rule(amount=st.sampled_from([1, 500, 5_000]), single=st.booleans(), days=st.sampled_from([None, 2]), key=keys)
     def create_campaign(self, amount: int, single: bool, days: int | None, key: str) -> None:
@@ -634,6 +670,8 @@ class Machine(RuleBasedStateMachine):
             assert_refused(answer, 409, "amount_exceeds_balance")
         elif amount is not None and amount < balance and single:
             assert_refused(answer, 409, "partial_not_allowed")
+        elif (balance if amount is None else amount) > self.model.available(serial):
+            assert_refused(answer, 409, "amount_held")
         else:
             taken = balance if amount is None else amount
             item = self.model.live(serial) or self.model.anew(serial, "active", None)
@@ -651,6 +689,128 @@ class Machine(RuleBasedStateMachine):
     def spend(self, at: int, amount: int | None, role: str, account: str) -> None:
         """A redemption as most are."""
         self.redeem(at, "usable", amount, role, "fresh", account, "right")
+
+    @precondition(lambda self: self.model.segments)
+    @rule(
+        at=pick,
+        which=st.sampled_from(["usable", "usable", "usable", "touched", "any"]),
+        amount=st.sampled_from([None, 200, 200, 500, 6_000]),
+        role=tills,
+        key=keys,
+        account=st.sampled_from(ACCOUNTS),
+        right=st.sampled_from([True, True, True, True, False]),
+    )
+    def hold(self, at: int, which: str, amount: int | None, role: str, key: str, account: str, right: bool) -> None:
+        serial, key = self.serial(at, which), self.unless_fresh(key)
+        code = self.code(serial) if right else forged(self.code(serial))
+        asked: Json = {"account": {"type": "mobile", "number": account}}
+        if amount is not None:
+            asked["amount_minor"] = amount
+        answer = self.post("/v1/holds", {"code": code, **asked}, role, key)
+        item, generation = self.model.items.get(serial) or Item("", 0), self.model.generation(serial)
+        known = item.holds.get((role, key))
+        if known is not None and right and generation == known.generation:
+            if known.asked == asked:
+                assert_replayed(answer, known.answer)
+            else:
+                assert_refused(answer, 422, "idempotency_key_reused")
+            return
+        guard = role, account, self.model.now // LIMITS["account"].window_s
+        refusal = self.model.refusal(serial) if right else "voucher_not_redeemable"
+        balance, single = self.model.balance(serial), self.model.campaign_of[serial].single
+        wanted = balance if amount is None else amount
+        if self.model.wrong[guard] >= WRONG_MAX:
+            assert_refused(answer, 429, "too_many_attempts")
+        elif right and (known is not None or (role, key) in item.captured):
+            assert_refused(answer, 422, "idempotency_key_reused")
+        elif refusal is not None:
+            self.model.wrong[guard] += refusal == "voucher_not_redeemable"
+            assert_refused(answer, {"v": 404, "a": 409}[refusal[0]] if refusal != "voucher_expired" else 410, refusal)
+        elif wanted > balance:
+            assert_refused(answer, 409, "amount_exceeds_balance")
+        elif wanted < balance and single:
+            assert_refused(answer, 409, "partial_not_allowed")
+        elif wanted > self.model.available(serial):
+            assert_refused(answer, 409, "amount_held")
+        else:
+            left = self.model.available(serial) - wanted
+            self.model.items[serial] = item = self.model.live(serial) or self.model.anew(serial, "active", None)
+            self.model.note("held", [serial])
+            document = assert_done(answer)
+            assert (document["serial"], document["amount_minor"]) == (serial, wanted)
+            assert (document["status"], document["available_minor"]) == ("open", left)
+            until = self.model.now + HELD_S
+            item.holds = {name: h for name, h in item.holds.items() if self.model.now < h.until + DAY_S}
+            item.holds[role, key] = Hold(role, wanted, until, generation, asked, document)
+
+    def holds(self) -> list[tuple[str, tuple[str, str], Hold]]:
+        return [(serial, name, h) for serial, item in self.model.items.items() for name, h in item.holds.items()]
+
+    @precondition(lambda self: self.holds())
+    @rule(
+        at=pick,
+        amount=st.sampled_from([None, None, 1, 200, 6_000]),
+        role=st.sampled_from(["own", "own", "own", "merchant", "operator"]),
+        key=keys,
+        account=st.sampled_from(ACCOUNTS),
+    )
+    def capture(self, at: int, amount: int | None, role: str, key: str, account: str) -> None:
+        made = self.holds()
+        serial, name, hold = made[-1 - at % len(made)]
+        role, key, item = hold.role if role == "own" else role, self.unless_fresh(key), self.model.items[serial]
+        asked: Json = {"account": {"type": "mobile", "number": account}}
+        if amount is not None:
+            asked["amount_minor"] = amount
+        target = f"/v1/holds/{hold.answer['id']}/captures"
+        answer = self.post(target, asked, role, key)
+        known = item.redemptions.get((role, target + key))
+        status, single = self.model.status(serial), self.model.campaign_of[serial].single
+        if known is not None:
+            if known.asked == asked:
+                assert_replayed(answer, known.answer)
+            else:
+                assert_refused(answer, 422, "idempotency_key_reused")
+        elif role not in ("operator", hold.role):
+            assert_refused(answer, 404, "not_found")
+        elif (state := hold.state(self.model.now)) != "open":
+            assert_refused(answer, 410 if state == "expired" else 409, f"hold_{state}")
+        elif self.model.generation(serial) != hold.generation or status in ("void", "reclaimed"):
+            assert_refused(answer, 404, "voucher_not_redeemable")
+        elif amount is not None and amount > hold.amount:
+            assert_refused(answer, 409, "amount_exceeds_hold")
+        elif amount is not None and amount < hold.amount and single:
+            assert_refused(answer, 409, "partial_not_allowed")
+        else:
+            taken = hold.amount if amount is None else amount
+            item.balance -= taken
+            item.status = "partly_redeemed" if item.balance else "redeemed"
+            hold.ended = "captured"
+            item.captured.add(name)
+            self.model.note("redeemed", [serial])
+            document = assert_done(answer)
+            assert (document["amount_minor"], document["hold"]) == (taken, hold.answer["id"])
+            assert (document["balance_minor"], document["voucher_status"]) == (item.balance, item.status)
+            redemption = Redemption(role, key, taken, self.model.now, item.generation, asked, document, target=target)
+            item.redemptions[role, target + key] = redemption
+
+    @precondition(lambda self: self.holds())
+    @rule(at=pick, role=st.sampled_from(["own", "own", "merchant", "operator"]), key=keys)
+    def release(self, at: int, role: str, key: str) -> None:
+        made = self.holds()
+        serial, _, hold = made[-1 - at % len(made)]
+        role, key = hold.role if role == "own" else role, self.unless_fresh(key)
+        answer = self.post(f"/v1/holds/{hold.answer['id']}/releases", {}, role, key)
+        if role not in ("operator", hold.role):
+            assert_refused(answer, 404, "not_found")
+        elif hold.release is not None and hold.release[:2] == (role, key):
+            assert_replayed(answer, hold.release[2])
+        elif (state := hold.state(self.model.now)) != "open":
+            assert_refused(answer, 410 if state == "expired" else 409, f"hold_{state}")
+        else:
+            document = assert_done(answer)
+            assert (document["hold"], document["amount_minor"]) == (hold.answer["id"], hold.amount)
+            hold.ended, hold.release = "released", (role, key, document)
+            self.model.note("released", [serial])
 
     def redemptions(self) -> list[tuple[str, Redemption]]:
         return [(serial, r) for serial, item in self.model.items.items() for r in item.redemptions.values()]
@@ -728,6 +888,7 @@ class Machine(RuleBasedStateMachine):
             document = assert_done(answer, 200)
             assert (document["serial"], document["status"]) == (serial, self.model.status(serial))
             assert document["balance_minor"] == self.model.balance(serial)
+            assert document["available_minor"] == self.model.available(serial)
             assert document["redeemable"] == (refusal is None)
         else:
             assert_refused(answer, {"voucher_not_redeemable": 404, "voucher_expired": 410}.get(refusal, 409), refusal)
@@ -775,6 +936,7 @@ class Machine(RuleBasedStateMachine):
                 self.model.generation(serial),
             )
             item = self.model.items.get(serial, Item("", 0))
+            assert document["holds"] == [hold.answer["id"] for hold in self.model.open_holds(serial)]
             assert document["redemptions"] == [r.answer["id"] for r in item.redemptions.values()]
             uses = [r for r in item.redemptions.values() if r.generation == document["generation"]]
             taken = sum(r.amount for r in uses if r.reversal is None)

@@ -86,6 +86,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "recover/recovery": 202,
     "recover/recovery-read": 200,
     "verify/history": 200,
+    "verify/qr": 200,
     "verify/qr-of-a-stranger": (404, "not_found"),
     "verify/verification": 200,
     "verify/verification-before-activation": (404, "voucher_not_redeemable"),

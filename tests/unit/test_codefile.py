@@ -122,6 +122,7 @@ def test_a_file_is_read_as_it_comes(content: str, found: list[tuple[int, str, st
         ("x" * (LINE_BYTES_MAX + 1), "too_long"),
         ("x" * (CODE_LENGTH_MAX + 1), "too_long"),
         (",r", "no_code"),
+        ("----,r", "no_code"),
         ("A1,r,x", "columns"),
         ('"A1', "quotes"),
         ("A\x071", "characters"),
