@@ -22,7 +22,7 @@ from functions.domain.campaign import Campaign
 from functions.domain.draw import Draw, Place, refuse_another, taken
 from functions.domain.errors import Refusal
 from functions.domain.lot import Lot
-from functions.domain.pool import Front, drawable, is_free
+from functions.domain.pool import OPEN_LOTS, Front, drawable, is_free
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher
 from functions.store import keys, limits, stock, table
@@ -158,6 +158,11 @@ def _searched(search: Search, front: Front, mark: int | None, by: By) -> Front |
     if search.channel is not None:
         search.look(stock.lots_of(search.channel, CHANNEL_LOTS_MAX))
     else:
+        if len(front.lots) < OPEN_LOTS and not front.is_open:
+            fuller = open_more(front, (), by)
+            if fuller is None:
+                return None
+            front = fuller
         search.look(front.lots)
         while search.lacking and not front.is_open:
             grown = open_more(front, search.dry, by)

@@ -25,7 +25,6 @@ from infra.local.gateway import Request
 from infra.local.samples import BOUGHT, RECIPIENT
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
-from tests.integration.kami import claimed
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -127,8 +126,8 @@ class Existing:
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
-        for serial in serials[1:4]:
-            claimed(cloud, serial, "customer-1001")
+        for code in codes[1:4]:
+            self._post("/v1/claims", {"code": code, "customer": "customer-1001"})
         offer = self._post("/v1/transfers", {"serial": serials[1], "customer": "customer-1001"})
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")

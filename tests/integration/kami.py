@@ -13,18 +13,17 @@ import requests
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
-from functions.domain import voucher as domain
-from functions.domain import wallet
 from functions.domain.actor import By
 from functions.domain.formats import CROCKFORD, FORMATS
-from functions.domain.lot import Lot, Scope, Segment, Status, Veto
+from functions.domain.lot import Lot, Scope, Segment, Veto
 from functions.domain.reminder import due_days
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.times import rfc3339
+from functions.domain.voucher import DAY_S
 from functions.edge import clock
 from functions.edge.tokens import LIFETIME_S
 from functions.store import keys, table
-from functions.store.entities import LOT, VOUCHER
+from functions.store.entities import LOT
 from infra.local.cloud import Cloud
 from infra.local.gateway import Answer
 from infra.local.template import ACCOUNT, REGION
@@ -175,33 +174,22 @@ class Voucher:
 
 def claim(kami: Kami, voucher: Voucher, customer: str, by: Caller | None = None) -> Voucher:
     """The voucher, claimed by a customer of a client's (by default the operator's)."""
-    claimed(kami.cloud, voucher.serial, customer, "operator" if by is None else by.tenant)
+    code = voucher.code or kami.codes([voucher.serial])[0]
+    granted((by or kami.operator).post("/v1/claims", {"code": code, "customer": customer}, unique()), 201)
     return voucher
 
 
-def claimed(cloud: Cloud, serial: str, customer: str, tenant: str = "operator") -> None:
-    """Have a customer of a tenant hold a voucher."""
-    place = position_of(serial)
-    assert place is not None
-    with cloud.environment("distribute"):
-        lot = table.read(LOT, keys.lot(place // LOT_SIZE))
-        assert lot is not None
-
-        def taken(item: domain.Voucher | None) -> domain.Voucher:
-            at = domain.standing(lot, place % LOT_SIZE, item, clock.now())
-            assert at is not None
-            return replace(wallet.held(at, customer, tenant), status=Status.CLAIMED, command="act_claimed")
-
-        table.change(VOUCHER, table.read(VOUCHER, keys.voucher(place)), taken, "activate", NOBODY)
-
-
 def reminded(kami: Kami, number: str) -> Voucher:
-    """A voucher of whose end its holder has been reminded: it was due since this morning in China, or yesterday's."""
+    """A voucher of whose end its holder has been reminded, as if it had been claimed a month ago.
+
+    The reminder is due since ten o'clock in China, today or yesterday.
+    """
     days = 9
-    ends = (due_days(clock.now())[0] + days + 1) * domain.DAY_S - 8 * 3_600
+    ends = (due_days(clock.now())[0] + days + 1) * DAY_S - 8 * 3_600
     voucher = claim(kami, kami.voucher(valid_until=rfc3339(ends), reminder_days=[days]), number)
+    kami.cloud.drain()
     (source,) = (source for source in kami.cloud.stack.sources if source.function == "notify")
-    told = {"id": "e", "type": "voucher.claimed", "schema": 1, "at": rfc3339(clock.now() - 30 * domain.DAY_S)}
+    told = {"id": "e", "type": "voucher.claimed", "schema": 1, "at": rfc3339(clock.now() - 30 * DAY_S)}
     body = json.dumps({**told, "data": {"serial": voucher.serial}})
     kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
     kami.cloud.drain()

@@ -102,6 +102,23 @@ def test_many_small_batches_and_several_lots_are_one_stock(kami: Kami) -> None:
     assert len(seen) == 300
 
 
+@pytest.mark.usefixtures("no_fence")
+def test_bought_codes_are_handed_out_alike_and_never_twice(kami: Kami) -> None:
+    """An imported code is the same after a reclaim: who has seen it might use it, so nobody gets it again."""
+    campaign = kami.campaign(code_format="imported")
+    bought = [f"BOUGHT-{unique()}" for _ in range(3)]
+    kami.imported(campaign["id"], "\n".join(bought).encode())
+    key = unique()
+    first = granted(kami.operator.post("/v1/dispenses", order(campaign, 2), key), 201)
+    assert {line["code"] for line in first["data"]} < set(bought)
+    assert granted(kami.operator.post("/v1/dispenses", order(campaign, 2), key), 201) == first
+    kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[first["data"][1]["serial"]]))
+    kami.cloud.drain()
+    refused(kami.operator.post("/v1/dispenses", order(campaign, 2), unique()), 409, "quantity_exceeded")
+    (last,) = granted(kami.operator.post("/v1/dispenses", order(campaign, 1), unique()), 201)["data"]
+    assert last["code"] in set(bought) - {line["code"] for line in first["data"]}
+
+
 def test_what_was_sold_held_recalled_or_is_over_is_not_handed_out(kami: Kami) -> None:
     campaign = kami.campaign()
     batch = kami.batch(campaign["id"], 10)
@@ -201,7 +218,10 @@ def test_low_stock_is_told_once_until_there_is_more(kami: Kami, log: Log) -> Non
     granted(kami.operator.post("/v1/dispenses", order(campaign, 4), unique()), 201)
     refused(kami.operator.post("/v1/dispenses", order(campaign, 1), unique()), 409, "quantity_exceeded")
     assert len(alarms()) == 1
-    kami.batch(campaign["id"], 5)
+    kami.batch(campaign["id"], 8)
+    kami.batch(campaign["id"], 3)
+    granted(kami.operator.post("/v1/dispenses", order(campaign, 6), unique()), 201)
+    assert len(alarms()) == 1
     granted(kami.operator.post("/v1/dispenses", order(campaign, 1), unique()), 201)
     assert [line["left"] for line in alarms()] == [4, 4]
 

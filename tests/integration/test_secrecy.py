@@ -386,7 +386,7 @@ def test_the_run_was_seen(run: Run, kami: Kami) -> None:
     assert run.objects.count("age-encryption.org/v1") == 6
     assert len(run.keys) >= 5
     types = [json.loads(event)["DetailType"] for event in run.events]
-    assert set(types) == set(TYPES) - {"voucher.extended", "voucher.voided"}
+    assert set(types) == set(TYPES) - {"voucher.activated", "voucher.extended", "voucher.voided"}
     assert len(run.messages) > types.count("voucher.redeemed") > 5
     assert len(kami.cloud.carriers.phone(PHONES[0])) > 1
     assert len(run.answers) > 100
