@@ -55,8 +55,8 @@ class Refusals:
 
     @property
     def last(self) -> int:
-        """The last of them."""
-        return self.lines[-1].line
+        """The last of them; there is at least one."""
+        return self.lines[-1].line if self.lines else 0
 
 
 class Fault(NamedTuple):

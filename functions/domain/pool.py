@@ -17,7 +17,13 @@ from dataclasses import dataclass, replace
 from functions.domain.lot import Lot, Segment, Status
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE
-from functions.domain.voucher import DRAWS_PER_VOUCHER_MAX, Voucher, binding, reclaimed
+from functions.domain.voucher import (
+    DRAWS_PER_VOUCHER_MAX,
+    REDEMPTIONS_PER_VOUCHER_MAX,
+    Voucher,
+    binding,
+    reclaimed,
+)
 
 OPEN_LOTS = 16
 """So many lots are open at a time: a flash claim of 1,667 a second meets each about a hundred times a second."""
@@ -164,11 +170,11 @@ def indexes(mask: int) -> list[int]:
 
 
 def is_free(lot: Lot, segment: Segment, item: Voucher | None) -> bool:
-    """Whether nobody has a voucher: it has no item, or only one that a reclaim has ended.
+    """Whether nobody has a voucher: it has no item, or only one that a reclaim has ended and that can still be used.
 
     An imported code stays the same through a reclaim: where somebody may have seen it, nobody gets it any more.
     """
     if item is None:
         return True
-    again = lot.rules.format.derived and len(item.draws) < DRAWS_PER_VOUCHER_MAX
-    return again and reclaimed(segment, item)
+    again = len(item.draws) < DRAWS_PER_VOUCHER_MAX and len(item.redemptions) < REDEMPTIONS_PER_VOUCHER_MAX
+    return lot.rules.format.derived and again and reclaimed(segment, item)

@@ -15,6 +15,7 @@ from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.serials import LOT_SIZE, serial_of
 
 REDEMPTIONS_PER_VOUCHER_MAX = 100
+"""So many over all its generations, for its item keeps them; a voucher that has no more left stays in stock."""
 DRAWS_PER_VOUCHER_MAX = 100
 """A voucher that was handed out and reclaimed so many times stays in stock."""
 GENERATIONS_MAX = 1_000_000

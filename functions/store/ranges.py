@@ -39,6 +39,9 @@ Trace = list[tuple[int, int, str]]
 """Index ranges of a lot that were skipped, and why."""
 UNCLEAR = "unclear"
 """Why something was skipped, where only the counts of its lot are known."""
+PIECES_MAX = 7_000
+"""A command whose order came as a file keeps so many pieces of what was skipped, or as many as the ranges of its lots:
+with the spans of the longest file, as much as an item can hold."""
 View = Callable[[Lot], Lot]
 """What of a lot a caller may know of and act on: the lot itself, or the segments of it that are the caller's own."""
 
@@ -142,11 +145,15 @@ def run(
     traces: dict[int, Trace] = {}
     work = partial(_do_lot, command, change, touch, one_by_one, own, finished, traces)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
+    skips: tuple[Piece, ...] = ()
     for done in in_chunks(todo, lambda each: work(*each), until):
         at = mine.lots_done - lots_before
         if frees and any(each.changed for each in done):
             pool.resupply(todo[at : at + len(done)], f"{command.id}.{mine.lots_done}", command.by)
-        skips = skipped_pieces(traces, todo[at : at + len(done)], done) if command.by_line else ()
+        if command.by_line:
+            later = sum(len(within) for _, within in todo[at + len(done) :])
+            room = PIECES_MAX - len(mine.skips) - later
+            skips = skipped_pieces(traces, todo[at : at + len(done)], done, room)
         mine = mine.after(done, now, skips)
         command = _saved(mine) if checkpoint or mine.status == "completed" else mine
     return command
@@ -215,17 +222,31 @@ def _do_lot(
 
 
 def skipped_pieces(
-    traces: dict[int, Trace], parts: list[tuple[int, list[tuple[int, int]]]], done: list[Done]
+    traces: dict[int, Trace], parts: list[tuple[int, list[tuple[int, int]]]], done: list[Done], room: int
 ) -> tuple[Piece, ...]:
-    """What was skipped of these lots. Where a run that crashed had done a lot, only its counts are left to tell."""
+    """What was skipped of these lots, neighbours of one reason together, in `room` pieces or one for each range.
+
+    Where that is too few for a lot, or a run that crashed had done it, only its counts are left to tell.
+    """
     pieces: list[Piece] = []
+    left = room - sum(len(ranges) for _, ranges in parts)
     for (number, ranges), each in zip(parts, done, strict=True):
-        trace = traces.get(number)
-        if trace is None:
+        trace = _joined(traces[number]) if number in traces else None
+        if trace is None or len(trace) > len(ranges) + max(left, 0):
             why = next(iter(each.skipped)) if each.changed == 0 and len(each.skipped) == 1 else UNCLEAR
             trace = [(first, last, why) for first, last in ranges] if each.skipped else []
+        left -= len(trace) - len(ranges)
         pieces += (Piece(number * LOT_SIZE + first, number * LOT_SIZE + last, why) for first, last, why in trace)
     return tuple(pieces)
+
+
+def _joined(trace: Trace) -> Trace:
+    joined: Trace = []
+    for first, last, why in sorted(trace):
+        if joined and (joined[-1][1] + 1, joined[-1][2]) == (first, why):
+            first = joined.pop()[0]
+        joined.append((first, last, why))
+    return joined
 
 
 def fits(lot: Lot, segments: tuple[Segment, ...], segments_max: int) -> bool:
