@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from functions.domain.events import ENTITIES
 from infra.data import Data
 from infra.functions import FUNCTIONS, Function
 from infra.settings import Settings
@@ -18,8 +19,6 @@ BATCH_SIZE: Final = 5
 RECEIVES_MAX: Final = 5
 VISIBILITY_TIMEOUTS: Final = 6  # AWS's advice: six times the function's, for retries of a throttled invocation
 
-CAUSES: Final = ("batch", "command", "lot", "voucher", "reveal", "recovery", "recovered", "export", "import", "front")
-"""The entities whose changes are events. What relay itself writes is none of them, so nothing comes back to it."""
 STREAM_BATCH_SIZE: Final = 100
 STREAM_LANES: Final = 4
 """Batches of one shard at work at a time; the changes of one item stay in order."""
@@ -105,4 +104,4 @@ class Stream(Construct):
         self.mapping.node.add_dependency(relay.role)
 
 
-PATTERN: Final = {"dynamodb": {"NewImage": {"entity": {"S": list(CAUSES)}}}}
+PATTERN: Final = {"dynamodb": {"NewImage": {"entity": {"S": sorted(ENTITIES)}}}}

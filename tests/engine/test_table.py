@@ -22,6 +22,7 @@ from functions.domain.actor import Client, Secret
 from functions.domain.campaign import LotCounter
 from functions.domain.errors import Refusal
 from functions.domain.events import TYPES, Event, Subject
+from functions.domain.reminder import Expiry, Outcome, day_named
 from functions.redeem import service as redeem
 from functions.store import keys, table
 from functions.store.keys import Key
@@ -381,10 +382,13 @@ st.register_type_strategy(
         Event, type=st.sampled_from(sorted(TYPES)), subject=st.from_type(Subject), data=st.dictionaries(texts, texts)
     ),
 )
+st.register_type_strategy(
+    Expiry, st.builds(Expiry, day=st.integers(0, day_named("20991231")), outcome=st.sampled_from([None, *Outcome]))
+)
 STORES = [importlib.import_module(f"functions.store.{found.name}") for found in pkgutil.iter_modules(store.__path__)]
 KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
-MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals")
+MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry")
 """The others have a partition each."""
 
 
@@ -393,6 +397,7 @@ def test_every_kind_of_item_is_known_here() -> None:
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
+        "expiry",
     }  # fmt: skip
 
 
