@@ -55,7 +55,7 @@ def item_of(status: Status, generation: int = 1, valid_until: int | None = None)
 OFFER = Transfer("trf_1", NOW - 9, NOW + 1, "client", "giver", b"", "f", "r")
 OVER = replace(OFFER, id="trf_0", end=TransferEnd("end_0", NOW - 1, accepted=False, fingerprint="f", request="r"))
 OFFERS = [{t.id: t for t in transfers} for transfers in ([OFFER, OVER], [replace(OFFER, expires_at=NOW), OVER])]
-"""One open and one returned; one over by time and one returned. A voucher of another generation has them from before."""
+"""One open and one returned; one over by time and one returned. Another generation has them from before."""
 
 # The rules by hand, from the design's words and not from the code's tables.
 
