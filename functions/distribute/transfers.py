@@ -81,7 +81,10 @@ def offer(serial: str, customer: str, key: str, by: By, now: int) -> Offered:
                 raise Refusal("not_found", "The customer holds no such voucher.")
             sha256 = hashed(token_of(_key(lot, position), id))
             assert lot is not None
-            offer = Transfer(id, now, ends(at, now), by.client, customer, sha256, asked, by.request)
+            generation = at.voucher.generation
+            offer = Transfer(
+                id, now, ends(at, now), by.client, customer, sha256, asked, by.request, generation=generation
+            )
             return with_offer(at, offer, lot)
 
         voucher = table.change(VOUCHER, known, offered, "offer", by)
@@ -104,7 +107,7 @@ def accept(id: str, token: str, customer: str, key: str, by: By, now: int) -> En
             raise Refusal("invalid_request", errors=[{"field": "customer", "detail": "is the giver"}])
         end = TransferEnd(ending, now, accepted=True, fingerprint=asked, request=by.request)
         at = standing(lot, voucher.position % LOT_SIZE, with_end(voucher, transfer, end), now)
-        if at is None or not is_in(at, transfer.giver, by.tenant):  # reclaimed since
+        if at is None or at.voucher.generation != transfer.generation or not is_in(at, transfer.giver, by.tenant):
             raise Refusal("voucher_not_redeemable")
         after = at.voucher
         end = replace(end, handovers=after.handovers, balance_minor=after.balance_minor, valid_until=at.valid_until)
@@ -155,13 +158,15 @@ def _ended(
         lot, known, counters = _read(position, guarded, now)
 
         def decided(item: Voucher | None) -> Voucher | None:
-            transfer = item.transfers.get(id) if item is not None and item.tenant == by.tenant else None
+            transfer = item.transfers.get(id) if item is not None else None
             if lot is None or item is None or transfer is None:
                 raise Refusal("transfer_not_valid")
             right = may(transfer)
             if right and transfer.end is not None and transfer.end.id == ending:
                 _refuse_reuse(transfer.end.fingerprint, asked)
                 return None
+            if item.tenant != by.tenant:
+                raise Refusal("transfer_not_valid")
             guards.refuse_over_limit(guarded, None, counters, now)
             if not right:
                 raise _Wrong
@@ -175,7 +180,7 @@ def _ended(
             raise Refusal("transfer_not_valid") from None
     transfer = voucher.transfers[id]
     assert lot is not None and transfer.end is not None, "it has just been ended, or had been"
-    code = _code(lot, voucher, transfer.end) if transfer.end.accepted else None
+    code = _code(lot, voucher.position, transfer, transfer.end) if transfer.end.accepted else None
     return Ended(transfer, transfer.end, voucher, code, replayed=transfer.end.request != by.request)
 
 
@@ -192,10 +197,10 @@ def _key(lot: Lot | None, position: int) -> bytes:
     return vault.unwrap(part.wrapped_key, part.batch)
 
 
-def _code(lot: Lot, voucher: Voucher, end: TransferEnd) -> str:
+def _code(lot: Lot, position: int, transfer: Transfer, end: TransferEnd) -> str:
     """The code that the receiver of a transfer got, which a later transfer has ended again."""
-    index = voucher.position % LOT_SIZE
-    return codes_of(lot, {index: code_version(voucher.generation, end.handovers)})[index]
+    index = position % LOT_SIZE
+    return codes_of(lot, {index: code_version(transfer.generation, end.handovers)})[index]
 
 
 def _refuse_reuse(before: str, asked: str) -> None:

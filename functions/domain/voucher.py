@@ -110,7 +110,7 @@ class TransferEnd:
 class Transfer:
     """The offer of a voucher to whoever has its token (转赠); `domain.transfer` says what may come of it.
 
-    `sha256` is that of the token. `expires_at` ends it without a write.
+    `sha256` is that of the token. `expires_at` ends it without a write, and so does a reclaim of its `generation`.
     """
 
     id: str
@@ -122,6 +122,7 @@ class Transfer:
     fingerprint: str
     request: str
     end: TransferEnd | None = None
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +256,9 @@ class Voucher:
 
     @property
     def handovers(self) -> int:
-        """How often it has gone from one holder to another."""
-        return sum(t.end is not None and t.end.accepted for t in self.transfers.values())
+        """How often it has gone from one holder to another, in its generation."""
+        ours = (transfer.end for transfer in self.transfers.values() if transfer.generation == self.generation)
+        return sum(end is not None and end.accepted for end in ours)
 
     @property
     def code_version(self) -> int:
@@ -265,7 +267,8 @@ class Voucher:
 
     def offer(self, now: int) -> Transfer | None:
         """The offer of it that is open."""
-        return next((t for t in self.transfers.values() if t.end is None and now < t.expires_at), None)
+        ours = (transfer for transfer in self.transfers.values() if transfer.generation == self.generation)
+        return next((t for t in ours if t.end is None and now < t.expires_at), None)
 
     def open_holds(self, now: int) -> tuple[Hold, ...]:
         """The holds of its generation that have not ended; one that time has ended needs no write."""
@@ -333,7 +336,8 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
 
 def begun_anew(fresh: Voucher, item: Voucher) -> Voucher:
     """The voucher of a new generation; what was is kept, so that repeats of old requests are still answered."""
-    return replace(fresh, redemptions=item.redemptions, holds=item.holds, draws=item.draws, version=item.version)
+    kept = {name: getattr(item, name) for name in ("redemptions", "holds", "transfers", "draws", "version")}
+    return replace(fresh, **kept)
 
 
 def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing | None:

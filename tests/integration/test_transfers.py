@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -336,6 +336,43 @@ def test_a_repeat_is_answered_whatever_has_come_since(kami: Kami, clock: Clock) 
     refused(given.accept(unique("other"), key="accepted"), 422, "idempotency_key_reused")
     refused(given.accept(receiver), 409, "transfer_over")
     refused(given.accept(receiver, token=wrong(given.token), key="accepted"), 404, "transfer_not_valid")
+
+
+def test_a_repeat_is_answered_after_a_reclaim_and_opens_nothing_of_what_came_after(kami: Kami) -> None:
+    batch = kami.batch(kami.campaign()["id"], 1)
+    kami.activate(batch=batch["id"])
+    (serial,) = kami.serials(batch["id"])
+    giver, receiver = unique("giver"), unique("receiver")
+    voucher = claim(kami, Voucher(serial, ""), giver)
+    first = offer(kami, voucher, giver, "offered")
+    given = Gift(kami, voucher, giver, first.json()["id"], first.json()["token"], "")
+    accepted = given.accept(receiver, key="accepted")
+    kami.rewrite(serial, vetoed("reclaim"))
+    kami.rewrite(serial, lambda segment: replace(segment, generation=segment.generation + 1))
+    claim(kami, voucher, giver)
+    before = kami.items()
+    for known, again in (
+        (first, offer(kami, voucher, giver, "offered")),
+        (accepted, given.accept(receiver, key="accepted")),
+    ):
+        assert (granted(again, 201), replayed(again)) == (granted(known, 201), True)
+    refused(given.accept(receiver), 409, "transfer_over")
+    assert kami.items() == before
+    (code,) = kami.codes([serial])
+    granted(kami.merchant.redeem(code), 201)
+
+
+def test_an_offer_ends_with_a_reclaim(kami: Kami) -> None:
+    batch = kami.batch(kami.campaign()["id"], 1)
+    kami.activate(batch=batch["id"])
+    (serial,) = kami.serials(batch["id"])
+    giver = unique("giver")
+    given = gift(kami, claim(kami, Voucher(serial, ""), giver), giver)
+    kami.rewrite(serial, vetoed("reclaim"))
+    kami.rewrite(serial, lambda segment: replace(segment, generation=segment.generation + 1))
+    claim(kami, given.voucher, giver)
+    refused(given.accept(unique("receiver")), 404, "voucher_not_redeemable")
+    granted(kami.merchant.redeem(*kami.codes([serial])), 201)
 
 
 def test_history_tells_it_without_naming_customers(kami: Kami) -> None:

@@ -55,7 +55,7 @@ def item_of(status: Status, generation: int = 1, valid_until: int | None = None)
 OFFER = Transfer("trf_1", NOW - 9, NOW + 1, "client", "giver", b"", "f", "r")
 OVER = replace(OFFER, id="trf_0", end=TransferEnd("end_0", NOW - 1, accepted=False, fingerprint="f", request="r"))
 OFFERS = [{t.id: t for t in transfers} for transfers in ([OFFER, OVER], [replace(OFFER, expires_at=NOW), OVER])]
-"""One open and one returned; one over by time and one returned."""
+"""One open and one returned; one over by time and one returned. Another generation has them from before."""
 
 # The rules by hand, from the design's words and not from the code's tables.
 
@@ -99,7 +99,8 @@ def oracle(segment: Segment, item: Voucher | None, now: int) -> tuple[str, str |
         return status, "voucher_not_redeemable"
     if until is not None and until <= now:
         return "expired", "voucher_expired"
-    if item is not None and any(t.end is None and t.expires_at > now for t in item.transfers.values()):
+    own = [t for t in item.transfers.values() if t.generation == generation] if item is not None else []
+    if any(t.end is None and t.expires_at > now for t in own):
         return status, "voucher_offered"
     return status, None
 
