@@ -23,7 +23,7 @@ from tests.engine.world import NOW, World, order, race, till
 
 pytestmark = on_referee
 
-ROUNDS = 200
+ROUNDS = 60
 FACE_MINOR = 5_000
 OVER = NOW + MINUTES_DEFAULT * 60
 HOLDER = till(1)

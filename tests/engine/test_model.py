@@ -975,7 +975,7 @@ def test_any_commands_in_any_order_answer_as_the_model_says(world: World, monkey
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=16,
+            max_examples=10,
             stateful_step_count=60,
             derandomize=True,
             deadline=None,

@@ -24,7 +24,7 @@ from tests.engine.world import NOW, OPERATOR, World, order, race, till
 
 pytestmark = on_referee
 
-ROUNDS = 200
+ROUNDS = 60
 FACE_MINOR = 5_000
 CUSTOMER = "member-1024"
 
