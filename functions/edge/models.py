@@ -46,13 +46,16 @@ VoucherStatus = Annotated[str, Field(json_schema_extra={"enum": list(EFFECTIVE)}
 
 
 class Request(BaseModel):
-    """A body: nothing beyond the fields named, and no type bent into another."""
+    """A body: nothing beyond the fields named, and no type bent into another.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    Its validator is built when the first one comes, so that a start does not pay for all those of its function.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Answer(BaseModel):
-    """A reply's body; absent values are left out. Built when it is first given: a start pays for no other."""
+    """A reply's body; absent values are left out. Built when it is first given, too."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 

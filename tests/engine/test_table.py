@@ -406,7 +406,7 @@ def test_every_kind_of_item_is_known_here() -> None:
 def test_what_is_written_is_what_is_read(kind: str) -> None:
     entity = KINDS[kind]
 
-    @settings(steady, max_examples=12)
+    @settings(steady, max_examples=8)
     @given(st.from_type(entity.type))
     def holds(thing: Any) -> None:
         thing = replace(thing, version=1)
@@ -425,7 +425,7 @@ def test_what_is_written_is_what_is_read(kind: str) -> None:
 def test_what_is_left_out_of_an_item_is_only_what_reading_puts_back(kind: str) -> None:
     entity = KINDS[kind]
 
-    @settings(steady, max_examples=60)
+    @settings(steady, max_examples=30)
     @given(st.from_type(entity.type))
     def holds(thing: Any) -> None:
         item = entity.item(thing, "test", OPERATOR)

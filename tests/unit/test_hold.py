@@ -299,7 +299,7 @@ def attempt(voucher: Voucher, command: str, amount: int, which: str, id: str, no
     return with_reversal(voucher, voucher.redemptions[which], Reversal(f"back-{id}", now, "c", "r", "f", "r"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(steps)
 def test_what_is_held_can_be_captured_whatever_comes_between(orders: list[tuple[str, int, int]]) -> None:
     """Every answer is that of a book with promises in it; so no capture in time ever finds too little."""

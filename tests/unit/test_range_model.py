@@ -308,7 +308,7 @@ def runs(cards: list[Card | None]) -> int:
 def test_any_sequence_of_range_commands_equals_a_model_of_each_voucher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.domain.channel.SEGMENTS_HELD_MAX", SEGMENTS_MAX)
     steady = settings(
-        derandomize=True, deadline=None, database=None, max_examples=60, stateful_step_count=30,
+        derandomize=True, deadline=None, database=None, max_examples=30, stateful_step_count=30,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     run_state_machine_as_test(Machine, settings=steady)
