@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from functions.domain.actor import By
 from functions.domain.events import Event
@@ -24,6 +25,7 @@ from functions.store.expiries import EXPIRY
 from functions.store.records import CAMPAIGN
 
 EXPIRING = "voucher.expiring"
+CAMPAIGNS_CACHED_MAX = 1_000
 TABLE_INCARNATION = "TABLE_INCARNATION"
 BY = By("notify", "system", "operator", "schedule", "")
 
@@ -89,15 +91,22 @@ def _looked_at(found: list[Expiry], now: int) -> list[Due]:
 
 def _note(vouchers: list[Standing], since: int) -> None:
     """Note what is to come for these vouchers, as their campaigns want it."""
-    places = {at.voucher.campaign: keys.campaign(at.voucher.campaign) for at in vouchers}
-    items = table.get_many(places.values())
-    wanted = {id: CAMPAIGN.load(items[key]).reminder_days for id, key in places.items() if key in items}
-    expiries.note(_coming(vouchers, wanted, since), BY)
+    expiries.note(_coming(vouchers, since), BY)
 
 
-def _coming(vouchers: Iterable[Standing], wanted: dict[str, tuple[int, ...]], since: int) -> Iterable[Expiry]:
+def _coming(vouchers: Iterable[Standing], since: int) -> Iterable[Expiry]:
     for at in vouchers:
-        yield from ahead(at.voucher.position, at.valid_until, wanted.get(at.voucher.campaign, ()), since)
+        yield from ahead(at.voucher.position, at.valid_until, _reminder_days(at.voucher.campaign), since)
+
+
+@lru_cache(CAMPAIGNS_CACHED_MAX)
+def _reminder_days(campaign: str) -> tuple[int, ...]:
+    """What a campaign wants; it never changes. A flash claim's every claim would read the campaign here once more."""
+    key = keys.campaign(campaign)
+    items = table.get_many([key])
+    if key not in items:
+        raise LookupError("no such campaign")
+    return CAMPAIGN.load(items[key]).reminder_days
 
 
 def _event(due: Due) -> Event:
