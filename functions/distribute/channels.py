@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functions.domain.actor import By
 from functions.domain.channel import Channel, held_by
 from functions.domain.errors import Refusal
+from functions.domain.ids import refuse_reuse
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import standing
@@ -59,8 +60,7 @@ def create(channel: Channel) -> Channel:
     def once(current: Channel | None) -> Channel | None:
         if current is None:
             return channel
-        if current.fingerprint != channel.fingerprint:
-            raise Refusal("idempotency_key_reused", "Use a new key for a new channel.")
+        refuse_reuse(current.fingerprint, channel.fingerprint, "channel")
         return None
 
     return table.change(CHANNEL, None, once, "create_channel", channel.by)

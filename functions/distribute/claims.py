@@ -12,7 +12,7 @@ from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.draw import Draw, claimed
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint
+from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
 from functions.domain.serials import serial_of
 from functions.domain.voucher import Drawn, Voucher
 from functions.store import draws, guards, keys, limits, table
@@ -90,10 +90,8 @@ def _by_code(order: Order, key: str, by: By, now: int) -> Claimed:
         sight = look(order.code, guarded, now)
         serial = serial_of(sight.position())
         id = f"clm_{serial}-{derived(by.client, 'POST /v1/claims', key, serial)}"
-        try:
+        with sight.counting():
             voucher, mark = _taken(sight, order, id, by)
-        except Refusal as refusal:
-            raise sight.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
     return Claimed(voucher, mark, order.customer, replayed=mark.request != by.request)
 
 
@@ -102,15 +100,14 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
     for _ in range(CONFLICTS_MAX):
         known = item.drawn(id) if item is not None else None
         if item is not None and known is not None and sight.is_right(known.generation):
-            if known.fingerprint != order.fingerprint():
-                raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+            refuse_reuse(known.fingerprint, order.fingerprint())
             return item, known
         sight.refuse_over_limit()
         at = sight.standing(item)
         if at is None:
             raise Refusal("voucher_not_redeemable")
         if known is not None:  # with a code that a reclaim has ended since; this claim's id would be the same
-            raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+            raise reused()
         at.refuse_unless_redeemable()
         if at.voucher.holder is not None:
             raise Refusal("already_claimed", "It belongs to a customer.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint
+from functions.domain.ids import derived, fingerprint, refuse_reuse
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.transfer import (
@@ -74,7 +74,7 @@ def offer(serial: str, customer: str, key: str, by: By, now: int) -> Offered:
         def offered(item: Voucher | None) -> Voucher | None:
             before = item.transfers.get(id) if item is not None else None
             if before is not None:
-                _refuse_reuse(before.fingerprint, asked)
+                refuse_reuse(before.fingerprint, asked)
                 return None
             at = standing(lot, position % LOT_SIZE, item, now) if lot is not None else None
             if at is None or not is_in(at, customer, by.tenant):
@@ -163,7 +163,7 @@ def _ended(
                 raise Refusal("transfer_not_valid")
             right = may(transfer)
             if right and transfer.end is not None and transfer.end.id == ending:
-                _refuse_reuse(transfer.end.fingerprint, asked)
+                refuse_reuse(transfer.end.fingerprint, asked)
                 return None
             if item.tenant != by.tenant:
                 raise Refusal("transfer_not_valid")
@@ -201,8 +201,3 @@ def _code(lot: Lot, position: int, transfer: Transfer, end: TransferEnd) -> str:
     """The code that the receiver of a transfer got, which a later transfer has ended again."""
     index = position % LOT_SIZE
     return codes_of(lot, {index: code_version(transfer.generation, end.handovers)})[index]
-
-
-def _refuse_reuse(before: str, asked: str) -> None:
-    if before != asked:
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from functions.domain.actor import By
-from functions.domain.errors import Refusal
 from functions.domain.lot import Lot, Status
 from functions.domain.voucher import DAY_S, Drawn, Standing, Voucher, standing
 from functions.domain.wallet import held
@@ -97,9 +96,3 @@ def claimed(at: Standing, id: str, customer: str, fingerprint: str, now: int, by
     mark = Drawn(id, before.generation, now, at.valid_until, fingerprint, by.request, status.value)
     voucher = held(at, customer, by.tenant)
     return replace(voucher, status=status, draws=(*before.draws, mark), version=before.version + 1)
-
-
-def refuse_another(draw: Draw, wanted: Draw) -> None:
-    """Raise Refusal `idempotency_key_reused` where the key was for another body."""
-    if draw.fingerprint != wanted.fingerprint:
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")

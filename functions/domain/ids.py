@@ -7,6 +7,8 @@ import json
 from base64 import b32encode
 from typing import Any
 
+from functions.domain.errors import Refusal
+
 _BYTES = 15  # 120 bits: two different requests share an id with odds of 2^-60 after 2^30 of them
 
 
@@ -19,3 +21,14 @@ def derived(*parts: str) -> str:
 def fingerprint(body: dict[str, Any]) -> str:
     """What tells two bodies under one idempotency key apart; give it the body without any secret."""
     return derived(json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str))
+
+
+def refuse_reuse(before: str, now: str, thing: str = "order") -> None:
+    """Raise Refusal `idempotency_key_reused` where two bodies' fingerprints differ."""
+    if before != now:
+        raise reused(thing)
+
+
+def reused(thing: str = "order") -> Refusal:
+    """The refusal of a key that was used for something else."""
+    return Refusal("idempotency_key_reused", f"Use a new key for a new {thing}.")

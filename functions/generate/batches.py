@@ -11,7 +11,7 @@ from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch, Campaign, LotCounter, allocate, with_batch
 from functions.domain.errors import Refusal
 from functions.domain.formats import FORMATS
-from functions.domain.ids import fingerprint
+from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.lot import Lot
 from functions.store import jobs, keys, lots, pool, table, tally, vault
 from functions.store.entities import LOT
@@ -59,8 +59,7 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
         items = table.get_many([campaign_key, batch_key, *counter_keys.values()])
         if batch_key in items:
             batch = BATCH.load(items[batch_key])
-            if batch.fingerprint != asked:
-                raise Refusal("idempotency_key_reused", "Use a new key for a new batch.")
+            refuse_reuse(batch.fingerprint, asked, "batch")
             return batch
         if campaign_key not in items:
             raise Refusal("not_found", "There is no such campaign.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions.domain.campaign import Campaign, refuse_unsafe
 from functions.domain.errors import Refusal
+from functions.domain.ids import refuse_reuse
 from functions.store import keys, table
 from functions.store.records import CAMPAIGN
 
@@ -22,8 +23,7 @@ def create(campaign: Campaign) -> Campaign:
                 raise Refusal("invalid_request", errors=[{"field": "valid_until", "detail": "lies in the past"}])
             refuse_unsafe(campaign.rules, campaign.planned)
             return campaign
-        if current.fingerprint != campaign.fingerprint:
-            raise Refusal("idempotency_key_reused", "Use a new key for a new campaign.")
+        refuse_reuse(current.fingerprint, campaign.fingerprint, "campaign")
         return None
 
     known = table.read(CAMPAIGN, keys.campaign(campaign.id)) if over else None

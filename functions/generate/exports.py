@@ -24,7 +24,7 @@ from functions.domain.export import (
     Ticket,
 )
 from functions.domain.formats import LOT_SIZE, format_of
-from functions.domain.ids import fingerprint
+from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.lot import Lot
 from functions.domain.selection import Span
 from functions.generate import files
@@ -55,8 +55,7 @@ def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By
 
     def once(current: Export | None) -> Export | None:
         if current is not None:
-            if current.fingerprint != asked:
-                raise Refusal("idempotency_key_reused", "Use a new key for a new export.")
+            refuse_reuse(current.fingerprint, asked, "export")
             return None
         of = BATCH.load(items[batch_key])
         code_format = format_of(of.first // LOT_SIZE)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import fingerprint
+from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.imports import Import, Refused
 from functions.store import cursors, imports, keys, table
 from functions.store.imports import IMPORT, REFUSALS
@@ -29,8 +29,7 @@ def create(id: str, campaign: str, size: int, by: By, now: int) -> Import:
 
     def once(current: Import | None) -> Import | None:
         if current is not None:
-            if current.fingerprint != asked:
-                raise Refusal("idempotency_key_reused", "Use a new key for a new import.")
+            refuse_reuse(current.fingerprint, asked, "import")
             return None
         if CAMPAIGN.load(items[campaign_key]).rules.format.derived:
             raise Refusal("wrong_code_format", "Create a campaign with the code_format imported.")

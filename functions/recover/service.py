@@ -11,7 +11,7 @@ from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
-from functions.domain.ids import fingerprint
+from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.lot import Lot, Scope
 from functions.domain.recovery import (
     Action,
@@ -67,8 +67,7 @@ def create(
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
             return wanted
-        if current.fingerprint != asked:
-            raise Refusal("idempotency_key_reused", "Use a new key for a new recovery.")
+        refuse_reuse(current.fingerprint, asked, "recovery")
         return None
 
     recovery = table.change(RECOVERY, None, once, "request_recovery", by)

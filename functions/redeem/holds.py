@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functions.domain import hold as rules
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint
+from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import (
     REDEMPTIONS_PER_VOUCHER_MAX,
@@ -18,7 +18,7 @@ from functions.domain.voucher import (
     fitting,
     standing,
 )
-from functions.redeem.service import Redeemed, derived_id, position_in, refuse_reuse
+from functions.redeem.service import Redeemed, derived_id, position_in
 from functions.store import guards, keys, table
 from functions.store.aws import write_window
 from functions.store.entities import LOT, VOUCHER
@@ -99,7 +99,7 @@ def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> 
         raise Refusal("voucher_not_redeemable")
     if known is not None or any(used.hold == id for used in at.voucher.redemptions.values()):
         # of a code that a reclaim has ended since, or captured so long ago that only its redemption is left
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+        raise reused()
     single = lot.rules.redemption == "single"
     amount = fitting(at, REDEMPTIONS_PER_VOUCHER_MAX, order.amount_minor, single)
     hold = Hold(

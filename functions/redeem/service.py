@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint
+from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import (
     DAY_S,
@@ -93,7 +93,7 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
     if at is None or lot is None:
         raise Refusal("voucher_not_redeemable")
     if known is not None:  # it was made with a code that a reclaim has ended since; this one's id would be the same
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+        raise reused()
     single = lot.rules.redemption == "single"
     amount, balance, status = redeem(at, REDEMPTIONS_PER_VOUCHER_MAX, order.amount_minor, single)
     redemption = Redemption(
@@ -115,12 +115,6 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         handovers=at.voucher.handovers,
     )
     return sight.used(with_redemption(at.voucher, redemption))
-
-
-def refuse_reuse(before: str, now: str) -> None:
-    """Raise Refusal `idempotency_key_reused` where two fingerprints differ."""
-    if before != now:
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
 
 
 def find(id: str, by: By) -> Redeemed:

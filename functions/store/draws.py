@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
-from functions.domain.draw import Draw, Place, refuse_another, taken
+from functions.domain.draw import Draw, Place, taken
 from functions.domain.errors import Refusal
+from functions.domain.ids import refuse_reuse
 from functions.domain.lot import Lot
 from functions.domain.pool import OPEN_LOTS, Front, drawable, is_free
 from functions.domain.serials import LOT_SIZE
@@ -115,7 +116,7 @@ def _try(wanted: Draw, campaign: Campaign, by: By, clock: Callable[[], int], bou
     known = DRAW.load(stored) if stored is not None else None
     search = Search(campaign.id, wanted.channel, now, wanted.quantity)
     if known is not None:
-        refuse_another(known, wanted)
+        refuse_reuse(known.fingerprint, wanted.fingerprint)
         held = _items(known)
         if (done := _done(known, held)) is not None:
             return replace(done, replayed=known.by.request != by.request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from functions.domain import qr
@@ -91,8 +92,14 @@ class Sight:
 
         Raises what `decide` refuses; a code that cannot be used is counted as a wrong one.
         """
-        try:
+        with self.counting():
             return change(VOUCHER, self.item, decide, command, by)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Within the block the refusal of a code that cannot be used is counted as that of a wrong one."""
+        try:
+            yield
         except Refusal as refusal:
             raise self.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
 

@@ -16,6 +16,7 @@ from functools import partial
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch
 from functions.domain.command import Command, Piece
 from functions.domain.errors import Refusal
+from functions.domain.ids import refuse_reuse
 from functions.domain.lot import (
     COMMANDS_PER_LOT_MAX,
     SEGMENTS_HELD_MAX,
@@ -103,8 +104,8 @@ def again(id: str, fingerprint: str) -> Command | None:
 
 
 def _same(command: Command | None, fingerprint: str) -> Command | None:
-    if command is not None and command.fingerprint != fingerprint:
-        raise Refusal("idempotency_key_reused", "Use a new key for a new order.")
+    if command is not None:
+        refuse_reuse(command.fingerprint, fingerprint)
     return command
 
 
