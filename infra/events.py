@@ -24,7 +24,7 @@ _EVENT: Final = eventbridge.RuleTargetInput.from_event_path("$.detail")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Events of these types go to the queue of a function, as this message."""
+    """Events of these types, or of all where none is named, go to the queue of a function, as this message."""
 
     name: str
     types: tuple[str, ...]
@@ -45,6 +45,7 @@ RULES: Final = (
         _EVENT,
     ),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
+    Rule("Recorded", (), "audit", _EVENT),
 )
 
 
@@ -97,8 +98,8 @@ class Events(Construct):
                 self,
                 rule.name,
                 event_bus=self.bus,
-                description=f"{', '.join(rule.types)} to {rule.function}",
-                event_pattern=eventbridge.EventPattern(source=[SOURCE], detail_type=list(rule.types)),
+                description=f"{', '.join(rule.types) or 'All'} to {rule.function}",
+                event_pattern=eventbridge.EventPattern(source=[SOURCE], detail_type=list(rule.types) or None),
                 targets=[
                     targets.SqsQueue(
                         queues[rule.function].queue,

@@ -16,8 +16,11 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.store.keys import (
+    ABOUT,
+    ACTOR,
     BATCH,
     CAMPAIGN,
+    CHAIN,
     CHANNEL,
     CLIENT,
     CODE,
@@ -25,6 +28,7 @@ from functions.store.keys import (
     COUNTER,
     COUNTS,
     DRAW,
+    ENTRY,
     EXPIRING,
     EXPIRY,
     EXPORT,
@@ -37,6 +41,7 @@ from functions.store.keys import (
     LOT,
     MESSAGE,
     POOL,
+    RECORDED,
     RECOVERED,
     RECOVERY,
     REFUSED,
@@ -56,12 +61,15 @@ class Resource(StrEnum):
     TABLE = "table"
     INDEX = "index"
     WALLETS = "index of wallets"
+    ACTORS = "index of actors"
     DATA_KEY = "data key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
+    ENTRIES = "entries"
+    RECORD = "the record's queue"
     STREAM = "stream"
     STREAMS = "the table's streams"
     BUS = "bus"
@@ -74,7 +82,7 @@ class Resource(StrEnum):
     SMS = "SMS"
 
 
-QUEUES: Final = (Resource.JOBS, Resource.MESSAGES)
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
 """A function may have one of these queues as its own."""
 
 
@@ -110,6 +118,7 @@ _OPEN_BATCH_KEYS: Final = Grant(Resource.DATA_KEY, ("kms:Decrypt",))
 # Sending (work left over, another attempt) is the function's own; the rest is what Lambda's poller does in its name.
 _TAKES_AND_SENDS: Final = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _JOBS: Final = Grant(Resource.JOBS, _TAKES_AND_SENDS)
+_RECORDS: Final = Grant(Resource.RECORD, ("sqs:SendMessage",))
 
 FUNCTIONS: Final[Mapping[str, Spec]] = {
     "authorize": Spec(
@@ -119,6 +128,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CLIENT,)),
             Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey", "kms:Sign")),
             Grant(Resource.RECEIPT_KEY, ("kms:GetPublicKey",)),
+            _RECORDS,
         ),
     ),
     "generate": Spec(
@@ -137,6 +147,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -155,6 +166,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -168,6 +180,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "redeem": Spec(
@@ -180,6 +193,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("UpdateItem", on=(GUARD,)),
             _OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "recover": Spec(
@@ -192,6 +206,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -207,6 +222,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
         ),
     ),
@@ -224,6 +240,22 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.FAILED, ("s3:PutObject",)),
         ),
     ),
+    "audit": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(ENTRY,)),
+            _table("GetItem", on=(CHAIN,)),
+            _table("PutItem", on=(CHAIN, ENTRY)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
+            Grant(Resource.ACTORS, ("dynamodb:Query",), (ACTOR,)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            Grant(Resource.ENTRIES, ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
+        ),
+    ),
     "console": Spec(timeout_s=10, slow_ms=2_000),
 }
 
@@ -239,6 +271,7 @@ class Function(Construct):
         data: Data,
         assets: Assets,
         queue: sqs.IQueue | None,
+        record: sqs.IQueue,
         bus: eventbridge.IEventBus,
         settings: Settings,
     ) -> None:
@@ -257,6 +290,7 @@ class Function(Construct):
         means = {
             **_of_data(data, settings),
             **_of_queue(self.spec, queue),
+            Resource.RECORD: Means((record.queue_arn,), {"RECORD_QUEUE_URL": record.queue_url}),
             **_of_bus(bus, settings),
             **_of_sms(settings),
         }
@@ -339,6 +373,10 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
     assert stream, "the table has a stream"
     return {
         Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
+        Resource.ACTORS: Means(
+            (f"{data.table.table_arn}/index/{data.actors}",),
+            {"RECORD_KEPT_DAYS": str(settings.record_kept_days), "TABLE_INCARNATION": str(settings.incarnation)},
+        ),
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
         Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),

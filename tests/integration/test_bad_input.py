@@ -291,6 +291,8 @@ def shop(kami: Kami) -> Shop:
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
+        "audit": "/v1/audit?limit=1",
+        "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],

@@ -139,13 +139,14 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
         jsonschema_rs.validate(schema(event["type"]), event, validate_formats=True)
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed"}  # fmt: skip
-    of_exports = {"export.requested", "lot.exported", "export.completed"}
+    of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
     of_imports = {"import.requested", "lot.imported", "import.completed"}
     of_stock = {"distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
                 "voucher.extended"}  # fmt: skip
     of_customers = {"voucher.dispensed", "voucher.claimed", "stock.low", "voucher.offered", "voucher.transferred",
                     "voucher.offer_returned", "voucher.expiring"}  # fmt: skip
-    elsewhere = of_recoveries | of_exports | of_imports | of_stock | of_customers
+    of_rights = {"client.created", "client.rotated", "client.revoked", "channel.created"}
+    elsewhere = of_rights | of_recoveries | of_exports | of_imports | of_stock | of_customers
     assert {event["type"] for event in on_bus.events} == set(TYPES) - elsewhere
     text = json.dumps(on_bus.events)
     assert "+86139" not in text
