@@ -44,6 +44,7 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
 )
 
