@@ -192,3 +192,10 @@ def test_the_ledger_is_for_those_who_may_inspect_and_of_what_exists(kami: Kami) 
     refused(kami.merchant.get(path), 403, "insufficient_scope")
     refused(kami.operator.get("/v1/vouchers/123/ledger"), 404, "not_found")
     granted(kami.client("auditor").get(path))
+
+
+def test_what_is_used_in_the_sandbox_is_in_no_ledger(kami: Kami) -> None:
+    voucher = kami.voucher(sandbox=True)
+    granted(kami.client("merchant", sandbox=True).redeem(voucher.code), 201)
+    kami.cloud.drain()
+    assert book(kami, voucher.serial) == []
