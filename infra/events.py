@@ -19,17 +19,22 @@ RETRIED_FOR: Final = Duration.hours(24)
 
 _JOB: Final = eventbridge.RuleTargetInput.from_object({"id": eventbridge.EventField.from_path("$.detail.data.id")})
 """A job only names the item that holds the work."""
+_NOT_OF_THE_SANDBOX: Final = {"sandbox": [{"exists": False}]}
 _EVENT: Final = eventbridge.RuleTargetInput.from_event_path("$.detail")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Events of these types, or of all where none is named, go to the queue of a function, as this message."""
+    """Events of these types, or of all where none is named, go to the queue of a function, as this message.
+
+    `live`: but for those of the sandbox.
+    """
 
     name: str
     types: tuple[str, ...]
     function: str
     message: eventbridge.RuleTargetInput
+    live: bool = False
 
 
 RULES: Final = (
@@ -44,6 +49,7 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
     Rule("Recorded", (), "audit", _EVENT),
 )
@@ -99,7 +105,11 @@ class Events(Construct):
                 rule.name,
                 event_bus=self.bus,
                 description=f"{', '.join(rule.types) or 'All'} to {rule.function}",
-                event_pattern=eventbridge.EventPattern(source=[SOURCE], detail_type=list(rule.types) or None),
+                event_pattern=eventbridge.EventPattern(
+                    source=[SOURCE],
+                    detail_type=list(rule.types) or None,
+                    detail=_NOT_OF_THE_SANDBOX if rule.live else None,
+                ),
                 targets=[
                     targets.SqsQueue(
                         queues[rule.function].queue,

@@ -92,4 +92,5 @@ class Told(Request):
     at: datetime = Field(strict=False)
     by: ToldBy
     data: dict[str, Any]
+    sandbox: bool = False
     changes: dict[str, tuple[Any, Any]] = Field(default={}, strict=False)

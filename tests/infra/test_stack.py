@@ -16,8 +16,9 @@ from aws_cdk import App
 from functions.domain.errors import PROBLEMS
 from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
+from functions.ledger import handler as ledger
 from functions.store import draws
-from infra.alarms import GUESSING, STOCK_LOW
+from infra.alarms import GUESSING, LEDGER_DISPUTED, STOCK_LOW
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings
@@ -132,6 +133,11 @@ def test_a_function_is_told_of_what_it_may_use_and_of_nothing_else(template: Tem
             assert logical_id in granted
 
 
+def test_whoever_refuses_callers_can_put_it_on_record(template: Template) -> None:
+    for name in {route.function for route in ROUTES if route.scope is not None or route.operation == "create_token"}:
+        assert "RECORD_QUEUE_URL" in template.functions()[name]["Environment"]["Variables"], name
+
+
 def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(template: Template) -> None:
     (table,) = template.of_type("AWS::DynamoDB::Table").values()
 
@@ -216,7 +222,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert fed == 5
+    assert fed == 6
     assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
 
@@ -322,8 +328,7 @@ def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> No
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
     queues = template.of_type("AWS::SQS::Queue")
-    fed: dict[str, str] = {}
-    everything: list[str] = []
+    fed = defaultdict[str, list[str]](list)
     for rule in template.of_type("AWS::Events::Rule").values():
         if "ScheduleExpression" in rule:
             continue
@@ -332,18 +337,16 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         assert rule["EventPattern"]["source"] == ["kami"]
         assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
         whole = target.get("InputPath") == "$.detail"
-        assert whole == any(name in queue for name in ("NotifyMessages", "AuditEntries"))
+        assert whole == any(name in queue for name in ("NotifyMessages", "LedgerJobs", "AuditEntries"))
         assert whole or target["InputTransformer"] == {
             "InputPathsMap": {"detail-data-id": "$.detail.data.id"},
             "InputTemplate": '{"id":<detail-data-id>}',
         }
-        if "detail-type" in rule["EventPattern"]:
-            fed |= dict.fromkeys(rule["EventPattern"]["detail-type"], queue)
-        else:
-            everything.append(queue)
+        for kind in rule["EventPattern"].get("detail-type", ("all",)):
+            fed[kind].append(re.findall("[A-Z][a-z]+", queue)[0])
 
-    assert len(everything) == 1 and "AuditEntries" in everything[0]
-    assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
+    assert {kind: " ".join(sorted(names)) for kind, names in fed.items()} == {
+        "all": "Audit",
         "batch.requested": "Generate",
         "export.requested": "Generate",
         "import.requested": "Generate",
@@ -351,8 +354,8 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
-        "voucher.redeemed": "Notify",
-        "voucher.reversed": "Notify",
+        "voucher.redeemed": "Ledger Notify",
+        "voucher.reversed": "Ledger Notify",
         "voucher.recovered": "Notify",
         "voucher.expiring": "Notify",
         "voucher.claimed": "Notify",
@@ -418,6 +421,10 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
 
 def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
     assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
+
+
+def test_disputes_are_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{ledger.DISPUTED}"' in LEDGER_DISPUTED.pattern
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:
