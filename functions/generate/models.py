@@ -148,6 +148,18 @@ class CampaignRequest(Request):
         examples=[[7, 1]],
     )
     recovery_rules: RecoveryRulesRequest | None = None
+    sandbox: bool = Field(
+        default=False,
+        description="For trying things out: only clients of the sandbox can use its vouchers, no SMS leaves, no value.",
+    )
+
+    @field_validator("sandbox")
+    @classmethod
+    def _made_here(cls, sandbox: bool, others: ValidationInfo) -> bool:
+        code_format = FORMATS.get(others.data.get("code_format", ""))
+        if sandbox and code_format is not None and not code_format.derived:
+            raise ValueError("bought codes have a value elsewhere")
+        return sandbox
 
     @field_validator("reminder_days")
     @classmethod
@@ -240,6 +252,7 @@ class CampaignAnswer(Answer):
     reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     low_stock: int | None = None
     recovery_rules: RecoveryRulesAnswer
+    sandbox: bool = Field(examples=[False])
     created_at: Time
 
 

@@ -53,6 +53,7 @@ BODIES: Final[dict[str, Json]] = {
                 }
             ]
         },
+        "sandbox": False,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
@@ -117,8 +118,8 @@ OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
-    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel", "tier",
     "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"),
@@ -475,6 +476,7 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "tenant", REFERENCES),
     ("POST /v1/campaigns", "claims_per_customer", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "claims_max", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "sandbox", [None, 1, "true", "", []]),
     ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "tiers", [[], [""], ["two words"], ["t" * 65], ["t"] * 21]),
     ("POST /v1/dispenses", "campaign", ["c" * 65]),
