@@ -74,7 +74,11 @@ class ApprovalAnswer(Answer):
 class ApprovalRequest(Request):
     """A decision on what was seen."""
 
-    digest: str = Field(max_length=64, description="Of the recovery's `approval`, as it was looked at.")
+    digest: str = Field(
+        max_length=64,
+        description="Of the recovery's `approval`, as it was looked at.",
+        examples=["b7k3q7x2m5c4wz6n7pjh2d4r"],
+    )
     decision: Literal["approve", "reject"]
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S
 from functions.store.aws import FENCE_S
+from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
-from tests.integration.kami import Answer, Caller, Json, Kami, granted, refused, replayed, unique
+from tests.integration.kami import Caller, Json, Kami, granted, refused, replayed, unique
 
 ALONE = 2
-STRICT = {
+STRICT: Json = {
     "allow": [
         {"roles": ["operator"], "actions": ["void"], "reasons": ["stolen"], "vouchers_alone": ALONE},
         {"roles": ["operator", "approver"], "actions": ["void"], "value_minor_alone": 9_999},
@@ -89,7 +90,11 @@ def test_the_first_rule_that_fits_decides(
 ) -> None:
     caller = {"operator": kami.operator, "approver": approver}[role]
     serials = kami.serials(batch)
-    selection = {"batch": {"batch": batch}, "serials": {"serials": serials[:2]}, "serial": {"serials": serials[:1]}}
+    selection: Json = {
+        "batch": {"batch": batch},
+        "serials": {"serials": serials[:2]},
+        "serial": {"serials": serials[:1]},
+    }
     order = {**kami.recovery(action, **selection[way]), "reason": reason}
     answer = caller.post("/v1/recoveries", order)
     if status == "refused":
@@ -99,7 +104,8 @@ def test_the_first_rule_that_fits_decides(
 
 
 def test_each_campaigns_rules_must_allow_its_share(kami: Kami, clock: Clock, batch: str) -> None:
-    free, closed = (kami.batch(kami.campaign(recovery_rules=rules)["id"], 1)["id"] for rules in (None, {"allow": []}))
+    nobody: Json = {"allow": []}
+    free, closed = (kami.batch(kami.campaign(recovery_rules=rules)["id"], 1)["id"] for rules in (None, nobody))
     serials = [kami.serials(each)[0] for each in (free, closed)]
     order = {**kami.recovery(serials=[*kami.serials(batch), serials[0]]), "reason": "stolen"}
     made = granted(kami.operator.post("/v1/recoveries", order), 202)
