@@ -306,6 +306,11 @@ ROUTES: tuple[Route, ...] = (
         success=(201,),
         errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
     ),
+    # ledger
+    Route(
+        "GET", "/v1/vouchers/{serial}/ledger", "ledger", "get_ledger", Scope.INSPECT,
+        "Get a voucher's ledger: each movement of value with the balance after it", "卡密账本：每笔金额变动与余额",
+    ),
     # messages
     Route(
         "GET", "/v1/messages", "notify", "list_messages", Scope.MESSAGES,
