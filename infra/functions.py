@@ -207,7 +207,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),

@@ -51,6 +51,7 @@ def test_what_happens_to_a_card_is_on_record_with_its_lot_s_entries(kami: Kami, 
     granted(kami.merchant.reverse(redemption["id"]), 201)
     found = entries(auditor, f"&serial={mine}")
     assert types(found) == [
+        "ledger.posted", "ledger.posted",
         "lot.activated", "lot.generated", "voucher.redeemed", "voucher.revealed", "voucher.reversed",
     ]  # fmt: skip
     (redeemed,) = (entry for entry in found if entry["type"] == "voucher.redeemed")
