@@ -228,6 +228,7 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_capture": lambda c: (f"/v1/holds/{c.hold()}/captures", {"account": account()}),
     "create_release": lambda c: (f"/v1/holds/{c.hold()}/releases", None),
     "create_recovery": lambda c: ("/v1/recoveries", c.kami.recovery(serials=[c.card().serial])),
+    "list_entries": lambda c: ("/v1/audit?limit=1", None),
     "list_recoveries": lambda c: ("/v1/recoveries", None),
     "get_recovery": lambda c: (f"/v1/recoveries/{recovery(c)['id']}", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
