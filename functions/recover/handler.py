@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from functions.domain.lot import Scope
-from functions.domain.recovery import Action, Phase, Recovery
+from functions.domain.recovery import Action, Order, Phase, Recovery, Via
 from functions.domain.times import rfc3339
 from functions.edge import batch
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, ok
@@ -23,17 +23,22 @@ from functions.store import lists
 from functions.store.records import RECOVERY
 
 app = App("recover")
+VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 
 
 @app.route("POST /v1/recoveries")
 def create_recovery(request: RecoveryRequest, call: Call) -> Reply[RecoverySummary]:
     recovery = service.create(
         call.derived_id("rec"),
-        request.selection.selection(),
-        Action(request.action),
-        Scope(request.only) if request.only is not None else Scope.ALL,
-        request.reason,
-        request.note,
+        Order(
+            request.selection.selection() if request.selection is not None else None,
+            Action(request.action),
+            Scope(request.only) if request.only is not None else Scope.ALL,
+            request.reason,
+            request.note,
+            request.recovery,
+            VIA.get(call.by.role, Via.OPERATOR),
+        ),
         call.by,
         call.now,
         batch.call_deadline(call.remaining_s),
@@ -70,12 +75,15 @@ def _summary(recovery: Recovery) -> dict[str, Any]:
         "phase": recovery.phase.value,
         "action": recovery.action.value,
         "reason": recovery.reason,
+        "recovery": recovery.lifts,
+        "via": recovery.via.value,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,
         "recovered": recovery.recovered,
         "progress": Progress(lots_done=recovery.lots_done, lots=recovery.lots),
         "created_at": rfc3339(recovery.created_at),
+        "effective_at": rfc3339(recovery.effective_at) if recovery.effective_at is not None else None,
         "completed_at": rfc3339(done) if done is not None else None,
     }
 

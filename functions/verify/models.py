@@ -84,6 +84,8 @@ class HistoryLine(Answer):
         "redeemed",
         "reversed",
         "recalled",
+        "suspended",
+        "resumed",
         "voided",
         "recovered",
         "reclaimed",

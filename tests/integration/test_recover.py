@@ -313,6 +313,58 @@ def test_a_recovery_of_what_is_recovered_changes_nothing_but_its_own_record(stoc
     assert (kami.items(*own), stock.statuses()) == (before, statuses)
 
 
+# What may be lifted again
+
+
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_a_suspension_stops_cards_until_it_is_resumed_and_their_holder_is_told_of_both(
+    stock: Stock, clock: Clock, kind: str
+) -> None:
+    kami = stock.kami
+    stop = order(kami, SELECTIONS[kind](stock), "suspend")
+    suspended = ["redeemed" if place == 3 else "suspended" for place in range(len(PLACES))]
+    assert stock.statuses() == suspended
+    refused(kami.merchant.redeem(stock.codes[1]), 404, "voucher_not_redeemable")
+    body = {"action": "resume", "reason": "other", "recovery": stop["id"]}
+    answer = kami.operator.post("/v1/recoveries", body)
+    refused(answer, 409, "recovery_in_progress")
+    assert answer.header("retry-after")
+    stop = completed(kami, clock, stop["id"])
+    assert [line["reason"] for line in stop["skipped"]["data"]] == ["redeemed"]
+    go = granted(kami.operator.post("/v1/recoveries", body), 202)
+    go = completed(kami, clock, go["id"])
+    assert (go["recovery"], go["selected"], go["recovered"]) == (stop["id"], stop["selected"], stop["recovered"])
+    assert stop["effective_at"] <= stop["completed_at"] <= go["effective_at"] == go["completed_at"]
+    kami.cloud.drain(delayed=False)
+    assert stock.statuses() == BEFORE
+    counts = granted(kami.operator.get(f"/v1/batches/{stock.batch}"))["counts"]
+    assert counts == Counter(BEFORE)
+    texts = [sms["text"] for sms in kami.cloud.carriers.phone(stock.holder)]
+    for said in ("因失窃暂停使用", "已恢复使用"):
+        assert sorted(t.partition("卡号 ")[2][:12] for t in texts if said in t) == [stock.serials[2], stock.serials[5]]
+    assert granted(kami.merchant.redeem(stock.codes[2]), 201)["amount_minor"] == 3_000
+    history = granted(kami.operator.get(f"/v1/vouchers/{stock.serials[2]}/history"))["data"]
+    told = [line["event"] for line in history][-5:]
+    assert told[-1] == "redeemed"
+    assert sorted(told[:-1]) == sorted(
+        ["suspended", "recovered", "resumed", "recovered"] if kind == "serials"
+        else ["recalled", "recovered", "resumed", "recovered"]
+    )  # fmt: skip
+
+
+def test_what_a_resume_must_name_and_may_not(stock: Stock) -> None:
+    kami = stock.kami
+    for change in (
+        {"action": "resume"}, {"action": "void", "recovery": "rec_1"}, {"action": "suspend", "selection": None},
+        {"action": "resume", "recovery": "rec_1", "only": "not_claimed"},
+    ):  # fmt: skip
+        body = {**kami.recovery(batch=stock.batch), **change}
+        body = {name: value for name, value in body.items() if value is not None}
+        refused(kami.operator.post("/v1/recoveries", body), 400, "invalid_request")
+    body = {"action": "resume", "reason": "other", "recovery": "rec_none"}
+    refused(kami.operator.post("/v1/recoveries", body), 404, "not_found")
+
+
 # The order
 
 
@@ -327,7 +379,7 @@ def test_an_order_repeated_under_its_key_is_answered_again_and_does_nothing(stoc
     assert first.header("location") == f"/v1/recoveries/{first.json()['id']}"
     assert first.json()["note"] == "盒子丢了"
     for change in (
-        {"selection": {"serials": stock.serials[:1]}}, {"action": "reclaim"}, {"reason": "lost"},
+        {"selection": {"serials": stock.serials[:1]}}, {"action": "suspend"}, {"action": "reclaim"}, {"reason": "lost"},
         {"only": "not_claimed"}, {"note": "another"},
     ):  # fmt: skip
         refused(kami.operator.post("/v1/recoveries", {**body, **change}, key), 422, "idempotency_key_reused")
