@@ -79,7 +79,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`quantity` consecutive positions from `first`; they lie in consecutive lots."""
+    """`quantity` consecutive positions from `first`; they lie in consecutive lots. `sandbox` is its campaign's."""
 
     id: str
     campaign: str
@@ -91,6 +91,7 @@ class Batch:
     created_at: int
     fingerprint: str
     by: By
+    sandbox: bool = False
     version: int = 0
 
     @property

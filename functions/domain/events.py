@@ -81,7 +81,10 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `at` is when the write was done (epoch seconds), `version` that of the item it made."""
+    """One event. `at` is when the write was done (epoch seconds), `version` that of the item it made.
+
+    `sandbox`: it is about nothing but vouchers of the sandbox, and nothing of value may follow from it.
+    """
 
     id: str
     type: str
@@ -90,6 +93,7 @@ class Event:
     subject: Subject | None
     data: Data
     version: int
+    sandbox: bool = False
 
     def detail(self) -> dict[str, Any]:
         """The event as the bus carries it."""
@@ -100,6 +104,7 @@ class Event:
             "at": rfc3339(self.at),
             "by": self.by._asdict(),
             "data": self.data,
+            **({"sandbox": True} if self.sandbox else {}),
         }
 
 
@@ -130,9 +135,11 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
     by, version = By(**{name: last[name] for name in By._fields}), new["version"]
     cause = f"{incarnation}.{new['pk']}.{version}"
     found = list(rule(old or {}, new))
+    sandbox = by.is_sandbox or bool(new.get("rules", new).get("sandbox", False))
     ids = [cause] if len(found) == 1 else [f"{cause}.{n}" for n in range(1, len(found) + 1)]
     return [
-        Event(id, type, at, by, subject, data, version) for id, (type, subject, data) in zip(ids, found, strict=True)
+        Event(id, type, at, by, subject, data, version, sandbox)
+        for id, (type, subject, data) in zip(ids, found, strict=True)
     ]
 
 

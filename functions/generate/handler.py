@@ -63,6 +63,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         code_prefix=request.code_prefix or "",
         code_group=request.code_group,
         wrong_codes_per_lot_and_hour=request.wrong_codes_per_lot_and_hour,
+        sandbox=request.sandbox,
     )
     wanted = Campaign(
         id=id,
@@ -208,6 +209,7 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         tiers=list(campaign.tiers) or None,
         reminder_days=list(campaign.reminder_days) or None,
         low_stock=campaign.low_stock,
+        sandbox=rules.sandbox,
         created_at=rfc3339(campaign.created_at),
     )
 

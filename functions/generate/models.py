@@ -100,6 +100,18 @@ class CampaignRequest(Request):
         description="So many days before the end of a voucher, in the morning, its holder is told; each once.",
         examples=[[7, 1]],
     )
+    sandbox: bool = Field(
+        default=False,
+        description="For trying things out: only clients of the sandbox can use its vouchers, no SMS leaves, no value.",
+    )
+
+    @field_validator("sandbox")
+    @classmethod
+    def _made_here(cls, sandbox: bool, others: ValidationInfo) -> bool:
+        code_format = FORMATS.get(others.data.get("code_format", ""))
+        if sandbox and code_format is not None and not code_format.derived:
+            raise ValueError("bought codes have a value elsewhere")
+        return sandbox
 
     @field_validator("reminder_days")
     @classmethod
@@ -174,6 +186,7 @@ class CampaignAnswer(Answer):
     tiers: list[str] | None = None
     reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     low_stock: int | None = None
+    sandbox: bool = Field(examples=[False])
     created_at: Time
 
 

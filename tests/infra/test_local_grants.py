@@ -145,6 +145,17 @@ def give_a_voucher(kami: Kami) -> None:
     assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
+def use_the_sandbox(kami: Kami) -> None:
+    """Its codes are computed and checked with a key of its own, by each function that does so."""
+    till, app = kami.client("merchant", sandbox=True), kami.client("customer", sandbox=True)
+    card = kami.voucher(sandbox=True)
+    granted(till.verify(card.code))
+    granted(till.redeem(card.code), 201)
+    campaign = kami.campaign(sandbox=True)["id"]
+    kami.batch(campaign, 1)
+    granted(app.post("/v1/claims", {"customer": "customer", "campaign": campaign}, unique()), 201)
+
+
 def use_the_rest(kami: Kami) -> None:
     """What follows from the stream, and recoveries of what was touched and what was not."""
     used = kami.voucher()
@@ -187,6 +198,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         kami = Kami(cloud)
         use_everything(kami)
         use_channels(kami)
+        use_the_sandbox(kami)
         number = mobile()
         reminded(kami, number)
         assert len(cloud.carriers.phone(number)) == 1

@@ -234,10 +234,11 @@ class Kami:
         self.operator = self.client("operator")
         self.merchant = self.client("merchant")
 
-    def client(self, role: str, *, trusted: bool = False, tenant: str | None = None) -> Caller:
+    def client(self, role: str, *, trusted: bool = False, tenant: str | None = None, sandbox: bool = False) -> Caller:
         """A new API client."""
         with self.cloud.environment("authorize"):
-            client, secret = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted)
+            made = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted, sandbox=sandbox)
+            client, secret = made
         return Caller(self.cloud, client.client_id, secret, client.tenant)
 
     def campaign(self, **changes: Any) -> Json:

@@ -353,6 +353,27 @@ def test_a_write_tells_what_it_means_by_the_schema_of_its_type(
     assert told(old, new) == expected  # whoever reads it again
 
 
+@pytest.mark.parametrize(("new", "marked"), [
+    (lot("generate", WHOLE, rules={"campaign": "cmp_1", "sandbox": True}), True),
+    (lot("generate", WHOLE, rules={"campaign": "cmp_1"}), False),
+    (voucher("redeem", "redeemed", redemptions={"red-1": redemption()}, sandbox=True), True),
+    (voucher("redeem", "redeemed", redemptions={"red-1": redemption()}), False),
+    (item("batch", "create_batch", status="in_progress", sandbox=True, **BATCH), True),
+])  # fmt: skip
+def test_what_is_of_the_sandbox_is_told_as_such(new: Item, marked: bool) -> None:
+    (event,) = events(None, new, AT, 1)
+    jsonschema_rs.validate(schema(event.type), event.detail(), validate_formats=True)
+    assert event.detail().get("sandbox", False) is marked
+    assert ("sandbox" in event.detail()) is marked
+
+
+def test_what_a_client_of_the_sandbox_orders_is_of_it() -> None:
+    ordered = item("command", "activate", kind="activate", id="act_1")
+    ordered["last"] = {**ordered["last"], "role": "partner", "tenant": "sandbox-acme"}
+    (event,) = events(None, ordered, AT, 1)
+    assert event.detail()["sandbox"] is True
+
+
 def test_every_type_is_told_by_some_case_and_has_schema_and_example() -> None:
     assert {type for _, _, found in CASES.values() for type, _ in found} == set(TYPES) - BY_THE_CLOCK
     assert {path.name for path in (FOLDER / "schemas").iterdir()} == {f"{t}.v{n}.json" for t, n in TYPES.items()}
