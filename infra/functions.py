@@ -42,6 +42,7 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     SHELF,
+    STATISTICS,
     STOCK,
     VOUCHER,
 )
@@ -194,6 +195,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
+            _table("Query", on=(STATISTICS,)),
+            _table("UpdateItem", on=(STATISTICS,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,

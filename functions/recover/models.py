@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from functions.edge.models import Answer, Progress, Request, SelectionRequest, Serial, Text, Time
+from functions.edge.models import Answer, Currency, Minor, Progress, Request, SelectionRequest, Serial, Text, Time
 
 Action = Literal["reclaim", "void", "suspend", "resume"]
 Only = Literal["not_activated", "not_claimed", "not_redeemed"]
 Reason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other"]
+Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Via = Literal["operator", "partner", "shop_file", "support", "schedule"]
 
 
@@ -57,6 +58,17 @@ class SkippedSerials(Answer):
     next_cursor: str | None = None
 
 
+class ValueAnswer(Answer):
+    """What the selected vouchers were worth after the fence, in one currency: `selected` is the sum of the others."""
+
+    currency: Currency
+    selected_minor: Minor = Field(examples=[5_000])
+    recovered_minor: int = Field(description="Left on what was recovered.", examples=[3_000])
+    skipped_minor: int = Field(description="Left on what was skipped.", examples=[0])
+    redeemed_minor: int = Field(description="Redeemed before the fence.", examples=[2_000])
+    redeemed: int = Field(description="Of so many vouchers.", examples=[1])
+
+
 class RecoverySummary(Answer):
     """A recovery. Its codes are refused from the first answer on; it is `completed` once all is accounted for.
 
@@ -74,6 +86,7 @@ class RecoverySummary(Answer):
     via: Via = Field(description="By which way it was ordered.", examples=["operator"])
     selected: int = Field(examples=[0])
     recovered: int = Field(examples=[0])
+    value: list[ValueAnswer] = Field(description="By currency, of the lots done so far.")
     progress: Progress
     created_at: Time
     effective_at: Time | None = Field(
@@ -86,6 +99,33 @@ class RecoveryAnswer(RecoverySummary):
     """A recovery with what was skipped; page through it with `cursor`."""
 
     skipped: SkippedSerials
+
+
+class WayAnswer(Answer):
+    """Recoveries that were ordered by one way: how many completed, and how they went."""
+
+    via: Via = Field(examples=["operator"])
+    recoveries: int = Field(examples=[12])
+    selected: int = Field(examples=[1_000])
+    recovered: int = Field(examples=[990])
+    success: float = Field(description="The share of what was selected that was recovered.", examples=[0.99])
+    mean_seconds: float = Field(description="From the order to the report.", examples=[14.5])
+    mean_seconds_until_effective: float = Field(description="From the order until all of it worked.", examples=[0.5])
+
+
+class StatisticsAnswer(Answer):
+    """How recoveries went that completed on these days (UTC), both included."""
+
+    since: str = Field(examples=["2026-11-01"])
+    until: str = Field(examples=["2026-11-30"])
+    data: list[WayAnswer]
+
+
+class Days(Request):
+    """The parameters of statistics: the last 30 days unless said otherwise."""
+
+    since: Day | None = None
+    until: Day | None = None
 
 
 class RecoveryList(Answer):

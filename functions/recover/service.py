@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -31,10 +31,11 @@ from functions.domain.recovery import (
     touched,
     vetoed,
 )
-from functions.domain.selection import by_lot, lot_count
-from functions.domain.serials import LOT_SIZE, serial_of
+from functions.domain.selection import lot_count
+from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
-from functions.store import cursors, keys, lots, ranges, table
+from functions.recover.reports import Part, parts
+from functions.store import keys, lots, ranges, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import RECOVERED, RECOVERY, REPORT
@@ -47,8 +48,6 @@ UNSURVEYED_S = 1
 """A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
 
 T = TypeVar("T")
-Part = tuple[int, list[tuple[int, int]]]
-Line = tuple[str, str]
 
 
 class Work(NamedTuple):
@@ -188,6 +187,8 @@ def find(id: str) -> Recovery:
 
 def _saved(before: Recovery, after: Recovery) -> Recovery:
     """Write progress; where another runner is further already, what it wrote stands."""
+    if after.phase is Phase.DONE:
+        statistics.count(after)
     order = list(Phase)
 
     def further(current: Recovery | None) -> Recovery | None:
@@ -262,7 +263,7 @@ def _run(
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo = list(by_lot(list(recovery.spans)))[recovery.lots_done :]
+    todo = list(parts(recovery, recovery.lots_done))
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
     for reports in lots.in_chunks(todo, partial(_report, recovery), until):
         mine = mine.after(reports)
@@ -310,30 +311,3 @@ def _touched(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
             voucher = VOUCHER.load(item)
             found[voucher.position - start] = voucher
     return found
-
-
-def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
-    """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
-    bound_to = (by.client, "skipped", recovery.id)
-    start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
-    lines: list[Line] = []
-    for position, reason in _skips(recovery, start):
-        if len(lines) == limit:
-            return lines, cursors.seal(str(position), *bound_to)
-        lines.append((serial_of(position), reason))
-    return lines, None
-
-
-def _skips(recovery: Recovery, start: int) -> Iterator[tuple[int, str]]:
-    """(position, reason) from a position on, lot by lot as they were reported."""
-    numbers = [number for span in recovery.spans for number in span.lots]
-    todo = list(dict.fromkeys(numbers))[: recovery.lots_done]
-    todo = [number for number in todo if number >= start // LOT_SIZE]
-    for at in range(0, len(todo), BATCH_GET_MAX):
-        items = table.get_many(keys.report(recovery.id, number) for number in todo[at : at + BATCH_GET_MAX])
-        for report in sorted((REPORT.load(item) for item in items.values()), key=lambda r: r.lot):
-            for skip in report.skipped:
-                for index in range(skip.first, skip.last + 1):
-                    position = report.lot * LOT_SIZE + index
-                    if position >= start:
-                        yield position, skip.reason

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functions.domain.lot import Scope
 from functions.domain.recovery import Action, Order, Phase, Recovery
 from functions.domain.selection import Selection
+from functions.recover import reports
 from functions.recover import service as recover
 from tests.engine.world import NOW, OPERATOR, later
 
@@ -42,7 +43,7 @@ def finished(recovery: Recovery, fence: Callable[[], None] = lambda: None) -> Re
 
 def adds_up(recovery: Recovery) -> None:
     """What was selected is recovered or skipped, and each skipped serial is named."""
-    lines, cursor = recover.skipped(recovery, 1_000, None, OPERATOR)
+    lines, cursor = reports.skipped(recovery, 1_000, None, OPERATOR)
     assert cursor is None
     assert Counter(reason for _, reason in lines) == recovery.skipped
     assert recovery.recovered + len(lines) == recovery.selected == sum(span.size for span in recovery.spans)

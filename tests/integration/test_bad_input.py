@@ -143,6 +143,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/history": "${serial}",
     "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/recoveries/{id}/report": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
