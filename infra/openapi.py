@@ -42,6 +42,7 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
+    "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }
