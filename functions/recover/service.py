@@ -160,6 +160,8 @@ def proceed(id: str, now: int, until: float) -> int | None:
         case Phase.FENCE:
             if recovery.fence_until is None:
                 recovery = _saved(recovery, replace(recovery, fence_until=now + FENCE_S))
+            if recovery.phase is not Phase.FENCE:  # another runner is further
+                return 0
             assert recovery.fence_until is not None
             if now < recovery.fence_until:
                 return recovery.fence_until - now
