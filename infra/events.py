@@ -39,7 +39,7 @@ RULES: Final = (
     Rule("ExportRequested", ("export.requested",), "generate", _JOB),
     Rule("ImportRequested", ("import.requested",), "generate", _JOB),
     Rule("RangeOrdered", ("distribution.requested", "activation.requested", "extension.requested"), "distribute", _JOB),
-    Rule("RecoveryRequested", ("recovery.requested",), "recover", _JOB),
+    Rule("RecoveryRequested", ("recovery.requested", "recovery.approved"), "recover", _JOB),
     Rule(
         "HolderConcerned",
         ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"),

@@ -29,6 +29,9 @@ TYPES: dict[str, int] = {
     "distribution.requested": 1,
     "activation.requested": 1,
     "extension.requested": 1,
+    "recovery.approval_requested": 1,
+    "recovery.approved": 1,
+    "recovery.rejected": 1,
     "recovery.requested": 1,
     "export.requested": 1,
     "import.requested": 1,
@@ -218,9 +221,16 @@ def _command(old: Item, new: Item) -> Told:
 
 
 def _recovery(old: Item, new: Item) -> Told:
-    if not old:
+    before, phase = old.get("phase"), new.get("phase")
+    if phase == "approval":
+        asked = new["approval"]
+        said = {"id": new["id"], "action": new["action"], "reason": new["reason"], "vouchers": asked["vouchers"]}
+        yield "recovery.approval_requested", None, {**said, "expires_at": rfc3339(asked["expires_at"])}
+    elif not old:
         yield "recovery.requested", None, {"id": new["id"]}
-    if new.get("phase") == "done" and old.get("phase") != "done":
+    elif before == "approval":
+        yield "recovery.rejected" if phase == "rejected" else "recovery.approved", None, {"id": new["id"]}
+    if phase == "done" and before != "done":
         done = {"selected": new.get("selected", 0), "recovered": new.get("recovered", 0)}
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
 

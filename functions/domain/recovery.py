@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from functions.domain.actor import By
+from functions.domain.authority import Approval
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.selection import Selection, Span
 from functions.domain.voucher import SPARED, SUSPEND, Suspension, Voucher, binding, reclaimed
@@ -35,13 +36,15 @@ class Action(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a recovery does next."""
+    """What a recovery does next; a rejected one does nothing more."""
 
+    APPROVAL = "approval"
     VETO = "veto"
     FENCE = "fence"
     SURVEY = "survey"
     RELEASE = "release"
     DONE = "done"
+    REJECTED = "rejected"
 
 
 STEPS: dict[Action, tuple[Phase, ...]] = {
@@ -131,6 +134,7 @@ class Recovered:
 class Recovery:
     """The order and its progress; `lots_done`, `recovered`, `skipped` and `values` (by currency) grow in the survey.
 
+    `approval` is what a second person is asked, where the requester may not do as much alone.
     `one_by_one`: single serials are voided or suspended on their own items, which exclude redemptions by condition.
     `effective_at` is when all its codes were refused, or those of a resume good again.
     """
@@ -157,7 +161,20 @@ class Recovery:
     via: Via = Via.OPERATOR
     values: dict[str, Value] = field(default_factory=dict)
     effective_at: int | None = None
+    approval: Approval | None = None
     version: int = 0
+
+    @property
+    def started_at(self) -> int:
+        """Since when it may go on: since it was asked for, or approved."""
+        decision = self.approval.decision if self.approval is not None else None
+        return decision.at if decision is not None else self.created_at
+
+    def status(self, now: int) -> str:
+        """`awaiting_approval`, `expired`, `rejected`, `in_progress` or `completed`."""
+        if self.approval is not None and self.phase in (Phase.APPROVAL, Phase.REJECTED):
+            return self.approval.status(now)
+        return "completed" if self.phase is Phase.DONE else "in_progress"
 
     @property
     def veto_command(self) -> str:
@@ -349,6 +366,11 @@ def lifted_by_itself(recovery: Recovery, segment: Segment, voucher: Voucher) -> 
     if left:
         return replace(voucher, suspension=known._replace(recoveries=left))
     return replace(voucher, status=known.was, suspension=None)
+
+
+def may_be_recovered(recovery: Recovery, lot: Lot, segment: Segment) -> bool:
+    """Whether a recovery comes to anything in a segment; what is suspended by itself, segments do not tell."""
+    return recovery.action is Action.RESUME or not isinstance(vetoed(recovery, lot, segment), str)
 
 
 # What came of it.

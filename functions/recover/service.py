@@ -34,6 +34,7 @@ from functions.domain.recovery import (
 from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
+from functions.recover import judging
 from functions.recover.reports import Part, parts
 from functions.store import keys, lots, ranges, statistics, table
 from functions.store.aws import FENCE_S
@@ -81,39 +82,45 @@ SINGLY = (Action.VOID, Action.SUSPEND)
 
 
 def create(id: str, order: Order, by: By, now: int, until: float) -> Recovery:
-    """Write the order, and lay the veto within the call where it is about at most `LOTS_PER_CALL_MAX` lots.
+    """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
-    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
-    Raises Refusal as `ranges.resolve`, `ranges.known` and `_to_lift`, `idempotency_key_reused`.
+    A repeat is answered from what stands, before anything else is looked at.
+    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift` and `judging.judge`, `idempotency_key_reused`.
     """
     asked = fingerprint(asdict(order))
-    recovery = table.read(RECOVERY, keys.recovery(id))
-    if recovery is None:
-        recovery = _wanted(id, asked, order, by, now)
+    known = table.read(RECOVERY, keys.recovery(id))
+    wanted = known or _wanted(id, asked, order, by, now)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
-            return recovery
+            return wanted
         refuse_reuse(current.fingerprint, asked, "recovery")
         return None
 
-    known = recovery if recovery.version else None
-    recovery = table.change(RECOVERY, known, once, "request_recovery", by)
+    return start(table.change(RECOVERY, known, once, "request_recovery", by), now, until)
+
+
+def start(recovery: Recovery, now: int, until: float) -> Recovery:
+    """Lay the veto of a recovery that may begin within the call, where it is about at most `LOTS_PER_CALL_MAX` lots.
+
+    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
+    """
     if recovery.phase is Phase.VETO and recovery.lots <= LOTS_PER_CALL_MAX:
         recovery = _lay_veto(recovery, now, until, checkpoint=False)
     return recovery
 
 
 def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
-    """A new recovery, of what exists."""
+    """A new recovery of what exists, with what a second person is to approve."""
     lifted = _to_lift(order.lifts) if order.lifts is not None else None
     if order.selection is not None:
         spans = ranges.resolve(order.selection)
         ranges.known(spans)
+        serials = order.selection.serials is not None
     else:
         assert lifted is not None
-        spans = list(lifted.spans)
-    return Recovery(
+        spans, serials = list(lifted.spans), lifted.one_by_one
+    wanted = Recovery(
         id,
         asked,
         tuple(spans),
@@ -124,11 +131,13 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
         lot_count(spans),
         by,
         now,
-        one_by_one=order.selection is not None and order.selection.serials is not None and order.action in SINGLY,
+        one_by_one=serials and order.action in SINGLY,
         phase=STEPS[order.action][0],
         lifts=order.lifts,
         via=order.via,
     )
+    approval = judging.judge(wanted, serials)
+    return wanted if approval is None else replace(wanted, phase=Phase.APPROVAL, approval=approval)
 
 
 def _to_lift(id: str) -> Recovery:
@@ -152,7 +161,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
     recovery = find(id)
     match recovery.phase:
         case Phase.VETO:
-            wait_s = recovery.created_at + IN_CALL_S - now
+            wait_s = recovery.started_at + IN_CALL_S - now
             if recovery.lots <= LOTS_PER_CALL_MAX and wait_s > 0:
                 return wait_s
             _lay_veto(recovery, now, until, checkpoint=True)
@@ -174,7 +183,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
                 recovery = _release(recovery, now, until)
             except _Unsurveyed:
                 return UNSURVEYED_S
-        case Phase.DONE:
+        case Phase.APPROVAL | Phase.REJECTED | Phase.DONE:
             return None
     return None if recovery.phase is Phase.DONE else 0
 

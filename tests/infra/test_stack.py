@@ -348,6 +348,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
+        "recovery.approved": "Recover",
         "voucher.redeemed": "Ledger Notify",
         "voucher.reversed": "Ledger Notify",
         "voucher.recovered": "Notify",

@@ -84,6 +84,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "notify/message-read": 200,
     "notify/messages": 200,
     "recover/recoveries": 200,
+    "recover/approval": 201,
+    "recover/approval-of-something-else": (409, "request_changed"),
     "recover/recovery": 202,
     "recover/recovery-read": 200,
     "recover/report": 200,

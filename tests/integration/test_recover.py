@@ -527,7 +527,8 @@ def test_a_report_comes_in_pages_without_gap_or_repeat(
     kami.activate(serials=serials)
     for code in kami.codes(serials)[1::2]:
         granted(kami.merchant.redeem(code), 201)
-    id = completed(kami, clock, order(kami, {"batch": batch["id"]}))["id"]
+    id = order(kami, {"batch": batch["id"]})["id"]
+    completed(kami, clock, id)
     whole = report(kami, id)
     assert len(whole) == 10
     assert sum(int(line[2]) for line in whole) == LOT_SIZE + 5

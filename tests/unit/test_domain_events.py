@@ -325,6 +325,25 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
     ),
+    "a recovery that needs a second person": (
+        None, item("recovery", "request_recovery", id="rec_1", action="void", reason="stolen", phase="approval",
+                   approval={"vouchers": 3, "value": {"CNY": 15_000}, "digest": "d", "expires_at": AT}),
+        [("recovery.approval_requested", {"id": "rec_1", "action": "void", "reason": "stolen", "vouchers": 3,
+                                          "expires_at": "2027-01-15T08:00:00Z"})],
+    ),
+    "a recovery approved": (
+        item("recovery", "request_recovery", id="rec_1", action="void", phase="approval"),
+        item("recovery", "decide", 2, id="rec_1", action="void"), [("recovery.approved", {"id": "rec_1"})],
+    ),
+    "a recovery rejected": (
+        item("recovery", "request_recovery", id="rec_1", action="void", phase="approval"),
+        item("recovery", "decide", 2, id="rec_1", action="void", phase="rejected"),
+        [("recovery.rejected", {"id": "rec_1"})],
+    ),
+    "a recovery under way": (
+        item("recovery", "decide", 2, id="rec_1", action="void"),
+        item("recovery", "recover", 3, id="rec_1", action="void", phase="fence"), [],
+    ),
     "a recovery completed": (
         item("recovery", "recover", 3, id="rec_1", action="void", phase="survey"),
         item("recovery", "recover", 4, id="rec_1", action="void", phase="done", selected=3, recovered=2),
@@ -428,6 +447,7 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
         "activation.requested",
         "extension.requested",
         "recovery.requested",
+        "recovery.approved",
         "export.requested",
         "import.requested",
     ],
