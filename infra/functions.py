@@ -49,6 +49,7 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     SHELF,
+    STATISTICS,
     STOCK,
     VOUCHER,
 )
@@ -210,6 +211,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
+            _table("Query", on=(STATISTICS,)),
+            _table("UpdateItem", on=(STATISTICS,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,

@@ -159,6 +159,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
