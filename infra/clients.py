@@ -105,11 +105,15 @@ def create(
         str | None, typer.Option(help="Whose data it sees; by default the operator's, or one of its own.")
     ] = None,
     trusted: Annotated[bool, typer.Option("--trusted", help="It may state its customers' addresses.")] = False,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="It uses vouchers of sandbox campaigns, and no others.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a client and print its secret."""
     by = _entered(context).engineer()
-    _print_secret(*clients.create(name, role, clock.now(), tenant, trusted=trusted, by=by), as_json=as_json)
+    made = clients.create(name, role, clock.now(), tenant, trusted=trusted, sandbox=sandbox, by=by)
+    _print_secret(*made, as_json=as_json)
 
 
 @app.command("list")
@@ -170,6 +174,7 @@ def _row(client: Client) -> Json:
         "name": client.name,
         "role": client.role,
         "tenant": client.tenant,
+        "sandbox": client.is_sandbox,
         "trusted": client.trusted,
         "created_at": rfc3339(client.created_at),
         "old_secret_until": rfc3339(max(ends)) if ends else None,

@@ -30,6 +30,7 @@ class Data(Construct):
         self.table_key = self._symmetric_key("TableKey", "Encrypts Kami's table")
         self.table_key.add_to_resource_policy(_through("dynamodb"))
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
+        self.sandbox_key = self._symmetric_key("SandboxKey", "Wraps the keys of batches of the sandbox, and no others")
         self.signing_keys = [
             self._signing_key(f"SigningKey{name}", "Signs Kami's access tokens (ES256)")
             for name in settings.signing_keys
@@ -38,14 +39,29 @@ class Data(Construct):
         self.table = self._table(settings)
         self.index, self.wallets = "gsi1", "gsi2"
         self.cursor_secret = self._cursor_secret()
-        self.failures = self._failures()
+        # Stream records that relay failed on, whole, until somebody has them replayed.
+        self.failures = self._bucket(
+            "Failures", FAILURES_KEPT, "Only Lambda writes to it and only `make redrive` reads it; CloudTrail has both."
+        )
         self.exports_key = self._symmetric_key("ExportsKey", "Encrypts what Kami exports, once more")
         self.exports_key.add_to_resource_policy(_through("s3"))
-        self.exports = self._exports()
+        # Files of codes, encrypted to their recipients before they get here; a week later they are gone.
+        self.exports = self._bucket(
+            "Exports",
+            EXPORTS_KEPT,
+            "Each file is fetched with a ticket that records who used it when, and CloudTrail has the rest.",
+            self.exports_key,
+        )
         self.index_secret = self._index_secret()
         self.uploads_key = self._symmetric_key("UploadsKey", "Encrypts files of codes until they are imported")
         self.uploads_key.add_to_resource_policy(_through("s3"))
-        self.uploads = self._uploads()
+        # Files of bought codes, in clear but for this encryption; deleted once imported, at the latest in a day.
+        self.uploads = self._bucket(
+            "Uploads",
+            UPLOADS_KEPT,
+            "Each file is put once over a link whose order is on record, and CloudTrail has the rest.",
+            self.uploads_key,
+        )
 
     def _table(self, settings: Settings) -> dynamodb.Table:
         table = dynamodb.Table(
@@ -95,69 +111,22 @@ class Data(Construct):
             removal_policy=self.removal_policy,
         )
 
-    def _failures(self) -> s3.Bucket:
-        """Stream records that relay failed on, whole, until somebody has them replayed."""
+    def _bucket(self, name: str, kept: Duration, no_access_log: str, key: kms.Key | None = None) -> s3.Bucket:
+        """A bucket over TLS only, whose objects expire; with `key` they are encrypted under it, else under S3's own."""
         bucket = s3.Bucket(
             self,
-            "Failures",
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            enforce_ssl=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=FAILURES_KEPT)],
-            removal_policy=self.removal_policy,
-        )
-        Validations.of(bucket).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-S1",
-                reason="Only Lambda writes to it and only `make redrive` reads it; CloudTrail has both.",
-            )
-        )
-        return bucket
-
-    def _exports(self) -> s3.Bucket:
-        """Files of codes, encrypted to their recipients before they get here; a week later they are gone."""
-        bucket = s3.Bucket(
-            self,
-            "Exports",
-            encryption=s3.BucketEncryption.KMS,
-            encryption_key=self.exports_key,
-            bucket_key_enabled=True,
+            name,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            bucket_key_enabled=True if key else None,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             enforce_ssl=True,
             lifecycle_rules=[
-                s3.LifecycleRule(expiration=EXPORTS_KEPT, abort_incomplete_multipart_upload_after=Duration.days(1))
+                s3.LifecycleRule(expiration=kept, abort_incomplete_multipart_upload_after=Duration.days(1))
             ],
             removal_policy=self.removal_policy,
         )
-        Validations.of(bucket).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-S1",
-                reason="Each file is fetched with a ticket that records who used it when, and CloudTrail has the rest.",
-            )
-        )
-        return bucket
-
-    def _uploads(self) -> s3.Bucket:
-        """Files of bought codes, in clear but for this encryption; deleted once imported, at the latest in a day."""
-        bucket = s3.Bucket(
-            self,
-            "Uploads",
-            encryption=s3.BucketEncryption.KMS,
-            encryption_key=self.uploads_key,
-            bucket_key_enabled=True,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            enforce_ssl=True,
-            lifecycle_rules=[
-                s3.LifecycleRule(expiration=UPLOADS_KEPT, abort_incomplete_multipart_upload_after=Duration.days(1))
-            ],
-            removal_policy=self.removal_policy,
-        )
-        Validations.of(bucket).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-S1",
-                reason="Each file is put once over a link whose order is on record, and CloudTrail has the rest.",
-            )
-        )
+        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=no_access_log))
         return bucket
 
     def _index_secret(self) -> secretsmanager.Secret:

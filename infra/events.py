@@ -19,17 +19,19 @@ RETRIED_FOR: Final = Duration.hours(24)
 
 _JOB: Final = eventbridge.RuleTargetInput.from_object({"id": eventbridge.EventField.from_path("$.detail.data.id")})
 """A job only names the item that holds the work."""
+_NOT_OF_THE_SANDBOX: Final = {"sandbox": [{"exists": False}]}
 _EVENT: Final = eventbridge.RuleTargetInput.from_event_path("$.detail")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Events of these types go to the queue of a function, as this message."""
+    """Events of these types go to the queue of a function, as this message; `live`: but for those of the sandbox."""
 
     name: str
     types: tuple[str, ...]
     function: str
     message: eventbridge.RuleTargetInput
+    live: bool = False
 
 
 RULES: Final = (
@@ -37,13 +39,14 @@ RULES: Final = (
     Rule("ExportRequested", ("export.requested",), "generate", _JOB),
     Rule("ImportRequested", ("import.requested",), "generate", _JOB),
     Rule("RangeOrdered", ("distribution.requested", "activation.requested", "extension.requested"), "distribute", _JOB),
-    Rule("RecoveryRequested", ("recovery.requested",), "recover", _JOB),
+    Rule("RecoveryRequested", ("recovery.requested", "recovery.approved"), "recover", _JOB),
     Rule(
         "HolderConcerned",
         ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"),
         "notify",
         _EVENT,
     ),
+    Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
 )
 
@@ -98,7 +101,9 @@ class Events(Construct):
                 rule.name,
                 event_bus=self.bus,
                 description=f"{', '.join(rule.types)} to {rule.function}",
-                event_pattern=eventbridge.EventPattern(source=[SOURCE], detail_type=list(rule.types)),
+                event_pattern=eventbridge.EventPattern(
+                    source=[SOURCE], detail_type=list(rule.types), detail=_NOT_OF_THE_SANDBOX if rule.live else None
+                ),
                 targets=[
                     targets.SqsQueue(
                         queues[rule.function].queue,

@@ -33,9 +33,11 @@ from functions.store.keys import (
     HOLDER,
     IMPORT,
     IMPORTED,
+    LEDGER,
     LIMIT,
     LOT,
     MESSAGE,
+    MOVED,
     POOL,
     RECOVERED,
     RECOVERY,
@@ -57,6 +59,7 @@ class Resource(StrEnum):
     INDEX = "index"
     WALLETS = "index of wallets"
     DATA_KEY = "data key"
+    SANDBOX_KEY = "sandbox key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
@@ -106,7 +109,10 @@ def _table(*actions: str, on: tuple[str, ...]) -> Grant:
 
 
 _VERIFY_TOKENS: Final = Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey",))
-_OPEN_BATCH_KEYS: Final = Grant(Resource.DATA_KEY, ("kms:Decrypt",))
+_OPEN_BATCH_KEYS: Final = (
+    Grant(Resource.DATA_KEY, ("kms:Decrypt",)),
+    Grant(Resource.SANDBOX_KEY, ("kms:Decrypt",)),
+)
 # Sending (work left over, another attempt) is the function's own; the rest is what Lambda's poller does in its name.
 _TAKES_AND_SENDS: Final = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _JOBS: Final = Grant(Resource.JOBS, _TAKES_AND_SENDS)
@@ -135,6 +141,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CAMPAIGNS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.INDEX_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
+            Grant(Resource.SANDBOX_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
@@ -150,7 +157,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("Query", on=(STOCK,)),
             _table("UpdateItem", on=(GUARD, LIMIT)),
             Grant(Resource.RECEIPT_KEY, ("kms:Sign",)),
-            _OPEN_BATCH_KEYS,
+            *_OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -166,7 +173,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("Query", on=(HISTORY,)),
             _table("UpdateItem", on=(GUARD,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
-            _OPEN_BATCH_KEYS,
+            *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
         ),
     ),
@@ -178,7 +185,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(VOUCHER,)),
             _table("PutItem", on=(VOUCHER,)),
             _table("UpdateItem", on=(GUARD,)),
-            _OPEN_BATCH_KEYS,
+            *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
         ),
     ),
@@ -186,11 +193,23 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _JOBS,
+        ),
+    ),
+    "ledger": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(LEDGER, LOT)),
+            _table("GetItem", on=(LEDGER, LOT)),
+            _table("PutItem", on=(LEDGER, MOVED)),
+            _table("Query", on=(LEDGER,)),
             _VERIFY_TOKENS,
             _JOBS,
         ),
@@ -342,6 +361,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
         Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
+        Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}
         ),

@@ -42,6 +42,7 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
+    "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }
@@ -58,7 +59,7 @@ SCOPES: Final = {
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
-    Scope.MESSAGES: "See what customers were told, and its delivery · 查询短信",
+    Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
 }
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from functions.domain.actor import ROLES, SECRETS_PER_CLIENT_MAX, By, Client, Secret, hashed
+from functions.domain.actor import (
+    ROLES,
+    SANDBOX,
+    SANDBOX_ROLES,
+    SECRETS_PER_CLIENT_MAX,
+    By,
+    Client,
+    Secret,
+    hashed,
+    in_sandbox,
+)
 from functions.domain.errors import Refusal
 from functions.store import keys, table
 from functions.store.records import CLIENT
@@ -26,12 +36,29 @@ def by_engineer(name: str) -> By:
 
 
 def create(
-    name: str, role: str, now: int, tenant: str | None = None, *, trusted: bool = False, by: By | None = None
+    name: str,
+    role: str,
+    now: int,
+    tenant: str | None = None,
+    *,
+    trusted: bool = False,
+    sandbox: bool = False,
+    by: By | None = None,
 ) -> tuple[Client, str]:
-    """A new client and its secret. Staff of the operator share its tenant; others get one of their own by default."""
+    """A new client and its secret. Staff of the operator share its tenant; others get one of their own by default.
+
+    A client of the sandbox has the tenant's namesake there. Raises Refusal `invalid_request` where its role has no
+    business there, or another client would get a tenant of the sandbox.
+    """
     client_id, secret = f"{role}-{secrets.token_hex(8)}", _new_secret()
-    own = client_id if role in ("partner", "merchant", "customer") else "operator"
-    client = Client(client_id, name, role, tenant or own, (Secret(hashed(secret), None),), now, trusted)
+    own = tenant or (client_id if role in ("partner", "merchant", "customer") else "operator")
+    if sandbox and role not in SANDBOX_ROLES:
+        raise Refusal("invalid_request", f"In the sandbox there are {', '.join(SANDBOX_ROLES)}.")
+    if sandbox != in_sandbox(own):
+        if not sandbox:
+            raise Refusal("invalid_request", f"Tenants that begin with {SANDBOX} are those of the sandbox.")
+        own = SANDBOX + own
+    client = Client(client_id, name, role, own, (Secret(hashed(secret), None),), now, trusted)
 
     def once(current: Client | None) -> Client | None:
         return client if current is None else None

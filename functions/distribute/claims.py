@@ -70,7 +70,7 @@ def claim(order: Order, key: str, by: By, now: int) -> Claimed:
 
 def _out_of_stock(order: Order, key: str, by: By, now: int) -> Claimed:
     assert order.campaign is not None
-    campaign = campaign_of(order.campaign)
+    campaign = campaign_of(order.campaign, by)
     _refuse_tier(campaign, order.tier)
     id = f"clm_{derived(by.client, 'POST /v1/claims', key)}"
     wanted = Draw(id, KIND, campaign.id, 1, order.fingerprint(), by, now, channel=source(order.channel, by),
@@ -87,7 +87,7 @@ def _by_code(order: Order, key: str, by: By, now: int) -> Claimed:
     assert order.code is not None
     guarded = guards.subjects(by.client, order.customer, order.device, order.customer_address, by.address)
     with write_window():
-        sight = look(order.code, guarded, now)
+        sight = look(order.code, by, guarded, now)
         serial = serial_of(sight.position())
         id = f"clm_{serial}-{derived(by.client, 'POST /v1/claims', key, serial)}"
         with sight.counting():
@@ -111,7 +111,7 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
         at.refuse_unless_redeemable()
         if at.voucher.holder is not None:
             raise Refusal("already_claimed", "It belongs to a customer.")
-        campaign = campaign_of(at.voucher.campaign)
+        campaign = campaign_of(at.voucher.campaign, by)
         _refuse_tier(campaign, order.tier)
         bound = Limits(campaign, by.tenant, order.customer)
         voucher = claimed(at, id, order.customer, order.fingerprint(), sight.now, by)

@@ -25,7 +25,7 @@ def dispense(id: str, campaign: str, quantity: int, channel: str | None, buyer: 
     """
     asked = fingerprint({"campaign": campaign, "quantity": quantity, "channel": channel, "buyer": buyer})
     wanted = Draw(id, KIND, campaign, quantity, asked, by, now, channel=source(channel, by), buyer=buyer)
-    return draws.take(wanted, campaign_of(campaign), by, now)
+    return draws.take(wanted, campaign_of(campaign, by), by, now)
 
 
 def source(channel: str | None, by: By) -> str | None:
@@ -40,10 +40,10 @@ def source(channel: str | None, by: By) -> str | None:
     return channels.find(channel, by).id
 
 
-def campaign_of(id: str) -> Campaign:
-    """A campaign. Raises Refusal `not_found`."""
+def campaign_of(id: str, by: By) -> Campaign:
+    """A campaign to be drawn from. Raises Refusal `not_found`, the same for one of the other world and for none."""
     campaign = table.read(CAMPAIGN, keys.campaign(id))
-    if campaign is None:
+    if campaign is None or campaign.rules.sandbox != by.is_sandbox:
         raise Refusal("not_found", f"There is no campaign {id}.")
     return campaign
 

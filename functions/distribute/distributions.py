@@ -45,7 +45,7 @@ def distribute(
             if channel is not None:
                 channels.find(channel, by)
         if quantity is not None and isinstance(selection, Selection):
-            return picking(wanted, selection)
+            return picking(wanted, selection, reach)
         return named(selection, reach)
 
     return order(wanted, spans, until)
@@ -56,7 +56,7 @@ def fingerprinted(selection: Selection | bytes, quantity: int | None, to: str | 
     return fingerprint({**identity(selection), "quantity": quantity, "to": to, "source": source})
 
 
-def picking(wanted: Command, selection: Selection) -> list[Span]:
+def picking(wanted: Command, selection: Selection, reach: Reach) -> list[Span]:
     """The first `quantity` vouchers of a batch that the distribution would move, as exact ranges.
 
     They are picked before the command is written and stay what they are, so that a repeat does not pick others. What
@@ -70,6 +70,8 @@ def picking(wanted: Command, selection: Selection) -> list[Span]:
     for start in range(span.lots.start, span.lots.stop, BATCH_GET_MAX):
         numbers = range(start, min(start + BATCH_GET_MAX, span.lots.stop))
         for _, lot in sorted(lots.read_many(numbers).items()):
+            if not reach.may_go(lot, wanted.to):
+                continue
             for piece in picked(wanted, lot, *span.within(lot.number), left):
                 left -= piece.size
                 if found and found[-1].last + 1 == piece.first:

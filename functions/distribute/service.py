@@ -134,7 +134,9 @@ def _run(command: Command, now: int, until: float, *, checkpoint: bool) -> Comma
     kind, reach = KINDS[command.kind], Reach(command.by)
 
     def change(lot: Lot, segment: Segment) -> Segment | str:
-        return kind.change(command, lot, segment) if reach.holds(segment.channel) else "unknown"
+        if not reach.holds(segment.channel):
+            return "unknown"
+        return kind.change(command, lot, segment) if reach.may_go(lot, command.to) else "sandbox"
 
     own = partial(kind.own, command) if kind.own is not None else None
     return ranges.run(

@@ -192,9 +192,8 @@ def _read(position: int, guarded: list[Subject], now: int) -> tuple[Lot | None, 
 
 
 def _key(lot: Lot | None, position: int) -> bytes:
-    part = lot.part(position % LOT_SIZE) if lot is not None else None
-    assert part is not None, "every segment lies in a part"
-    return vault.unwrap(part.wrapped_key, part.batch)
+    assert lot is not None, "a voucher lies in a lot"
+    return vault.key_of(lot, position % LOT_SIZE)
 
 
 def _code(lot: Lot, position: int, transfer: Transfer, end: TransferEnd) -> str:

@@ -33,6 +33,11 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 TENANTS = ("partner", "merchant")
 """Roles whose clients see and act on what is their tenant's own."""
+SANDBOX = "sandbox-"
+"""How the tenants of the sandbox (沙箱) begin, and no others. Its clients have tenants of their own, so that channels,
+wallets and offers, which are a tenant's, are of one world without being asked. `Rules.sandbox` says it of vouchers."""
+SANDBOX_ROLES = ("partner", "merchant", "customer")
+"""Who tries things out there. The operator's staff have one set of clients for both worlds."""
 SECRETS_PER_CLIENT_MAX = 2
 
 
@@ -49,6 +54,16 @@ class By(NamedTuple):
     def is_tenant(self) -> bool:
         """Whether only its tenant's own is its business."""
         return self.role in TENANTS
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it may use vouchers of the sandbox, and no others."""
+        return in_sandbox(self.tenant)
+
+
+def in_sandbox(tenant: str | None) -> bool:
+    """Whether a tenant is one of the sandbox; what belongs to none is not."""
+    return tenant is not None and tenant.startswith(SANDBOX)
 
 
 class Secret(NamedTuple):
@@ -79,6 +94,11 @@ class Client:
     def scopes(self) -> tuple[str, ...]:
         """All that it may ask for."""
         return ROLES[self.role]
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it may use vouchers of the sandbox, and no others."""
+        return in_sandbox(self.tenant)
 
     def accepts(self, secret: str, now: int) -> bool:
         """Whether the client is live and the secret is one of its own, compared in constant time."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from functions.domain.actor import By
+from functions.domain.actor import By, in_sandbox
 from functions.domain.command import Command
 from functions.domain.lot import SEGMENTS_HELD_MAX, Lot, Segment, Status, rewritten
 from functions.domain.selection import Span
@@ -35,9 +35,19 @@ class Channel:
     created_at: int
     version: int = 0
 
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it takes vouchers of the sandbox, and no others."""
+        return in_sandbox(self.tenant)
+
 
 def activated(command: Command, lot: Lot, segment: Segment) -> Segment | str:
-    """The segment in use, with whoever holds it, or why it stays as it is."""
+    """The segment in use, with whoever holds it, or why it stays as it is.
+
+    The operator's staff may put vouchers of the sandbox in use, but sell them only for trying it out.
+    """
+    if command.sale is not None and lot.rules.sandbox != command.by.is_sandbox:
+        return "sandbox"
     if binding(segment.vetoes, segment.status, segment.generation):
         return "recalled"
     if segment.status is Status.ACTIVE:

@@ -71,11 +71,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Reveal:
-    """Who was shown which codes, and why; written before they are shown."""
+    """Who was shown which codes, and why; written before they are shown. `sandbox` where all of them are of it."""
 
     id: str
     serials: tuple[str, ...]
     reason: str
     by: By
     created_at: int
+    sandbox: bool = False
     version: int = 0

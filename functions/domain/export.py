@@ -58,7 +58,10 @@ class Manifest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The order and its progress: `files` grows one by one, then comes the manifest, and all is done."""
+    """The order and its progress: `files` grows one by one, then comes the manifest, and all is done.
+
+    `sandbox` is its batch's.
+    """
 
     id: str
     batch: str
@@ -73,6 +76,7 @@ class Export:
     files: tuple[File, ...] = ()
     manifest: Manifest | None = None
     completed_at: int | None = None
+    sandbox: bool = False
     version: int = 0
 
     @property

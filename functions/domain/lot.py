@@ -103,7 +103,10 @@ class Done(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a campaign fixes for its vouchers; copied to each lot, so that a redemption reads no campaign."""
+    """What a campaign fixes for its vouchers; copied to each lot, so that a redemption reads no campaign.
+
+    Vouchers of the `sandbox` are for trying things out: only its clients may use them, and they move no value.
+    """
 
     campaign: str
     kind: str
@@ -117,6 +120,7 @@ class Rules:
     code_prefix: str = ""
     code_group: int | None = None
     wrong_codes_per_lot_and_hour: int = WRONG_CODES_PER_LOT_AND_HOUR_MAX
+    sandbox: bool = False
 
     @property
     def format(self) -> CodeFormat:

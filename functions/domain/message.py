@@ -22,13 +22,17 @@ ATTEMPT_S = 20
 
 
 class Status(StrEnum):
-    """Where a message stands, and what an attempt came to (`sending` while nobody knows yet)."""
+    """Where a message stands, and what an attempt came to (`sending` while nobody knows yet).
+
+    What concerns the sandbox is `suppressed`: it was written, and is given to no provider.
+    """
 
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -37,6 +41,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SENT: frozenset(),
     Status.FAILED: frozenset(),
     Status.UNKNOWN: frozenset(),
+    Status.SUPPRESSED: frozenset(),
 }
 """Where a message may go from each status."""
 
@@ -105,6 +110,7 @@ class Message:
     status: Status = Status.QUEUED
     attempts: tuple[Attempt, ...] = ()
     due_at: int = 0
+    sandbox: bool = False
     version: int = 0
 
     @property

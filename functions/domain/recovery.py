@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from functions.domain.actor import By
+from functions.domain.authority import Approval
 from functions.domain.lot import Lot, Scope, Segment, Status, Veto
 from functions.domain.selection import Span
 from functions.domain.voucher import SPARED, Voucher, binding, reclaimed
@@ -25,13 +26,15 @@ class Action(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a recovery does next."""
+    """What a recovery does next; a rejected one does nothing more."""
 
+    APPROVAL = "approval"
     VETO = "veto"
     FENCE = "fence"
     SURVEY = "survey"
     RELEASE = "release"
     DONE = "done"
+    REJECTED = "rejected"
 
 
 class Skip(NamedTuple):
@@ -69,6 +72,7 @@ class Recovered:
 class Recovery:
     """The order and its progress; `lots_done`, `recovered` and `skipped` grow during the survey.
 
+    `approval` is what a second person is asked, where the requester may not do as much alone.
     `one_by_one`: single serials are voided on their own items, which exclude redemptions by condition.
     """
 
@@ -90,7 +94,20 @@ class Recovery:
     recovered: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     completed_at: int | None = None
+    approval: Approval | None = None
     version: int = 0
+
+    @property
+    def started_at(self) -> int:
+        """Since when it may go on: since it was asked for, or approved."""
+        decision = self.approval.decision if self.approval is not None else None
+        return decision.at if decision is not None else self.created_at
+
+    def status(self, now: int) -> str:
+        """`awaiting_approval`, `expired`, `rejected`, `in_progress` or `completed`."""
+        if self.approval is not None and self.phase in (Phase.APPROVAL, Phase.REJECTED):
+            return self.approval.status(now)
+        return "completed" if self.phase is Phase.DONE else "in_progress"
 
     @property
     def veto_command(self) -> str:

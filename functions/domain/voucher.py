@@ -216,7 +216,7 @@ class Voucher:
     it an item, where its lot could not be split any further; `extensions` are the last of those that gave it a later
     end of its own. `holder` is a customer of `tenant`, and `ends` is when it was going to end as it came to its holder,
     which only orders a wallet. `transfers` are all offers of it, the last of which may be open. `qr_step` is the last
-    step of its QR code that was used.
+    step of its QR code that was used. `sandbox` is its campaign's, so that all that is told of it says so.
     """
 
     position: int
@@ -238,6 +238,7 @@ class Voucher:
     draws: tuple[Drawn, ...] = ()
     transfers: dict[str, Transfer] = field(default_factory=dict)
     qr_step: int = 0
+    sandbox: bool = False
     version: int = 0
 
     @property
@@ -331,6 +332,7 @@ def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
         generation=segment.generation,
         balance_minor=lot.rules.amount_minor,
         currency=lot.rules.currency,
+        sandbox=lot.rules.sandbox,
     )
 
 

@@ -289,7 +289,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
         ),
     ),
     Route(
@@ -299,6 +299,17 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/recoveries/{id}/approvals", "recover", "create_approval", Scope.APPROVE,
+        "Approve or reject a recovery that needs a second person", "审批（同意或驳回）回收申请", Key.REQUIRED,
+        success=(201,),
+        errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
+    ),
+    # ledger
+    Route(
+        "GET", "/v1/vouchers/{serial}/ledger", "ledger", "get_ledger", Scope.INSPECT,
+        "Get a voucher's ledger: each movement of value with the balance after it", "卡密账本：每笔金额变动与余额",
     ),
     # messages
     Route(

@@ -70,8 +70,9 @@ def _allocated(id: str, campaign_id: str, quantity: int, by: By, now: int) -> Ba
         item = items.get(counter_keys[name])
         counter = COUNTER.load(item) if item is not None else LotCounter(name, FORMATS[name].lots.start)
         place = allocate(campaign, quantity, counter.next_lot)
-        wrapped_key = wrapped_key or vault.new_key(id)
-        batch = Batch(id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by, version=1)
+        wrapped_key = wrapped_key or vault.new_key(id, sandbox=campaign.rules.sandbox)
+        batch = Batch(id, campaign_id, quantity, place.first, wrapped_key, "in_progress", 0, now, asked, by,
+                      sandbox=campaign.rules.sandbox, version=1)  # fmt: skip
         writes: list[table.Write] = [(BATCH, batch, 0), (CAMPAIGN, place.campaign, campaign.version)]
         if place.fresh_lots:
             moved = replace(counter, next_lot=counter.next_lot + place.fresh_lots, version=counter.version + 1)

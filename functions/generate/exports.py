@@ -66,7 +66,7 @@ def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By
         if qr and of.quantity > QR_QUANTITY_MAX:
             detail = f"With QR images an export holds at most {QR_QUANTITY_MAX} vouchers."
             raise Refusal("quantity_exceeded", detail, extra={"available": QR_QUANTITY_MAX})
-        return Export(id, of.id, recipient, layout, qr, of.first, of.quantity, asked, by, now)
+        return Export(id, of.id, recipient, layout, qr, of.first, of.quantity, asked, by, now, sandbox=of.sandbox)
 
     return table.change(EXPORT, known, once, "request_export", by)
 
@@ -131,7 +131,7 @@ def _sources(export: Export, span: Span) -> list[Source]:
 def _source(batch: str, lot: Lot) -> Source:
     (part,) = [part for part in lot.parts if part.batch == batch]
     reclaimed = any(segment.generation > 1 for segment in lot.segments)
-    return Source(lot, vault.unwrap(part.wrapped_key, batch), touched_in(lot) if reclaimed else {})
+    return Source(lot, vault.key_of(lot, part.first), touched_in(lot) if reclaimed else {})
 
 
 def issue(export_id: str, by: By, now: int) -> tuple[Ticket, str]:

@@ -109,6 +109,6 @@ def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[
         for index, code in codes_of(found[number], of_lot).items()
     }
     refuse_unknown([serial for serial in serials if serial not in shown])
-    record = Reveal(id, tuple(serials), reason, by, now)
+    record = Reveal(id, tuple(serials), reason, by, now, sandbox=all(found[n].rules.sandbox for n in generations))
     table.change(REVEAL, None, lambda current: record if current is None else None, "reveal", by)
     return id, [(serial, shown[serial]) for serial in serials]

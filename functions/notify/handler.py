@@ -48,6 +48,7 @@ def _answer(message: Message) -> MessageAnswer:
                 {"provider": a.provider, "at": rfc3339(a.at), "outcome": a.outcome.value, "reason": a.reason}
                 for a in message.attempts
             ],
+            "sandbox": message.sandbox,
             "created_at": rfc3339(message.created_at),
         }
     )
@@ -80,7 +81,7 @@ def take(body: str) -> None:
             logger.info("message", event=order.type, serial=order.data.serial, status="nobody to tell")
             return
         message = told
-    last = message.attempts[-1]
+    last = message.attempts[-1] if message.attempts else None
     logger.info(
         "message",
         id=message.id,
@@ -88,8 +89,8 @@ def take(body: str) -> None:
         order=number,
         status=message.status.value,
         attempts=len(message.attempts),
-        provider=last.provider,
-        reason=last.reason,
+        provider=last.provider if last else None,
+        reason=last.reason if last else None,
     )
 
 

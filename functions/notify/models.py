@@ -92,15 +92,19 @@ class AttemptAnswer(Answer):
 
 
 class MessageAnswer(Answer):
-    """An SMS. It is `sent` when a provider has taken it, and `unknown` where that cannot be found out any more."""
+    """An SMS. It is `sent` when a provider has taken it, and `unknown` where that cannot be found out any more.
+
+    Those of the sandbox are `suppressed`: no provider gets them.
+    """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
-    status: Literal["queued", "sending", "sent", "failed", "unknown"] = Field(examples=["sent"])
+    status: Literal["queued", "sending", "sent", "failed", "unknown", "suppressed"] = Field(examples=["sent"])
     event: EventType
     serial: Serial
     recipient: str = Field(examples=["+86138****5678"])
     text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
     attempts: list[AttemptAnswer]
+    sandbox: bool = Field(examples=[False])
     created_at: Time
 
 

@@ -119,4 +119,4 @@ def _event(due: Due) -> Event:
         "days": due.expiry.days,
     }
     id = f"{os.environ[TABLE_INCARNATION]}.{key.pk}#{key.sk}.1"
-    return Event(id, EXPIRING, due_at(due.expiry.day), BY, None, data, version=1)
+    return Event(id, EXPIRING, due_at(due.expiry.day), BY, None, data, version=1, sandbox=at.voucher.sandbox)

@@ -20,7 +20,7 @@ from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.lot import Lot
-from functions.domain.message import ATTEMPT_S, IN_DOUBT, Attempt, Message, Outcome, message_id, wait_s
+from functions.domain.message import ATTEMPT_S, IN_DOUBT, Attempt, Message, Outcome, Status, message_id, wait_s
 from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import Redemption, Voucher, standing
@@ -65,13 +65,12 @@ def tell(occasion: Occasion, now: int) -> Message | None:
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
     if occasion.event == EXPIRING:
         return _reminder(occasion, voucher, lot, now)
-    locale = lot.rules.locale
     redemption = voucher.redemptions[occasion.redemption] if occasion.redemption is not None else None
     recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
     if recipient is None:
         return None
-    said = text(occasion.event, locale, occasion.serial, redemption, voucher.currency)
-    return Message(message_id(occasion.event_id), occasion.event, occasion.serial, recipient, said, now, due_at=now)
+    said = text(occasion.event, lot.rules.locale, occasion.serial, redemption, voucher.currency)
+    return _message(occasion, lot, recipient, said, now)
 
 
 def _reminder(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
@@ -79,8 +78,13 @@ def _reminder(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Messa
     at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
     if at is None or not is_held(at) or at.reason == "expired" or (recipient := _holder(at.voucher)) is None:
         return None
-    said = expiring(lot.rules.locale, at)
-    return Message(message_id(occasion.event_id), occasion.event, occasion.serial, recipient, said, now, due_at=now)
+    return _message(occasion, lot, recipient, expiring(lot.rules.locale, at), now)
+
+
+def _message(occasion: Occasion, lot: Lot, recipient: str, said: str, now: int) -> Message:
+    id, sandbox = message_id(occasion.event_id), lot.rules.sandbox
+    status = Status.SUPPRESSED if sandbox else Status.QUEUED
+    return Message(id, occasion.event, occasion.serial, recipient, said, now, status, due_at=now, sandbox=sandbox)
 
 
 def _mobile(redemption: Redemption) -> str | None:
@@ -97,6 +101,8 @@ def _holder(voucher: Voucher) -> str | None:
 
 def proceed(message: Message, number: int, now: int) -> Message:
     """Carry out order `number` of a message: make its attempt if that is still to be made, and see to what follows."""
+    if message.is_over:
+        return message if message.version else _change(message, lambda current: None if current.version else current)
     turn, began = secrets.token_hex(8), time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now))
     attempt = message.attempts[-1]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.domain.authority import Approval
 from functions.domain.lot import Scope
-from functions.domain.recovery import Action, Phase, Recovery
+from functions.domain.recovery import Action, Recovery
 from functions.domain.times import rfc3339
 from functions.edge import batch
-from functions.edge.http import App, Call, Event, Reply, Response, accepted, ok
+from functions.edge.http import App, Call, Event, Reply, Response, accepted, created, ok
 from functions.edge.models import Progress
-from functions.recover import service
+from functions.recover import approvals, service
 from functions.recover.models import (
+    ApprovalMade,
+    ApprovalRequest,
     RecoveryAnswer,
     RecoveryList,
     RecoveryRequest,
@@ -39,14 +42,14 @@ def create_recovery(request: RecoveryRequest, call: Call) -> Reply[RecoverySumma
         batch.call_deadline(call.remaining_s),
     )
     replayed = recovery.by.request != call.by.request
-    answer = RecoverySummary.model_validate(_summary(recovery))
+    answer = RecoverySummary.model_validate(_summary(recovery, call.now))
     return accepted(answer, replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
 
 
 @app.route("GET /v1/recoveries")
 def list_recoveries(call: Call) -> Reply[RecoveryList]:
     found, next_cursor = lists.page(RECOVERY, call.limit(), call.query.get("cursor"), call.by)
-    return ok(RecoveryList.model_validate({"data": [_summary(r) for r in found], "next_cursor": next_cursor}))
+    return ok(RecoveryList.model_validate({"data": [_summary(r, call.now) for r in found], "next_cursor": next_cursor}))
 
 
 @app.route("GET /v1/recoveries/{id}")
@@ -59,14 +62,40 @@ def get_recovery(call: Call) -> Reply[RecoveryAnswer]:
         data=[SkippedSerial(serial=serial, reason=reason) for serial, reason in lines],
         next_cursor=next_cursor,
     )
-    return ok(RecoveryAnswer.model_validate({**_summary(recovery), "skipped": skipped}))
+    return ok(RecoveryAnswer.model_validate({**_summary(recovery, call.now), "skipped": skipped}))
 
 
-def _summary(recovery: Recovery) -> dict[str, Any]:
+@app.route("POST /v1/recoveries/{id}/approvals")
+def create_approval(request: ApprovalRequest, call: Call) -> Reply[ApprovalMade]:
+    id, until = call.derived_id("apv"), batch.call_deadline(call.remaining_s)
+    approved = request.decision == "approve"
+    recovery = approvals.decide(id, call.path["id"], request.digest, approved, call.by, call.now, until)
+    assert recovery.approval is not None
+    assert recovery.approval.decision is not None
+    replayed = recovery.approval.decision.by.request != call.by.request
+    made = {"id": id, "recovery": recovery.id, **_approval(recovery.approval)}
+    return created(ApprovalMade.model_validate(made), replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    said = approval.decision
+    made = {
+        "vouchers": approval.vouchers,
+        "value": [{"amount_minor": much, "currency": currency} for currency, much in sorted(approval.value.items())],
+        "digest": approval.digest,
+        "expires_at": rfc3339(approval.expires_at),
+    }
+    if said is None:
+        return made
+    decision = "approve" if said.approved else "reject"
+    return {**made, "decision": decision, "decided_by": said.by.client, "decided_at": rfc3339(said.at)}
+
+
+def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
     done = recovery.completed_at
     return {
         "id": recovery.id,
-        "status": "completed" if recovery.phase is Phase.DONE else "in_progress",
+        "status": recovery.status(now),
         "phase": recovery.phase.value,
         "action": recovery.action.value,
         "reason": recovery.reason,
@@ -75,6 +104,7 @@ def _summary(recovery: Recovery) -> dict[str, Any]:
         "selected": recovery.selected,
         "recovered": recovery.recovered,
         "progress": Progress(lots_done=recovery.lots_done, lots=recovery.lots),
+        "approval": _approval(recovery.approval) if recovery.approval is not None else None,
         "created_at": rfc3339(recovery.created_at),
         "completed_at": rfc3339(done) if done is not None else None,
     }

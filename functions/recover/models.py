@@ -6,7 +6,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from functions.edge.models import Answer, Progress, Request, SelectionRequest, Serial, Text, Time
+from functions.edge.models import (
+    Answer,
+    Currency,
+    Minor,
+    Progress,
+    Request,
+    SelectionRequest,
+    Serial,
+    Text,
+    Time,
+)
 
 Action = Literal["reclaim", "void"]
 Only = Literal["not_activated", "not_claimed", "not_redeemed"]
@@ -39,15 +49,51 @@ class SkippedSerials(Answer):
     next_cursor: str | None = None
 
 
+class MoneyAtMost(Answer):
+    """Minor units (fen, cents) of a currency, at most."""
+
+    amount_minor: Minor
+    currency: Currency
+
+
+class ApprovalAnswer(Answer):
+    """What a second person is asked, or has said: so many vouchers of such a value would be recovered, at most.
+
+    What is touched counts as if it were untouched. Give the `digest` back with the decision: it tells what was seen.
+    """
+
+    vouchers: int = Field(examples=[2_000_000])
+    value: list[MoneyAtMost]
+    digest: str = Field(examples=["b7k3q7x2m5c4wz6n7pjh2d4r"])
+    expires_at: Time
+    decision: Literal["approve", "reject"] | None = None
+    decided_by: str | None = Field(default=None, examples=["approver-5f1c2a9be0d34c77"])
+    decided_at: Time | None = None
+
+
+class ApprovalRequest(Request):
+    """A decision on what was seen."""
+
+    digest: str = Field(
+        max_length=64,
+        description="Of the recovery's `approval`, as it was looked at.",
+        examples=["b7k3q7x2m5c4wz6n7pjh2d4r"],
+    )
+    decision: Literal["approve", "reject"]
+
+
 class RecoverySummary(Answer):
-    """A recovery. Its codes are refused from the first answer on; it is `completed` once all is accounted for.
+    """A recovery. Its codes are refused from the first answer on, unless that says `awaiting_approval`: then nothing is
+    done until a second person approves it. It is `completed` once all is accounted for.
 
     `selected` = `recovered` + `skipped`, of the lots done so far.
     """
 
     id: str = Field(examples=["rec_k3q7x2m5c4wz6n7pjh2d4r6t"])
-    status: Literal["in_progress", "completed"] = Field(examples=["in_progress"])
-    phase: Literal["veto", "fence", "survey", "release", "done"] = Field(examples=["fence"])
+    status: Literal["awaiting_approval", "rejected", "expired", "in_progress", "completed"] = Field(
+        examples=["in_progress"]
+    )
+    phase: Literal["approval", "veto", "fence", "survey", "release", "done", "rejected"] = Field(examples=["fence"])
     action: Action
     reason: Reason
     only: Only | None = None
@@ -55,8 +101,16 @@ class RecoverySummary(Answer):
     selected: int = Field(examples=[0])
     recovered: int = Field(examples=[0])
     progress: Progress
+    approval: ApprovalAnswer | None = None
     created_at: Time
     completed_at: Time | None = None
+
+
+class ApprovalMade(ApprovalAnswer):
+    """The decision that stands."""
+
+    id: str = Field(examples=["apv_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    recovery: str = Field(examples=["rec_k3q7x2m5c4wz6n7pjh2d4r6t"])
 
 
 class RecoveryAnswer(RecoverySummary):

@@ -27,6 +27,7 @@ from functions.domain.recovery import (
 from functions.domain.selection import Selection, by_lot, lot_count
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.domain.voucher import Voucher, reclaimed
+from functions.recover import judging
 from functions.store import cursors, keys, lots, ranges, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
@@ -52,17 +53,23 @@ def create(
     now: int,
     until: float,
 ) -> Recovery:
-    """Write the order, and lay the veto within the call where it is about at most `LOTS_PER_CALL_MAX` lots.
+    """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
-    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
-    Raises Refusal as `ranges.resolve` and `ranges.known`, `idempotency_key_reused`.
+    A repeat is answered from what stands, before anything else is looked at.
+    Raises Refusal as `ranges.resolve`, `ranges.known` and `judging.judge`, `idempotency_key_reused`.
     """
-    spans = ranges.resolve(selection)
-    count = lot_count(spans)
     asked = fingerprint({**asdict(selection), "action": action, "scope": scope, "reason": reason, "note": note})
-    ranges.known(spans)
-    one_by_one = selection.serials is not None and action is Action.VOID
-    wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now, one_by_one)
+    known = table.read(RECOVERY, keys.recovery(id))
+    if known is None:
+        spans = ranges.resolve(selection)
+        ranges.known(spans)
+        single = selection.serials is not None
+        one_by_one = single and action is Action.VOID
+        count = lot_count(spans)
+        wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now, one_by_one)
+        approval = judging.judge(wanted, single)
+        if approval is not None:
+            wanted = replace(wanted, phase=Phase.APPROVAL, approval=approval)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -70,8 +77,15 @@ def create(
         refuse_reuse(current.fingerprint, asked, "recovery")
         return None
 
-    recovery = table.change(RECOVERY, None, once, "request_recovery", by)
-    if recovery.phase is Phase.VETO and count <= LOTS_PER_CALL_MAX:
+    return start(table.change(RECOVERY, known, once, "request_recovery", by), now, until)
+
+
+def start(recovery: Recovery, now: int, until: float) -> Recovery:
+    """Lay the veto of a recovery that may begin within the call, where it is about at most `LOTS_PER_CALL_MAX` lots.
+
+    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
+    """
+    if recovery.phase is Phase.VETO and recovery.lots <= LOTS_PER_CALL_MAX:
         recovery = _lay_veto(recovery, now, until, checkpoint=False)
     return recovery
 
@@ -84,7 +98,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
     recovery = find(id)
     match recovery.phase:
         case Phase.VETO:
-            wait_s = recovery.created_at + IN_CALL_S - now
+            wait_s = recovery.started_at + IN_CALL_S - now
             if recovery.lots <= LOTS_PER_CALL_MAX and wait_s > 0:
                 return wait_s
             _lay_veto(recovery, now, until, checkpoint=True)
@@ -101,7 +115,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
             recovery = _survey(recovery, now, until)
         case Phase.RELEASE:
             recovery = _release(recovery, now, until)
-        case Phase.DONE:
+        case Phase.APPROVAL | Phase.REJECTED | Phase.DONE:
             return None
     return None if recovery.phase is Phase.DONE else 0
 

@@ -81,7 +81,7 @@ def create(order: Order, key: str, by: By, now: int) -> Held:
     """
     guarded = guards.subjects(by.client, order.account_number, order.device, order.customer_address, by.address)
     with write_window():
-        sight = look(order.code, guarded, now)
+        sight = look(order.code, by, guarded, now)
         id = PREFIX + derived_id(by, "POST /v1/holds", key, sight.position())
         voucher = sight.change(lambda item: _held(sight, item, id, order, by), "hold", by)
     hold = voucher.holds[id]

@@ -70,7 +70,7 @@ def create(order: Order, key: str, by: By, now: int) -> Redeemed:
     """
     guarded = guards.subjects(by.client, order.account_number, order.device, order.customer_address, by.address)
     with write_window():
-        sight = look(order.code, guarded, now)
+        sight = look(order.code, by, guarded, now)
         id = derived_id(by, "POST /v1/redemptions", key, sight.position())
         voucher = sight.change(lambda item: _redeemed(sight, item, id, order, by), "redeem", by)
     redemption = voucher.redemptions[id]

@@ -31,21 +31,15 @@ def codes_of(lot: Lot, versions: Mapping[int, int]) -> dict[int, str]:
     return {index: _derived(lot, index, version) for index, version in versions.items()}
 
 
-def _key(lot: Lot, index: int) -> bytes:
-    part = lot.part(index)
-    assert part is not None, "every segment lies in a part"
-    return vault.unwrap(part.wrapped_key, part.batch)
-
-
 def _derived(lot: Lot, index: int, version: int) -> str:
-    (code,) = codes(_key(lot, index), lot.rules.format, lot.number, version, index, index)
+    (code,) = codes(vault.key_of(lot, index), lot.rules.format, lot.number, version, index, index)
     return code
 
 
 def _imported(lot: Lot, indexes: Iterable[int]) -> dict[int, str]:
     start = lot.number * LOT_SIZE
     found = _kept(start + index for index in indexes)
-    safes = {part.batch: Safe(_key(lot, part.first)) for part in lot.parts}
+    safes = {part.batch: Safe(vault.key_of(lot, part.first)) for part in lot.parts}
     return {index: safes[found[start + index].batch].unseal(found[start + index]) for index in indexes}
 
 

@@ -42,15 +42,15 @@ class Sight:
         """Whether the code is the one of its voucher in a version (`Voucher.code_version`), or a QR code of its
         bearer's, whenever made."""
         candidate, lot = self.candidate, self.lot
-        part = lot.part(candidate.position % LOT_SIZE) if candidate is not None and lot is not None else None
-        if candidate is None or lot is None or part is None:
+        index = candidate.position % LOT_SIZE if candidate is not None else 0
+        if candidate is None or lot is None or lot.part(index) is None:
             return False
         if isinstance(candidate, qr.Payload):
-            right = qr.is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version, bearer or "")
+            right = qr.is_right(candidate, vault.key_of(lot, index), version, bearer or "")
             return right and bearer is not None
         if (lot.rules.code_format, lot.rules.code_prefix) != (candidate.format.name, candidate.prefix):
             return False
-        return is_right(candidate, vault.unwrap(part.wrapped_key, part.batch), version)
+        return is_right(candidate, vault.key_of(lot, index), version)
 
     def standing(self, item: Voucher | None) -> Standing | None:
         """Where the voucher stands with this item, or None where the code is not that of any voucher.
@@ -111,8 +111,11 @@ class Sight:
         return Refusal("voucher_not_redeemable", alarm="lot_breaker_open" if opened else None)
 
 
-def look(code: str, guarded: list[Subject], now: int) -> Sight:
-    """Read all that a code may need, in one consistent read."""
+def look(code: str, by: By, guarded: list[Subject], now: int) -> Sight:
+    """Read all that a code may need, in one consistent read.
+
+    A lot of the sandbox is not there for clients that are not of it, nor any other for those that are.
+    """
     candidate = qr.parse(code) or parse(code)
     wanted = [subject.key(now) for subject in guarded]
     if candidate is None:
@@ -120,5 +123,8 @@ def look(code: str, guarded: list[Subject], now: int) -> Sight:
     number = candidate.position // LOT_SIZE
     lot_key, voucher_key = keys.lot(number), keys.voucher(candidate.position)
     items = get_many([lot_key, voucher_key, guards.lot_subject(number).key(now), *wanted])
-    lot, item = items.get(lot_key), items.get(voucher_key)
-    return Sight(candidate, LOT.load(lot) if lot else None, VOUCHER.load(item) if item else None, guarded, items, now)
+    lot = LOT.load(items[lot_key]) if lot_key in items else None
+    if lot is None or lot.rules.sandbox != by.is_sandbox:
+        return Sight(candidate, None, None, guarded, items, now)
+    item = VOUCHER.load(items[voucher_key]) if voucher_key in items else None
+    return Sight(candidate, lot, item, guarded, items, now)

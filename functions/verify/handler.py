@@ -106,6 +106,7 @@ def _answer(found: service.Found) -> VoucherAnswer:
         balance_minor=at.voucher.balance_minor,
         available_minor=at.available_minor,
         valid_until=rfc3339(at.valid_until) if at.valid_until is not None else None,
+        sandbox=rules.sandbox,
     )
 
 

@@ -39,6 +39,7 @@ class VoucherAnswer(Answer):
     balance_minor: Minor
     available_minor: int = Field(description="What no hold keeps for another order.", examples=[5000])
     valid_until: Time | None = Field(default=None, examples=["2027-12-31T23:59:59Z"])
+    sandbox: bool = Field(description="It is for trying things out, and moves no value.", examples=[False])
 
 
 class VoucherDetails(VoucherAnswer):

@@ -31,7 +31,7 @@ def verify(code: str, device: str | None, customer_address: str | None, by: By, 
 
     Raises Refusal `too_many_attempts` after too many wrong codes, right or wrong the next one.
     """
-    sight = look(code, guards.subjects(by.client, None, device, customer_address, by.address), now)
+    sight = look(code, by, guards.subjects(by.client, None, device, customer_address, by.address), now)
     sight.refuse_over_limit()
     at = sight.standing(sight.item)
     if at is None or sight.lot is None:
@@ -65,13 +65,12 @@ def qr(serial: str, customer: str, by: By, now: int) -> str:
     found = find(serial, now)
     at = found.standing
     voucher, step = at.voucher, step_of(now)
-    part = found.lot.part(voucher.position % LOT_SIZE)
-    if voucher.bearer is None or part is None or not is_in(at, customer, by.tenant):
+    if voucher.bearer is None or not is_in(at, customer, by.tenant):
         raise Refusal("not_found")
     at.refuse_unless_redeemable()
     if voucher.qr_step >= step:
         raise Refusal("qr_used", "Wait for the next one.", retry_after_s=seconds_left(now))
-    key = vault.unwrap(part.wrapped_key, part.batch)
+    key = vault.key_of(found.lot, voucher.position % LOT_SIZE)
     return written(key, voucher.position, voucher.code_version, voucher.bearer, step)
 
 

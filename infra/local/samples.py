@@ -130,6 +130,12 @@ def _redemption(samples: Samples) -> str:
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
 
 
+def _entered_redemption(samples: Samples) -> str:
+    samples("redemption")
+    samples.drain()
+    return samples("redemption")
+
+
 def _claimed_serial(samples: Samples) -> str:
     samples.post("/v1/claims", {"code": samples("code"), "customer": CUSTOMER}, key="sample")
     return samples("serial")
@@ -156,6 +162,22 @@ def _hold(samples: Samples) -> str:
 def _recovery(samples: Samples) -> str:
     selection = {"batch": samples("inactive_batch")}
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
+
+
+def _awaiting_recovery(samples: Samples) -> str:
+    face_value = {"amount_minor": 5000, "currency": "CNY"}
+    body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "single"}
+    rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": SMALL - 1}]}
+    campaign = samples.post("/v1/campaigns", {**body, "valid_days_after_activation": 365, "recovery_rules": rules})
+    batch = samples.post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": SMALL})
+    order = {"selection": {"batch": batch["id"]}, "action": "void", "reason": "stolen"}
+    return str(samples.post("/v1/recoveries", order)["id"])
+
+
+def _digest(samples: Samples) -> str:
+    path = f"/v1/recoveries/{samples('awaiting_recovery')}"
+    answer = samples._cloud.request("GET", path, token=samples("token:approver"))
+    return str(answer.json()["approval"]["digest"])
 
 
 def _export(batch: str, samples: Samples) -> str:
@@ -227,6 +249,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "activation": partial(_activation, "batch"),
     "code": _active_code,
     "redemption": _redemption,
+    "entered_redemption": _entered_redemption,
     "hold": _hold,
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),
@@ -241,6 +264,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "awaiting_recovery": _awaiting_recovery,
+    "digest": _digest,
     "export": _done_export,
     "open_export": partial(_export, "batch"),
     "ticket": _ticket,

@@ -5,6 +5,8 @@ The functions run as processes, because in one process they share caches, and on
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import requests
 
@@ -145,6 +147,17 @@ def give_a_voucher(kami: Kami) -> None:
     assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
+def use_the_sandbox(kami: Kami) -> None:
+    """Its codes are computed and checked with a key of its own, by each function that does so."""
+    till, app = kami.client("merchant", sandbox=True), kami.client("customer", sandbox=True)
+    card = kami.voucher(sandbox=True)
+    granted(till.verify(card.code))
+    granted(till.redeem(card.code), 201)
+    campaign = kami.campaign(sandbox=True)["id"]
+    kami.batch(campaign, 1)
+    granted(app.post("/v1/claims", {"customer": "customer", "campaign": campaign}, unique()), 201)
+
+
 def use_the_rest(kami: Kami) -> None:
     """What follows from the stream, and recoveries of what was touched and what was not."""
     used = kami.voucher()
@@ -159,6 +172,8 @@ def use_the_rest(kami: Kami) -> None:
     sent = granted(kami.operator.get(f"/v1/messages?recipient=%2B{number[1:]}&limit=1"))["data"]
     granted(kami.operator.get(f"/v1/messages/{sent[0]['id']}"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/history?limit=1"))
+    granted(kami.operator.get(f"/v1/vouchers/{used.serial}/ledger"))
+    overdraw(kami, used.serial)
     batch = kami.batch(kami.campaign()["id"], 100)["id"]
     kami.activate(batch=batch)
     serials = kami.serials(batch)
@@ -182,11 +197,25 @@ def use_the_rest(kami: Kami) -> None:
     kami.cloud.drain()
 
 
+def overdraw(kami: Kami, serial: str) -> None:
+    """A redemption of a generation that was never given out."""
+    by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
+    redemption = {"id": "none", "amount_minor": 1, "currency": "CNY", "generation": 2}
+    told = {"id": "e", "type": "voucher.redeemed", "schema": 1, "at": "2026-11-21T08:00:00Z", "by": by}
+    body = json.dumps({**told, "data": {"serial": serial, "redemption": redemption}})
+    (source,) = (source for source in kami.cloud.stack.sources if source.function == "ledger")
+    kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
+    kami.cloud.drain()
+    accounts = granted(kami.operator.get(f"/v1/vouchers/{serial}/ledger"))["accounts"]
+    assert [len(account["disputes"]) for account in accounts] == [0, 1]
+
+
 def test_no_function_has_a_grant_that_it_does_not_need() -> None:
     with Cloud.in_processes(synthesized()) as cloud:
         kami = Kami(cloud)
         use_everything(kami)
         use_channels(kami)
+        use_the_sandbox(kami)
         number = mobile()
         reminded(kami, number)
         assert len(cloud.carriers.phone(number)) == 1

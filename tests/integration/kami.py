@@ -234,10 +234,11 @@ class Kami:
         self.operator = self.client("operator")
         self.merchant = self.client("merchant")
 
-    def client(self, role: str, *, trusted: bool = False, tenant: str | None = None) -> Caller:
+    def client(self, role: str, *, trusted: bool = False, tenant: str | None = None, sandbox: bool = False) -> Caller:
         """A new API client."""
         with self.cloud.environment("authorize"):
-            client, secret = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted)
+            made = clients.create(f"Test {role}", role, clock.now(), tenant, trusted=trusted, sandbox=sandbox)
+            client, secret = made
         return Caller(self.cloud, client.client_id, secret, client.tenant)
 
     def campaign(self, **changes: Any) -> Json:
@@ -287,6 +288,16 @@ class Kami:
     def recovery(self, action: str = "void", **selection: Any) -> Json:
         """The order of a recovery."""
         return {"selection": selection, "action": action, "reason": "unsold"}
+
+    def awaiting_approval(self, quantity: int = 1, action: str = "void", **selection: Any) -> Json:
+        """A recovery that needs a second person: by default of a batch of a campaign that lets nobody do it alone."""
+        if not selection:
+            rule = {"roles": ["operator", "approver"], "actions": [action], "vouchers_alone": 0}
+            campaign = self.campaign(recovery_rules={"allow": [rule]})["id"]
+            selection = {"batch": self.batch(campaign, quantity)["id"]}
+        made = granted(self.operator.post("/v1/recoveries", self.recovery(action, **selection)), 202)
+        assert made["status"] == "awaiting_approval"
+        return made
 
     def serials(self, batch: str, query: str = "limit=100") -> list[str]:
         """The serials on the first page of a batch."""

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from functions.distribute.models import CUSTOMER
+from functions.domain.actor import ROLES
 from functions.domain.export import MANIFEST
 from functions.domain.serials import LOT_SIZE
 from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
@@ -40,6 +41,19 @@ BODIES: Final[dict[str, Json]] = {
         "claims_max": 1_000,
         "tiers": ["gold"],
         "low_stock": 10,
+        "recovery_rules": {
+            "allow": [
+                {
+                    "roles": ["operator"],
+                    "actions": ["void"],
+                    "reasons": ["stolen"],
+                    "vouchers_alone": 10,
+                    "value_minor_alone": 50_000,
+                    "serials_only": True,
+                }
+            ]
+        },
+        "sandbox": False,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
@@ -97,13 +111,15 @@ BODIES: Final[dict[str, Json]] = {
         "only": "not_claimed",
         "note": "note",
     },
+    "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
-    "claims_per_customer", "claims_max", "tiers", "low_stock", "buyer", "channel", "tier",
+    "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
+    "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"),
@@ -141,7 +157,9 @@ IDS: Final = {
     "POST /v1/holds/{id}/releases": "${other_hold}",
     "GET /v1/vouchers/{serial}/history": "${serial}",
     "GET /v1/vouchers/{serial}/qr": "${kept}",
+    "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
@@ -187,6 +205,7 @@ class Shop:
     lists: dict[str, str]
     cursors: dict[str, str]
     """By the list that each is good for."""
+    approver: Caller
 
     def filled(self, text: str) -> str:
         return re.sub(r"\$\{(\w+)\}", lambda match: self.names[match[1]], text)
@@ -205,7 +224,8 @@ class Shop:
 
     def headers(self, route: Route) -> dict[str, str]:
         """The headers of a good request."""
-        headers = {"authorization": f"Bearer {self.kami.operator.token}"} if route.scope else {}
+        caller = self.kami.operator if route.scope in ROLES["operator"] else self.approver
+        headers = {"authorization": f"Bearer {caller.token}"} if route.scope else {}
         if route.key in BODIES:
             headers["content-type"] = JSON
         elif route.operation == "create_token":
@@ -268,6 +288,7 @@ def shop(kami: Kami) -> Shop:
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
+    approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     import_campaign = kami.campaign(code_format="imported")["id"]
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
@@ -300,7 +321,7 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense,
+        "dispense": dispense, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -319,7 +340,7 @@ def shop(kami: Kami) -> Shop:
         "wallet of a status": cursor(kami.operator, f"{lists['wallet']}&status=claimed"),
         "wallet of another customer": cursor(kami.operator, f"/v1/customers/{other_customer}/vouchers?limit=1"),
     }
-    return Shop(kami, names, lists, cursors)
+    return Shop(kami, names, lists, cursors, approver)
 
 
 @pytest.fixture
@@ -452,6 +473,7 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/channels", "tenant", REFERENCES),
     ("POST /v1/campaigns", "claims_per_customer", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "claims_max", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
+    ("POST /v1/campaigns", "sandbox", [None, 1, "true", "", []]),
     ("POST /v1/campaigns", "low_stock", [0, -1, 10**9 + 1, *HUGE, *FRACTIONS]),
     ("POST /v1/campaigns", "tiers", [[], [""], ["two words"], ["t" * 65], ["t"] * 21]),
     ("POST /v1/dispenses", "campaign", ["c" * 65]),

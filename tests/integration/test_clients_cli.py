@@ -60,6 +60,12 @@ def test_tenant_and_trust_are_as_told(run: Run) -> None:
     assert (client["tenant"], client["trusted"]) == ("shops", True)
 
 
+def test_a_client_of_the_sandbox_has_a_tenant_there(run: Run) -> None:
+    client = created(run, "--tenant", "shops", "--sandbox")
+    assert (client["tenant"], client["sandbox"]) == ("sandbox-shops", True)
+    assert created(run, "--tenant", "shops")["sandbox"] is False
+
+
 def test_a_secret_is_printed_once_and_nowhere_else(kami: Kami, run: Run, log: Log) -> None:
     first, second = run("create", "--role", "operator", "--name", "Ops 运营").splitlines()
     assert first.split()[0] == "client_id"
