@@ -10,6 +10,7 @@ from functions.edge.models import (
     Answer,
     Currency,
     Minor,
+    OneTimeCode,
     Progress,
     Request,
     SelectionRequest,
@@ -31,6 +32,7 @@ class RecoveryRequest(Request):
     reason: Reason
     only: Only | None = None
     note: Text | None = None
+    one_time_code: OneTimeCode | None = None
 
 
 class SkippedSerial(Answer):

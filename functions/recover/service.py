@@ -52,6 +52,7 @@ def create(
     by: By,
     now: int,
     until: float,
+    one_time_code: str | None = None,
 ) -> Recovery:
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
@@ -67,7 +68,7 @@ def create(
         one_by_one = single and action is Action.VOID
         count = lot_count(spans)
         wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now, one_by_one)
-        approval = judging.judge(wanted, single)
+        approval = judging.judge(wanted, single, one_time_code)
         if approval is not None:
             wanted = replace(wanted, phase=Phase.APPROVAL, approval=approval)
 

@@ -42,6 +42,7 @@ BODIES: Final[dict[str, Json]] = {
         "tiers": ["gold"],
         "low_stock": 10,
         "recovery_rules": {
+            "one_time_code": {"void_above": 1_000, "reveal_above": 10},
             "allow": [
                 {
                     "roles": ["operator"],
@@ -56,7 +57,7 @@ BODIES: Final[dict[str, Json]] = {
         "sandbox": False,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
-    "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
+    "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test", "one_time_code": "123456"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
     "POST /v1/imports": {"campaign": "${import_campaign}", "size": 23},
     "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
@@ -110,6 +111,7 @@ BODIES: Final[dict[str, Json]] = {
         "reason": "unsold",
         "only": "not_claimed",
         "note": "note",
+        "one_time_code": "123456",
     },
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
 }
@@ -119,6 +121,7 @@ OPTIONAL: Final = {
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
     "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
+    "one_time_code", "void_above", "reveal_above", "allow",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
