@@ -45,6 +45,7 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     SHELF,
+    STATISTICS,
     STOCK,
     VOUCHER,
 )
@@ -206,7 +207,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("BatchGetItem", on=(CAMPAIGN, ENROLMENT, GUARD, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
-            _table("UpdateItem", on=(GUARD,)),
+            _table("Query", on=(STATISTICS,)),
+            _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),

@@ -84,6 +84,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
         "example": "+8613812345678",
     },
+    "since": {
+        "description": "The first day (UTC); 30 days before the last unless it is said.",
+        "schema": {"type": "string", "format": "date"},
+    },
+    "until": {
+        "description": "The last day (UTC), today unless it is said.",
+        "schema": {"type": "string", "format": "date"},
+    },
     "from": {
         "description": "With `text/csv` only: the channel that holds the vouchers now.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},

@@ -58,7 +58,10 @@ TYPES: dict[str, int] = {
     "ledger.posted": 1,
     "ledger.disputed": 1,
     "lot.recalled": 1,
+    "voucher.suspended": 1,
     "voucher.voided": 1,
+    "lot.resumed": 1,
+    "voucher.resumed": 1,
     "voucher.recovered": 1,
     "lot.reclaimed": 1,
     "activation.completed": 1,
@@ -403,6 +406,23 @@ def _reveal(old: Item, new: Item) -> Told:
         yield "voucher.revealed", *_card(position, {"reveal": new["id"], "reason": new["reason"]})
 
 
+def _recalled(old: Item, new: Item) -> Told:
+    """A single voucher that a recovery ended or suspended, where a range command would have cut its lot."""
+    type = "voucher.suspended" if new["status"] == "suspended" else "voucher.voided"
+    yield type, *_card(new["position"], {"recovery": _order(new["command"])})
+
+
+def _resumed(old: Item, new: Item) -> Data:
+    left = new["suspension"][1] if "suspension" in new else []
+    (recovery,) = [each for each in old["suspension"][1] if each not in left]
+    return {"recovery": recovery}
+
+
+def _nothing(old: Item, new: Item) -> Told:
+    """A write that changes whose word it is by which nothing may be done."""
+    yield from ()
+
+
 def _recovered(old: Item, new: Item) -> Told:
     yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
 
@@ -424,6 +444,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
     ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
+    ("lot", "take_over"): _nothing,
+    ("lot", "resume"): _lot("lot.resumed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
     ("voucher", "extend"): _voucher("voucher.extended", _extended),
@@ -435,7 +457,9 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "offer"): _voucher("voucher.offered", _offered),
     ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
     ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
-    ("voucher", "recall"): _voucher("voucher.voided", lambda _, new: {"recovery": _order(new["command"])}),
+    ("voucher", "recall"): _recalled,
+    ("voucher", "take_over"): _nothing,
+    ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
     ("line", ANY): _posted,

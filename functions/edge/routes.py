@@ -299,6 +299,15 @@ ROUTES: tuple[Route, ...] = (
         "List recoveries, newest first", "回收列表", query=_PAGED,
     ),
     Route(
+        "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
+        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+    ),
+    Route(
+        "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,
+        "Download what became of all that was selected, as CSV", "下载回收报告（CSV）", query=("cursor",),
+        media_type="text/csv",
+    ),
+    Route(
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
     ),

@@ -8,7 +8,7 @@ from functools import partial
 
 from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
 from functions.domain.lot import Lot
-from functions.domain.recovery import Recovery, vetoed
+from functions.domain.recovery import Recovery, may_be_recovered
 from functions.domain.selection import by_lot
 from functions.store import authority, stepup
 from functions.store.lots import WORKERS_MAX, read_many
@@ -57,6 +57,6 @@ def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share
     rules, vouchers = lot.rules, 0
     for segment in lot.segments:
         inside = sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
-        if inside and not isinstance(vetoed(recovery, lot, segment), str):
+        if inside and may_be_recovered(recovery, lot, segment):
             vouchers += inside
     return Share(rules.campaign, rules.currency, vouchers, vouchers * rules.amount_minor)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import NamedTuple
 
 from functions.domain.ids import derived
 
 CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
-RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
+RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -113,6 +114,27 @@ def report(recovery_id: str, lot_number: int) -> Key:
 def recovered(recovery_id: str, position: int) -> Key:
     """A held voucher that a recovery ended."""
     return _own(RECOVERED, f"{recovery_id}#{position:011d}")
+
+
+def counted(recovery_id: str) -> Key:
+    """That a recovery is counted among the statistics."""
+    return Key(RECOVERY + recovery_id, "COUNTED")
+
+
+def statistic(day: date, via: str) -> Key:
+    """The sum of the recoveries of one way that completed on a day."""
+    return Key(statistics_of(day), f"{day:%d}#{via}")
+
+
+def statistics_of(day: date) -> str:
+    """The partition of a month's sums."""
+    return f"{STATISTICS}{day:%Y%m}"
+
+
+def in_statistics(sk: str) -> tuple[int, str]:
+    """The day of the month and the way that a place in such a partition tells."""
+    day, _, via = sk.partition("#")
+    return int(day), via
 
 
 def export(id: str) -> Key:

@@ -191,6 +191,7 @@ def use_the_rest(kami: Kami) -> None:
         kami.operator.post("/v1/recoveries", order, unique())
         kami.cloud.drain()
     granted(kami.operator.get("/v1/recoveries?limit=1"))
+    granted(kami.operator.get("/v1/recoveries/statistics"))
     poison = {**keys.voucher(0)._asdict(), "entity": "voucher", "version": 1, "last": {"command": "none"}}
     item = {name: write(value) for name, value in poison.items()}
     kami.cloud.client("dynamodb").put_item(TableName=kami.cloud.stack.tables[0], Item=item)

@@ -52,7 +52,7 @@ BODIES: Final[dict[str, Json]] = {
                     "value_minor_alone": 50_000,
                     "serials_only": True,
                 }
-            ]
+            ],
         },
         "sandbox": False,
     },
@@ -162,6 +162,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
 }

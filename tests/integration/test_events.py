@@ -88,6 +88,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "recover/approval-of-something-else": (409, "request_changed"),
     "recover/recovery": 202,
     "recover/recovery-read": 200,
+    "recover/report": 200,
+    "recover/statistics": 200,
     "verify/history": 200,
     "verify/qr": 200,
     "verify/qr-of-a-stranger": (404, "not_found"),

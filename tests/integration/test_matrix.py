@@ -71,6 +71,8 @@ POST /v1/holds/{id}/releases              201      403      201     404      201
 POST /v1/recoveries                       202      202      403     403      403      403       403     403     403
 GET  /v1/recoveries                       200      200      403     403      403      403       403     403     403
 GET  /v1/recoveries/{id}                  200      200      403     403      403      403       403     403     403
+GET  /v1/recoveries/{id}/report           200      200      403     403      403      403       403     403     403
+GET  /v1/recoveries/statistics            200      200      403     403      403      403       403     403     403
 POST /v1/recoveries/{id}/approvals        403      201      403     403      403      403       403     403     403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
@@ -228,6 +230,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_recovery": lambda c: ("/v1/recoveries", c.kami.recovery(serials=[c.card().serial])),
     "list_recoveries": lambda c: ("/v1/recoveries", None),
     "get_recovery": lambda c: (f"/v1/recoveries/{recovery(c)['id']}", None),
+    "get_recovery_report": lambda c: (f"/v1/recoveries/{recovery(c)['id']}/report", None),
+    "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),

@@ -349,6 +349,38 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         item("recovery", "recover", 4, id="rec_1", action="void", phase="done", selected=3, recovered=2),
         [("recovery.completed", {"id": "rec_1", "action": "void", "selected": 3, "recovered": 2})],
     ),
+    "a lot suspended": (
+        lot("activate", WHOLE, 2), lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3,
+                                       commands=[["rec_1.veto", 100, {}]]),
+        [("lot.recalled", {"lot": 100_000, "recovery": "rec_1", "action": "suspend", "scope": "all",
+                           "ranges": [[0, 99]]})],
+    ),
+    "a suspension taken over": (
+        lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3),
+        lot("take_over", [{**WHOLE[0], "vetoes": [["rec_2", "suspend", "all", 1]]}], 4), [],
+    ),
+    "a lot resumed": (
+        lot("take_over", [{**WHOLE[0], "vetoes": [["rec_2", "suspend", "all", 1]]}], 4),
+        lot("resume", WHOLE, 5, commands=[["rec_2.release", 100, {}]]),
+        [("lot.resumed", {"lot": 100_000, "recovery": "rec_2", "ranges": [[0, 99]]})],
+    ),
+    "a single voucher suspended": (
+        None, voucher("recall", "suspended", command="rec_1.veto", suspension=["active", ["rec_1"]]),
+        [("voucher.suspended", {**CARD, "recovery": "rec_1"})],
+    ),
+    "a single voucher's suspension taken over": (
+        voucher("recall", "suspended", suspension=["active", ["rec_1"]]),
+        voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]), [],
+    ),
+    "a single voucher that stays suspended by another recovery": (
+        voucher("take_over", "suspended", 2, suspension=["active", ["rec_2", "rec_3"]]),
+        voucher("resume", "suspended", 3, suspension=["active", ["rec_3"]]),
+        [("voucher.resumed", {**CARD, "recovery": "rec_2"})],
+    ),
+    "a single voucher resumed": (
+        voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]), voucher("resume", "active", 3),
+        [("voucher.resumed", {**CARD, "recovery": "rec_2"})],
+    ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
         [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen"})],
