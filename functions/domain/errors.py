@@ -144,7 +144,8 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
 
     `detail` is for people and must never hold a code, key, secret, token or whole phone number;
     `errors` lists what is wrong field by field; `extra` are further members of the problem document;
-    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only.
+    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only, and `about` for the record only: what
+    was refused, by ids that are no secret.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         extra: dict[str, Any] | None = None,
         retry_after_s: int | None = None,
         alarm: str | None = None,
+        about: dict[str, str] | None = None,
     ) -> None:
         super().__init__(key, detail)
         self.key = key
@@ -164,6 +166,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
         self.alarm = alarm
+        self.about = about or {}
 
     @property
     def problem(self) -> Problem:

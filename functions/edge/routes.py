@@ -30,6 +30,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,11 @@ class Route:
     def key(self) -> str:
         """The gateway's route key, e.g. `POST /v1/redemptions`."""
         return f"{self.method} {self.path}"
+
+    @property
+    def takes_a_code(self) -> bool:
+        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
+        return "too_many_attempts" in self.errors
 
 
 _PAGED = ("limit", "cursor")
@@ -330,6 +336,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    # the record
+    Route(
+        "GET", "/v1/audit", "audit", "list_entries", Scope.AUDIT,
+        "List what is on record, newest first: of a card, of a client, or of all", "审计记录（按卡号、操作者或时间）",
+        query=("serial", "actor", "from", "to", *_PAGED),
     ),
     # about
     Route(

@@ -125,7 +125,7 @@ OPTIONAL: Final = {
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {("POST /v1/claims", "campaign"),
+ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"),
 }  # fmt: skip
@@ -316,6 +316,8 @@ def shop(kami: Kami) -> Shop:
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
+        "audit": "/v1/audit?limit=1",
+        "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
