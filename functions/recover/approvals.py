@@ -9,7 +9,7 @@ from functions.domain.authority import Decision, decided, has_grown
 from functions.domain.authority import approval as to_approve
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
-from functions.domain.recovery import Phase, Recovery
+from functions.domain.recovery import STEPS, Phase, Recovery
 from functions.recover import judging, service
 from functions.store import table
 from functions.store.records import RECOVERY
@@ -39,7 +39,7 @@ def _decided(current: Recovery | None, wanted: Decision, digest: str) -> Recover
     approval = decided(current.approval, current.by, wanted, digest)
     if approval is None:
         return None
-    return replace(current, approval=approval, phase=Phase.VETO if wanted.approved else Phase.REJECTED)
+    return replace(current, approval=approval, phase=STEPS[current.action][0] if wanted.approved else Phase.REJECTED)
 
 
 def _refuse_growth(recovery: Recovery) -> None:

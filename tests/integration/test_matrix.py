@@ -71,10 +71,14 @@ POST /v1/holds/{id}/releases              201      403      201     404      201
 POST /v1/recoveries                       202      202      403     403      403      403       403     403     403
 GET  /v1/recoveries                       200      200      403     403      403      403       403     403     403
 GET  /v1/recoveries/{id}                  200      200      403     403      403      403       403     403     403
+GET  /v1/recoveries/{id}/report           200      200      403     403      403      403       403     403     403
+GET  /v1/recoveries/statistics            200      200      403     403      403      403       403     403     403
 POST /v1/recoveries/{id}/approvals        403      201      403     403      403      403       403     403     403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
+
+GET  /v1/audit                            200      403      403     403      403      403       403     200     403
 """
 OPEN: Final = {"create_token", "get_jwks", "get_openapi", "get_docs", "get_home"}
 """To everybody, without a token."""
@@ -226,8 +230,11 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_capture": lambda c: (f"/v1/holds/{c.hold()}/captures", {"account": account()}),
     "create_release": lambda c: (f"/v1/holds/{c.hold()}/releases", None),
     "create_recovery": lambda c: ("/v1/recoveries", c.kami.recovery(serials=[c.card().serial])),
+    "list_entries": lambda c: ("/v1/audit?limit=1", None),
     "list_recoveries": lambda c: ("/v1/recoveries", None),
     "get_recovery": lambda c: (f"/v1/recoveries/{recovery(c)['id']}", None),
+    "get_recovery_report": lambda c: (f"/v1/recoveries/{recovery(c)['id']}/report", None),
+    "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
