@@ -50,6 +50,7 @@ def create_recovery(request: RecoveryRequest, call: Call) -> Reply[RecoverySumma
         call.by,
         call.now,
         batch.call_deadline(call.remaining_s),
+        request.one_time_code,
     )
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))

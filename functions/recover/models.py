@@ -10,6 +10,7 @@ from functions.edge.models import (
     Answer,
     Currency,
     Minor,
+    OneTimeCode,
     Progress,
     Request,
     SelectionRequest,
@@ -39,6 +40,7 @@ class RecoveryRequest(Request):
     reason: Reason
     only: Only | None = None
     note: Text | None = None
+    one_time_code: OneTimeCode | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

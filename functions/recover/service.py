@@ -81,7 +81,7 @@ SINGLY = (Action.VOID, Action.SUSPEND)
 """What single serials suffer on their own items, whatever their lots are like."""
 
 
-def create(id: str, order: Order, by: By, now: int, until: float) -> Recovery:
+def create(id: str, order: Order, by: By, now: int, until: float, one_time_code: str | None = None) -> Recovery:
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
@@ -89,7 +89,7 @@ def create(id: str, order: Order, by: By, now: int, until: float) -> Recovery:
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _wanted(id, asked, order, by, now)
+    wanted = known or _wanted(id, asked, order, by, now, one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -110,7 +110,7 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
     return recovery
 
 
-def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
+def _wanted(id: str, asked: str, order: Order, by: By, now: int, one_time_code: str | None) -> Recovery:
     """A new recovery of what exists, with what a second person is to approve."""
     lifted = _to_lift(order.lifts) if order.lifts is not None else None
     if order.selection is not None:
@@ -136,7 +136,7 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
         lifts=order.lifts,
         via=order.via,
     )
-    approval = judging.judge(wanted, serials)
+    approval = judging.judge(wanted, serials, one_time_code)
     return wanted if approval is None else replace(wanted, phase=Phase.APPROVAL, approval=approval)
 
 
