@@ -5,24 +5,27 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+from functions.audit.sealing import Sign
 from functions.domain.actor import By
 from functions.domain.audit import KEPT_S, AuditExport
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.seal import (
     EXPORT_ENTRIES_MAX,
-    MANIFEST_TYPE,
+    EXPORT_TYPE,
     Checkpoint,
     closing,
     in_order,
     manifest,
+    said_of,
     trail_of,
 )
 from functions.store import exports, keys, seals, table
 from functions.store.seals import EXPORT, JSON_LINES
-from functions.audit.sealing import Sign
 
 CHECKPOINTS_PER_READ = 100
+ABOUT = ("entries", "first", "last", "more")
+"""What is written about the file: whoever finds it there already goes by it."""
 
 
 def create(id: str, since: int | None, to: int | None, by: By, now: int) -> AuditExport:
@@ -68,19 +71,21 @@ def write(id: str, sign: Sign, now: int) -> AuditExport:
         file.write(content)
         trail.append(trail_of(content))
     marks = b"".join(trail)
-    jws = sign(MANIFEST_TYPE, manifest(export.id, export.created_at, runs, chosen, marks))
-    file.write(closing(chosen, marks, jws))
-    about = {"entries": str(sum(run.last - run.first + 1 for run in runs))}
+    told = manifest(runs, chosen, marks)
+    file.write(closing(chosen, marks, told, sign(EXPORT_TYPE, said_of(export.id, now, told))))
+    entries = sum(run.last - run.first + 1 for run in runs)
+    numbers = (chosen[0].number, chosen[-1].number) if chosen else (0, 0)
+    about = {name: str(n) for name, n in zip(ABOUT, (entries, *numbers, int(more)), strict=True)}
     there = exports.put_once(_name(export), file, file.tell(), about, media_type=JSON_LINES)
-    numbers = (chosen[0].number, chosen[-1].number) if chosen else None
+    entries, first, last, beyond = (int(there.about[name]) for name in ABOUT)
 
     def decide(current: AuditExport | None) -> AuditExport | None:
         assert current is not None
         if current.completed_at is not None:
             return None
-        entries = int(there.about["entries"])
+        within = (first, last) if last else None
         return replace(
-            current, checkpoints=numbers, entries=entries, size=there.size, more=more, completed_at=max(now, 1)
+            current, checkpoints=within, entries=entries, size=there.size, more=bool(beyond), completed_at=now
         )
 
     return table.change(EXPORT, export, decide, "export", export.by)
@@ -91,17 +96,13 @@ def _name(export: AuditExport) -> str:
 
 
 def _chosen(export: AuditExport) -> tuple[list[Checkpoint], bool]:
-    """The checkpoints of its time that fit into one file, and whether there are more.
-
-    What was ordered at a time is sealed until then: a later one is none of it, whoever writes the file and when.
-    """
-    to = min(export.to, export.created_at) if export.to is not None else export.created_at
+    """The checkpoints of its time that fit into one file, and whether there are more."""
     first = _first_since(export.since) if export.since is not None else 1
     chosen: list[Checkpoint] = []
     entries = 0
     while page := seals.checkpoints(CHECKPOINTS_PER_READ, after=first - 1 + len(chosen)):
         for checkpoint in page:
-            if checkpoint.jws is None or checkpoint.at > to:
+            if checkpoint.jws is None or (export.to is not None and checkpoint.at >= export.to):
                 return chosen, False
             entries += sum(run.last - run.first + 1 for run in checkpoint.sealed)
             if chosen and entries > EXPORT_ENTRIES_MAX:

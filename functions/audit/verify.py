@@ -5,10 +5,11 @@ when the export was made, or a PEM file. Nothing else is asked or believed; this
 only, and can be carried to wherever the export is.
 
 What an export is made of: entries, a line each, chain by chain in the order of their numbers; the signed checkpoints of
-its time; the trail, which is the first 16 bytes of each entry's SHA-256 in that order; and a manifest, signed when it
-was exported, which tells each chain's first and last number, the hash before the first and that of the last, and the
-SHA-256 of the trail. So every line is held to two things: to the line before it, whose hash it names, and to the trail,
-which says where in a record whose later hashes were all computed anew the first entry lies that is not what it was.
+its time; the trail, which is the first 16 bytes of each entry's SHA-256 in that order; a manifest, which tells each
+chain's first and last number, the hash before the first and that of the last, and the SHA-256 of the trail; and the
+signature of the manifest, made when it was exported. So every line is held to two things: to the line before it, whose
+hash it names, and to the trail, which says where in a record whose later hashes were all computed anew the first entry
+lies that is not what it was.
 
 Exit code: 0 all is as it was, 1 it is not (and where it begins not to be), 2 it could not be verified.
 """
@@ -35,13 +36,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
-MANIFEST_TYPE = "kami-record+jws"
+EXPORT_TYPE = "kami-record+jws"
 MARK = 16
 """Bytes of each hash in the trail. Whoever alters an entry would need a second preimage of 128 bits."""
 GENESIS = "0" * 64
 _HALF = 32
-_ENTRY, _CHECKPOINT, _TRAIL, _MANIFEST = b'{"chain":', b'{"checkpoint":', b'{"trail":', b'{"manifest":'
-_CLOSING = (_CHECKPOINT, _TRAIL, _MANIFEST)
+_ENTRY, _CHECKPOINT, _TRAIL = b'{"chain":', b'{"checkpoint":', b'{"trail":'
+_MANIFEST, _SIGNATURE = b'{"manifest":', b'{"signature":'
+_CLOSING = (_CHECKPOINT, _TRAIL, _MANIFEST, _SIGNATURE)
 
 Json = dict[str, Any]
 Keys = dict[str, ec.EllipticCurvePublicKey]
@@ -78,7 +80,7 @@ class Told:
     runs: list[Run]
     trail: str
     checkpoints: list[Json]
-    manifest: Json
+    signed: Json
 
 
 class Verified(NamedTuple):
@@ -87,7 +89,7 @@ class Verified(NamedTuple):
     entries: int
     chains: int
     checkpoints: int
-    manifest: Json
+    signed: Json
 
 
 def verify(path: Path, keys: Keys) -> Verified:
@@ -113,33 +115,40 @@ class _Export:
         if not self.content.readline().startswith(_CLOSING):
             chain, number = (told.runs[-1].chain, told.runs[-1].last + 1) if told.runs else (None, None)
             raise Altered("added", "a line that is none of the record's", chain, number)
-        return Verified(at // MARK, len(told.runs), len(told.checkpoints), told.manifest)
+        return Verified(at // MARK, len(told.runs), len(told.checkpoints), told.signed)
 
     def _told(self) -> tuple[Told, bytes]:
         """What is signed, and the trail."""
         end = len(self.content)
-        start = self.content.rfind(b"\n", 0, end - 1) + 1
-        last = self.content[start:end]
-        if not (last.startswith(_MANIFEST) and last.endswith(b"\n")):
+        start, last = self._line_before(end)
+        if not (last.startswith(_SIGNATURE) and last.endswith(b"\n")):
             raise self._cut_off()
-        manifest = _opened(_value(last, "manifest"), MANIFEST_TYPE, self.keys, "the manifest")
+        signed = _opened(_value(last, "signature"), EXPORT_TYPE, self.keys, "the manifest")
+        start, line = self._line_before(start)
+        if hashlib.sha256(line[:-1]).hexdigest() != signed["manifest"]:
+            raise Altered("changed", "the manifest is not what was signed")
+        manifest = json.loads(line)["manifest"]
         runs = [Run(*run) for run in manifest["runs"]]
-        end, start = start, self.content.rfind(b"\n", 0, start - 1) + 1
-        line = self.content[start:end]
+        start, line = self._line_before(start)
         if not line.startswith(_TRAIL):
             raise Altered("removed", "the trail is not there")
         trail = b64decode(_value(line, "trail"), validate=True)
         checkpoints: list[str] = []
         while start > 0:
-            end, start = start, self.content.rfind(b"\n", 0, start - 1) + 1
-            if self.content[start : start + len(_CHECKPOINT)] != _CHECKPOINT:
+            start, line = self._line_before(start)
+            if not line.startswith(_CHECKPOINT):
                 break
-            checkpoints.insert(0, _value(self.content[start:end], "checkpoint"))
-        told = Told(runs, manifest["trail"], _linked(checkpoints, manifest, self.keys), manifest)
+            checkpoints.append(_value(line, "checkpoint"))
+        told = Told(runs, manifest["trail"], _linked(checkpoints[::-1], manifest, self.keys), signed)
         if hashlib.sha256(trail).hexdigest() != told.trail:
             self._follow_links(told)
             raise Altered("changed", "the trail is not the one whose digest was signed")
         return told, trail
+
+    def _line_before(self, end: int) -> tuple[int, bytes]:
+        """Where the line begins that ends there, and the line."""
+        start = self.content.rfind(b"\n", 0, end - 1) + 1
+        return start, self.content[start:end]
 
     def _follow(self, run: Run, trail: bytes, at: int, heads: dict[int, str], runs: Sequence[Run]) -> int:
         """Hold the lines of a run to the trail from `at` on, and to each other; gives the place after them."""
@@ -334,9 +343,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         say(f"NOT VERIFIED  {why}")
         return 2
     speed = found.entries / max(time.perf_counter() - began, 1e-9)
-    say(
-        f"INTACT  {found.entries:,} entries in {found.chains} chains, {found.checkpoints} checkpoints ({speed:,.0f} a s)"
-    )
+    parts = f"{found.entries:,} entries in {found.chains} chains, {found.checkpoints} checkpoints"
+    say(f"INTACT  {parts} ({speed:,.0f} entries a second)")
     return 0
 
 

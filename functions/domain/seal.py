@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from functions.domain.record import GENESIS, Entry, Head
+from functions.domain.record import GENESIS, Entry, Head, canonical
 from functions.domain.times import rfc3339
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
-MANIFEST_TYPE = "kami-record+jws"
+EXPORT_TYPE = "kami-record+jws"
 MARK = 16
 """Bytes of each entry's hash that an export's trail holds."""
 ENTRIES_PER_OBJECT_MAX = 10_000
@@ -80,15 +80,10 @@ class Checkpoint:
         return {**self.before, **{run.chain: Head(run.last, run.head) for run in self.sealed}}
 
     def said(self, sealed: Sequence[Sealed]) -> Json:
-        """What is signed."""
+        """What is signed: the head of a chain stands for all that is in it."""
         chains = replace(self, sealed=tuple(sealed)).chains
-        return {
-            "number": self.number,
-            "at": rfc3339(self.at),
-            "prev": self.prev,
-            "chains": {chain: list(head) for chain, head in sorted(chains.items())},
-            "objects": {run.span.name: run.sha256 for run in sealed},
-        }
+        heads = {chain: list(head) for chain, head in sorted(chains.items())}
+        return {"number": self.number, "at": rfc3339(self.at), "prev": self.prev, "chains": heads}
 
     def with_seal(self, sealed: Sequence[Sealed], jws: str) -> Checkpoint | None:
         """The checkpoint once it is signed, or None where it is already."""
@@ -96,8 +91,8 @@ class Checkpoint:
 
 
 def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkpoint | None:
-    """The checkpoint after the last one, or None where nothing is new."""
-    before = last.chains if last is not None else {}
+    """The checkpoint after the last one, or None where nothing is new. It tells of the chains that `heads` has."""
+    before = {chain: head for chain, head in last.chains.items() if chain in heads} if last is not None else {}
     plan = tuple(
         Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
         for chain, head in sorted(heads.items())
@@ -130,21 +125,25 @@ def in_order(checkpoints: Iterable[Checkpoint]) -> list[Sealed]:
     return sorted(run for checkpoint in checkpoints for run in checkpoint.sealed)
 
 
-def manifest(export: str, at: int, runs: Sequence[Sealed], checkpoints: Sequence[Checkpoint], trail: bytes) -> Json:
-    """What is signed of an export: neighbouring runs of a chain as one."""
+def manifest(runs: Sequence[Sealed], checkpoints: Sequence[Checkpoint], trail: bytes) -> bytes:
+    """The line that tells what an export holds: neighbouring runs of a chain as one. Its SHA-256 is what is signed."""
     whole: dict[str, list[Any]] = {}
     for run in runs:
         if run.chain in whole:
             whole[run.chain][2], whole[run.chain][4] = run.last, run.head
         else:
             whole[run.chain] = [run.chain, run.first, run.last, run.prev, run.head]
-    return {
-        "export": export,
-        "at": rfc3339(at),
+    told = {
         "checkpoints": [checkpoint.number for checkpoint in checkpoints],
         "runs": list(whole.values()),
         "trail": hashlib.sha256(trail).hexdigest(),
     }
+    return canonical({"manifest": told}).encode()
+
+
+def said_of(export: str, at: int, manifest: bytes) -> Json:
+    """What is signed of an export."""
+    return {"export": export, "at": rfc3339(at), "manifest": hashlib.sha256(manifest).hexdigest()}
 
 
 def trail_of(content: bytes) -> bytes:
@@ -153,7 +152,8 @@ def trail_of(content: bytes) -> bytes:
     return b"".join(hashlib.sha256(line).digest()[:MARK] for line in lines)
 
 
-def closing(checkpoints: Iterable[Checkpoint], trail: bytes, jws: str) -> bytes:
+def closing(checkpoints: Iterable[Checkpoint], trail: bytes, manifest: bytes, jws: str) -> bytes:
     """The lines that end an export."""
     told = [b'{"checkpoint":"%b"}\n' % (checkpoint.jws or "").encode() for checkpoint in checkpoints]
-    return b"".join([*told, b'{"trail":"%b"}\n' % b64encode(trail), b'{"manifest":"%b"}\n' % jws.encode()])
+    end = [b'{"trail":"%b"}\n' % b64encode(trail), manifest + b"\n", b'{"signature":"%b"}\n' % jws.encode()]
+    return b"".join([*told, *end])

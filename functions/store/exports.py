@@ -42,9 +42,10 @@ def put_once(
     bucket: str = EXPORTS_BUCKET,
     media_type: str = AGE,
 ) -> Stored:
-    """Write an object unless it is there already, into the bucket that this variable names; gives what is there then, its own or that of whoever came first.
+    """Write an object unless it is there already, into the bucket that the variable `bucket` names.
 
-    So two workers at once, and one that does not know whether its last try arrived, all go on from the same object.
+    Gives what is there then, its own or that of whoever came first. So two workers at once, and one that does not know
+    whether its last try arrived, all go on from the same object.
     """
     s3, place = client("s3"), os.environ[bucket]
     for conflicts in range(CONFLICTS_MAX):

@@ -45,19 +45,18 @@ def heads() -> dict[str, Head]:
 
 def entries(span: Span) -> list[Entry]:
     """The entries of a span, in order, as far as they are there."""
-    ids: list[str] = []
+    ids: dict[int, str] = {}
     after = f"{span.first - 1:012d}"
-    while True:
-        pages = [
-            item
-            for item in table.query(keys.chain_of(span.chain), limit=PAGES_PER_READ, after=after, index="")
-            if item["entity"] == "page"
-        ]
-        ids += (id for page in pages for id in page["ids"])
-        if not pages or len(ids) > span.last - span.first:
+    while after < f"{span.last:012d}":
+        found = table.query(keys.chain_of(span.chain), limit=PAGES_PER_READ, after=after, index="")
+        pages = [item for item in found if item["entity"] == "page"]
+        if not pages:
             break
-        after = pages[-1]["sk"]
-    wanted = [keys.entry(id) for id in ids[: span.last - span.first + 1]]
+        for page in pages:
+            after = page["sk"]
+            numbers = range(int(after) - len(page["ids"]) + 1, int(after) + 1)
+            ids |= {n: id for n, id in zip(numbers, page["ids"], strict=True) if span.first <= n <= span.last}
+    wanted = [keys.entry(id) for _, id in sorted(ids.items())]
     parts = [wanted[at : at + BATCH_GET_MAX] for at in range(0, len(wanted), BATCH_GET_MAX)]
     with ThreadPoolExecutor(READERS) as pool:
         items = {key: item for part in pool.map(table.get_many, parts) for key, item in part.items()}

@@ -206,6 +206,11 @@ def use_the_record(kami: Kami) -> None:
     kami.cloud.drain()
     for query in ("limit=1", f"serial={kami.voucher().serial}", f"actor={kami.merchant.client_id}&limit=1"):
         granted(kami.operator.get(f"/v1/audit?{query}"))
+    granted(kami.operator.get("/v1/audit/checkpoints?limit=1"))
+    export = granted(kami.operator.post("/v1/audit/exports", {"from": "2026-01-01T00:00:00Z"}), 202)["id"]
+    kami.cloud.drain()
+    link = kami.operator.get(f"/v1/audit/exports/{export}/file").header("location")
+    assert requests.get(str(link), timeout=10).content
 
 
 def overdraw(kami: Kami, serial: str) -> None:

@@ -95,7 +95,7 @@ def test_the_console_may_do_nothing_but_log_and_trace(template: Template) -> Non
     assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", *XRAY}
 
 
-def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Template) -> None:
+def test_only_authorize_signs_tokens_only_distribute_receipts_and_only_audit_the_record(template: Template) -> None:
     signers = {
         name: {key["Fn::GetAtt"][0] for key in statement["Resource"]}
         for name in FUNCTIONS
@@ -103,10 +103,10 @@ def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Temp
         if "kms:Sign" in statement["Action"]
     }
 
-    assert set(signers) == {"authorize", "distribute"}
-    assert not signers["authorize"] & signers["distribute"]
-    variables = template.functions()["distribute"]["Environment"]["Variables"]
-    assert signers["distribute"] == {variables["RECEIPT_KEY_ARN"]["Fn::GetAtt"][0]}
+    assert set(signers) == {"authorize", "distribute", "audit"}
+    for name, variable in (("distribute", "RECEIPT_KEY_ARN"), ("audit", "RECORD_KEY_ARN")):
+        assert signers[name] == {template.functions()[name]["Environment"]["Variables"][variable]["Fn::GetAtt"][0]}
+        assert not signers[name] & signers["authorize"]
 
 
 def test_the_table_key_is_opened_by_dynamodb_for_this_account_and_by_no_role(template: Template) -> None:
@@ -314,16 +314,44 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
     return id, bucket
 
 
-def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> None:
-    (rule,) = (rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule)
+@pytest.mark.parametrize(("queue", "rate", "message", "age_s"), [
+    ("NotifyMessages", "rate(1 hour)", {"sweep": "reminders"}, 3_600),
+    ("AuditEntries", "rate(5 minutes)", {"seal": "record"}, 300),
+])  # fmt: skip
+def test_by_the_clock_reminders_are_ordered_and_the_record_is_sealed(
+    template: Template, queue: str, rate: str, message: dict[str, str], age_s: int
+) -> None:
+    (rule,) = (
+        rule
+        for rule in template.of_type("AWS::Events::Rule").values()
+        if "ScheduleExpression" in rule and queue in rule["Targets"][0]["Arn"]["Fn::GetAtt"][0]
+    )
     (target,) = rule["Targets"]
 
-    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 hour)", "ENABLED")
+    assert (rule["ScheduleExpression"], rule["State"]) == (rate, "ENABLED")
     assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
-    assert "NotifyMessages" in target["Arn"]["Fn::GetAtt"][0]
-    assert json.loads(target["Input"]) == {"sweep": "reminders"}
-    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 3_600
+    assert json.loads(target["Input"]) == message
+    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == age_s
     assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+
+
+def test_what_is_sealed_of_the_record_is_locked_and_private(template: Template) -> None:
+    _, bucket = private(template, "Record")
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    days = ENVIRONMENTS[template.env].record_kept_days
+
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert retention == {"Days": days, "Mode": "COMPLIANCE" if template.env == "prod" else "GOVERNANCE"}
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == days >= 180
+    actions = {action for s in template.statements("audit") if "Record" in json.dumps(s["Resource"])
+               for action in s["Action"] if action.startswith("s3:")}  # fmt: skip
+    assert actions == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_the_record_is_kept_for_half_a_year_at_least() -> None:
+    with pytest.raises(ValueError, match="180 days at least"):
+        replace(ENVIRONMENTS["dev"], record_kept_days=179)
 
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:

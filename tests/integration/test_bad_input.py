@@ -114,6 +114,7 @@ BODIES: Final[dict[str, Json]] = {
         "one_time_code": "123456",
     },
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
+    "POST /v1/audit/exports": {"from": "2026-11-21T08:00:00Z", "to": "2036-11-21T08:00:00Z"},
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
@@ -165,6 +166,8 @@ IDS: Final = {
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "GET /v1/audit/exports/{id}": "${record}",
+    "GET /v1/audit/exports/{id}/file": "${record}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
@@ -294,6 +297,9 @@ def shop(kami: Kami) -> Shop:
     )
     approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
+    record = granted(kami.operator.post("/v1/audit/exports", {}), 202)["id"]
+    kami.cloud.drain()
+    kami.cloud.fire()
     import_campaign = kami.campaign(code_format="imported")["id"]
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
@@ -316,6 +322,7 @@ def shop(kami: Kami) -> Shop:
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
         "audit": "/v1/audit?limit=1",
+        "checkpoints": "/v1/audit/checkpoints?limit=1",
         "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
     names = {
@@ -327,7 +334,7 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
+        "dispense": dispense, "record": record, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 

@@ -338,6 +338,12 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         item("export", "export", 4, **EXPORT, files=[[POSITION, POSITION + 99, 1, "a", b"wrapped"]], manifest=[1, "c"]),
         [("export.completed", {"id": "exp_1", "batch": "bat_1", "quantity": 100})],
     ),
+    "an export of the record ordered": (None, item("audit_export", "request_export", id="aex_1"), []),
+    "an export of the record written": (
+        item("audit_export", "request_export", id="aex_1"),
+        item("audit_export", "export", 2, id="aex_1", entries=7, size=900, completed_at=AT),
+        [("record.exported", {"id": "aex_1", "entries": 7})],
+    ),
     "an import ordered": (None, item("import", "request_import", **IMPORT), []),
     "an import started": (
         item("import", "request_import", **IMPORT), item("import", "start_import", 2, started_at=AT, **IMPORT),

@@ -23,12 +23,13 @@ from functions.audit.verify import Altered, CannotVerify, main, verify
 from functions.domain.record import Entry, Head, Json, canonical, chains, hashed, linked
 from functions.domain.seal import (
     CHECKPOINT_TYPE,
-    MANIFEST_TYPE,
+    EXPORT_TYPE,
     Checkpoint,
     closing,
     in_order,
     manifest,
     planned,
+    said_of,
     sealed,
     trail_of,
 )
@@ -102,8 +103,9 @@ def made(rounds: int = ROUNDS, per_round: int = PER_ROUND, names: int = CHAINS) 
     in_file = in_order(exported)
     whole = b"".join(contents[run.span.name] for run in in_file)
     trail = b"".join(trail_of(contents[run.span.name]) for run in in_file)
-    jws = signed(key, MANIFEST_TYPE, manifest("aex_1", NOW, in_file, exported, trail))
-    return Record(whole.decode().split("\n")[:-1], closing(exported, trail, jws), {"k": key.public_key()}, key)
+    told = manifest(in_file, exported, trail)
+    end = closing(exported, trail, told, signed(key, EXPORT_TYPE, said_of("aex_1", NOW, told)))
+    return Record(whole.decode().split("\n")[:-1], end, {"k": key.public_key()}, key)
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +293,7 @@ def test_a_file_that_ends_early_is_cut_off_where_its_last_whole_entry_ends(
 
 
 def test_no_manifest_without_its_signature_and_no_checkpoint_either(record: Record, tmp_path: Path) -> None:
-    for what in ("checkpoint", "manifest"):
+    for what, called in (("checkpoint", "a checkpoint"), ("signature", "the manifest")):
         lines = record.closing.split(b"\n")
         at = max(n for n, line in enumerate(lines) if line.startswith(b'{"%b":' % what.encode()))
         jws = json.loads(lines[at])[what]
@@ -299,8 +301,15 @@ def test_no_manifest_without_its_signature_and_no_checkpoint_either(record: Reco
         forged = record._replace(closing=b"\n".join(
             [*lines[:at], json.dumps({what: f"{head}.{said[:-4]}AAAA.{signature}"}, separators=(",", ":")).encode(),
              *lines[at + 1 :]]))  # fmt: skip
-        with pytest.raises(Altered, match=f"{what} is not what was signed"):
+        with pytest.raises(Altered, match=f"{called} is not what was signed"):
             verify(forged.written(tmp_path / "export"), record.keys)
+
+
+def test_a_manifest_that_is_another_one_is_found(record: Record, tmp_path: Path) -> None:
+    closing = record.closing.replace(b'{"manifest":{"checkpoints":[2,', b'{"manifest":{"checkpoints":[1,2,')
+    assert closing != record.closing
+    with pytest.raises(Altered, match="the manifest is not what was signed"):
+        verify(record._replace(closing=closing).written(tmp_path / "export"), record.keys)
 
 
 def test_a_trail_that_is_not_the_one_signed_is_found_and_so_is_what_it_was_to_hide(
@@ -330,12 +339,13 @@ def test_entries_that_agree_with_the_manifest_but_not_with_a_checkpoint_are_fork
     lines, (chain, number), _ = fork(record.lines, random.Random(1))
     trail = b"".join(hashlib.sha256(line.encode()).digest()[:16] for line in lines)
     closed = record.closing.split(b"\n")
-    said = json.loads(verifier._decoded(json.loads(closed[-2])["manifest"].split(".")[1]))
+    said = json.loads(closed[-3])["manifest"]
     for run in said["runs"]:
         run[4] = next(hashed(line.encode()) for line in lines if name(line) == (run[0], run[2]))
     said["trail"] = hashlib.sha256(trail).hexdigest()
-    jws = signed(record.key, MANIFEST_TYPE, said)
-    forged = record._replace(closing=b"\n".join(closed[:ROUNDS]) + b"\n" + closing([], trail, jws))
+    told = canonical({"manifest": said}).encode()
+    end = closing([], trail, told, signed(record.key, EXPORT_TYPE, said_of("aex_1", NOW, told)))
+    forged = record._replace(closing=b"\n".join(closed[:ROUNDS]) + b"\n" + end)
     found = altered(forged, tmp_path / "export", lines)
     assert found.kind == "forked" and found.chain == chain
     assert found.number is not None and number <= found.number < number + PER_ROUND
