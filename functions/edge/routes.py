@@ -294,7 +294,7 @@ ROUTES: tuple[Route, ...] = (
     # recovery
     Route(
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
-        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
+        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
             *_ONE_TIME_CODE,
