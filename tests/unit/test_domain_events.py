@@ -29,8 +29,8 @@ Item = dict[str, Any]
 def item(entity: str, command: str, version: int = 1, /, **fields: Any) -> Item:
     """An image as the stream tells it."""
     return {
-        "pk": f"{entity.upper()}#1",
-        "sk": entity.upper(),
+        "pk": f"{entity.upper().replace('_', '')}#1",
+        "sk": entity.upper().replace("_", ""),
         "entity": entity,
         "version": version,
         "last": {"command": command, **BY},
