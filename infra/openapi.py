@@ -42,6 +42,7 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
+    "erase": "Persons · 个人信息",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }

@@ -1,6 +1,6 @@
 """Have what was set aside tried again, once its cause is mended. Everything here bears being done twice.
 
-QUEUE is a function with a queue (generate, distribute, recover, notify): its dead letters go back to it. `events`: what
+QUEUE is a function with a queue (generate, distribute, recover, erase, notify): its dead letters go back to it. `events`: what
 the rules could not deliver is put on the bus again. `relay`: the records in the failure bucket are given to relay
 again; an object that succeeds is deleted.
 
@@ -28,6 +28,7 @@ DEAD_LETTERS: Final = {
     "generate": "GenerateDeadLettersArn",
     "distribute": "DistributeDeadLettersArn",
     "recover": "RecoverDeadLettersArn",
+    "erase": "EraseDeadLettersArn",
     "notify": "NotifyDeadLettersArn",
 }
 """By function: the stack's output that names its dead-letter queue."""

@@ -21,6 +21,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:redeem",
         "recoveries",
         "messages",
+        "erasures",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),

@@ -17,6 +17,7 @@ IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
 
+ERASURE, PERSON = "ERASURE#", "PERSON#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
@@ -236,9 +237,9 @@ def draw(id: str) -> Key:
     return _own(DRAW, id)
 
 
-def claims_of(campaign_id: str, tenant: str, customer: str) -> Key:
-    """How much a customer of a tenant has claimed of a campaign; the customer only as a hash."""
-    return _own(LIMIT, f"{campaign_id}#{derived(tenant, customer)}")
+def claims_of(campaign_id: str, tenant: str, account: str) -> Key:
+    """How much a customer of a tenant has claimed of a campaign; the customer only by the account's id."""
+    return _own(LIMIT, f"{campaign_id}#{derived(tenant, account)}")
 
 
 def claims_share(campaign_id: str, share: int) -> Key:
@@ -249,6 +250,21 @@ def claims_share(campaign_id: str, share: int) -> Key:
 def counts(lot_number: int) -> Key:
     """How many vouchers of a lot have items of their own, by stored status."""
     return _own(COUNTS, f"{lot_number:07d}")
+
+
+def erasure(id: str) -> Key:
+    """An erasure."""
+    return _own(ERASURE, id)
+
+
+def known(account: str, position: int) -> Key:
+    """That a voucher has named the person of an account."""
+    return Key(known_of(account), f"{position:011d}")
+
+
+def known_of(account: str) -> str:
+    """The partition of the vouchers that have named the person of an account."""
+    return PERSON + account
 
 
 def message(id: str) -> Key:
@@ -263,4 +279,9 @@ def received(number: str, id: str, created_at: int) -> Key:
 
 def received_by(number: str) -> str:
     """The index partition of a recipient's messages; the number only as a hash."""
-    return f"RECIPIENT#{derived(number)}"
+    return received_at(derived(number))
+
+
+def received_at(place: str) -> str:
+    """The same by that hash."""
+    return f"RECIPIENT#{place}"
