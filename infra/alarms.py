@@ -45,6 +45,8 @@ GUESSING: Final = (
 )
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
+LEDGER_DISPUTED: Final = Signal("LedgerDisputed", ("ledger",), '{ $.alarm = "ledger_disputed" }')
+
 
 class Alarms(Construct):
     """Alarms that report to one topic, and a dashboard. Subscribe people to the topic after the first deployment."""
@@ -76,6 +78,7 @@ class Alarms(Construct):
         self._alarm("WrongCodes", guessing["WrongCodes"], limits.wrong_codes)
         self._alarm("LotBreakerOpen", guessing["LotBreakerOpen"], 1)
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
+        self._alarm("LedgerDisputed", self._counted(LEDGER_DISPUTED, functions, settings), 1)
         self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)
         rows: list[list[cloudwatch.IWidget]] = [
             _requests(api),

@@ -47,6 +47,7 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
 )
 

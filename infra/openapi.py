@@ -43,6 +43,7 @@ TAGS: Final = {
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
     "erase": "Persons · 个人信息",
+    "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
     "console": "About · 关于",
 }

@@ -53,6 +53,8 @@ TYPES: dict[str, int] = {
     "voucher.released": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
+    "ledger.posted": 1,
+    "ledger.disputed": 1,
     "lot.recalled": 1,
     "voucher.voided": 1,
     "voucher.recovered": 1,
@@ -133,7 +135,7 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
     if rule is None:
         raise UnknownCommand(f"{entity}, {command}")
     by, version = By(**{name: last[name] for name in By._fields}), new["version"]
-    cause = f"{incarnation}.{new['pk']}.{version}"
+    cause = f"{incarnation}.{_key(new)}.{version}"
     found = list(rule(old or {}, new))
     sandbox = by.is_sandbox or bool(new.get("rules", new).get("sandbox", False))
     ids = [cause] if len(found) == 1 else [f"{cause}.{n}" for n in range(1, len(found) + 1)]
@@ -141,6 +143,12 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
         Event(id, type, at, by, subject, data, version, sandbox)
         for id, (type, subject, data) in zip(ids, found, strict=True)
     ]
+
+
+def _key(item: Item) -> str:
+    """The partition key of an item that is alone in its partition, else both."""
+    pk, sk = item["pk"], item.get("sk")
+    return pk if sk is None or pk.startswith(f"{sk}#") else f"{pk}/{sk}"
 
 
 def counts(old: Item | None, new: Item) -> dict[str, int]:
@@ -308,7 +316,7 @@ def _card(position: int, more: Data) -> tuple[Subject, Data]:
 def _redemption(new: Item, redemption: Item) -> Data:
     """Never the account's number: who needs it reads the voucher."""
     now = {name: new[name] for name in ("currency", "balance_minor", "status")}
-    return {**{name: redemption[name] for name in ("id", "amount_minor", "account_type")}, **now}
+    return {**{name: redemption[name] for name in ("id", "amount_minor", "account_type", "generation")}, **now}
 
 
 def _redeemed(old: Item, new: Item) -> Data:
@@ -369,6 +377,24 @@ def _offer_ended(old: Item, new: Item) -> Data:
     return {"transfer": offer["id"]}
 
 
+def _posted(old: Item, new: Item) -> Told:
+    """What was cancelled before it was entered moves nothing, and nobody is told."""
+    if new.get("posted", True):
+        yield "ledger.posted", None, {**_movement(new), "number": new["number"]}
+
+
+def _disputed(old: Item, new: Item) -> Told:
+    yield "ledger.disputed", None, {**_movement(new), "reason": new["reason"]}
+
+
+def _movement(new: Item) -> Data:
+    kind, redemption, amount_minor, cause, _, reversal, _ = new["movement"]
+    card = _card(new["position"], {})[1]
+    reversed_ = {"reversal": reversal} if reversal is not None else {}
+    moved = {"kind": kind, "redemption": redemption, "amount_minor": amount_minor, "cause": cause, **reversed_}
+    return {**card, **moved, **{name: new[name] for name in ("generation", "currency", "balance_minor")}}
+
+
 def _reveal(old: Item, new: Item) -> Told:
     for serial in new["serials"]:
         position = position_of(serial)
@@ -413,6 +439,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
+    ("line", ANY): _posted,
+    ("dispute", ANY): _disputed,
     ("front", ANY): _front,
     ("reveal", ANY): _reveal,
     ("recovered", ANY): _recovered,

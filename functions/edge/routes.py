@@ -301,6 +301,11 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
     ),
+    # ledger
+    Route(
+        "GET", "/v1/vouchers/{serial}/ledger", "ledger", "get_ledger", Scope.INSPECT,
+        "Get a voucher's ledger: each movement of value with the balance after it", "卡密账本：每笔金额变动与余额",
+    ),
     # messages
     Route(
         "GET", "/v1/messages", "notify", "list_messages", Scope.MESSAGES,

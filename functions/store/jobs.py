@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from functions.store.aws import client
 
@@ -21,6 +22,13 @@ def send(id: str, delay_s: int = 0) -> None:
         QueueUrl=os.environ[JOBS_QUEUE_URL],
         MessageBody=json.dumps({"id": id}),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )
+
+
+def send_order(order: dict[str, Any], delay_s: int) -> None:
+    """Have a worker of this function carry out an order in so many seconds, 15 minutes at most."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[JOBS_QUEUE_URL], MessageBody=json.dumps(order), DelaySeconds=min(delay_s, DELAY_MAX_S)
     )
 
 

@@ -18,6 +18,8 @@ HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
 
 ERASURE, PERSON = "ERASURE#", "PERSON#"
+LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
+RECONCILIATION = "RECONCILIATION#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
@@ -245,6 +247,68 @@ def claims_of(campaign_id: str, tenant: str, account: str) -> Key:
 def claims_share(campaign_id: str, share: int) -> Key:
     """How much of one share of what may be claimed of a campaign is used."""
     return _own(LIMIT, f"{campaign_id}#{share}")
+
+
+def ledger_of(position: int) -> str:
+    """The partition of a voucher's accounts, their lines and disputes."""
+    return f"{LEDGER}{position:011d}"
+
+
+def account(position: int, generation: int) -> Key:
+    """The account of a voucher in one generation."""
+    return Key(ledger_of(position), f"ACCOUNT#{generation:07d}")
+
+
+def ledger_line(position: int, generation: int, kind: str, redemption: str) -> Key:
+    """A line of an account, by what it enters."""
+    return Key(ledger_of(position), f"LINE#{generation:07d}#{redemption}#{kind}")
+
+
+def dispute(position: int, generation: int, kind: str, redemption: str, at: int, reason: str) -> Key:
+    """That a movement, told at a time, is disputed."""
+    return Key(ledger_of(position), f"DISPUTE#{generation:07d}#{redemption}#{kind}#{at:012d}#{reason}")
+
+
+def account_in_lot(position: int, generation: int) -> Key:
+    """Where an account stands among those of its lot (index `gsi1`)."""
+    lot_number, index = divmod(position, 10_000)
+    return Key(accounts_in(lot_number), f"{index:04d}#{generation:07d}")
+
+
+def accounts_in(lot_number: int) -> str:
+    """The index partition of the accounts of a lot."""
+    return f"{ACCOUNTS}{lot_number:07d}"
+
+
+def in_accounts(sk: str) -> tuple[int, int]:
+    """The index and the generation that a place in such a partition tells."""
+    index, _, generation = sk.partition("#")
+    return int(index), int(generation)
+
+
+def moved(date: str, lot_number: int) -> Key:
+    """That value of a lot's vouchers moved on a date."""
+    return Key(moved_on(date), f"{lot_number:07d}")
+
+
+def moved_on(date: str) -> str:
+    """The partition of the lots of which value moved on a date."""
+    return MOVED + date
+
+
+def reconciliation(id: str) -> Key:
+    """A reconciliation."""
+    return _own(RECONCILIATION, id)
+
+
+def findings(reconciliation_id: str, lot_number: int) -> Key:
+    """What a reconciliation found in one lot."""
+    return Key(findings_of(reconciliation_id), f"LOT#{lot_number:07d}")
+
+
+def findings_of(reconciliation_id: str) -> str:
+    """The partition of a reconciliation and its findings."""
+    return RECONCILIATION + reconciliation_id
 
 
 def counts(lot_number: int) -> Key:

@@ -130,6 +130,12 @@ def _redemption(samples: Samples) -> str:
     return str(samples.post("/v1/redemptions", order, role="merchant")["id"])
 
 
+def _entered_redemption(samples: Samples) -> str:
+    samples("redemption")
+    samples.drain()
+    return samples("redemption")
+
+
 def _claimed_serial(samples: Samples) -> str:
     samples.post("/v1/claims", {"code": samples("code"), "customer": CUSTOMER}, key="sample")
     return samples("serial")
@@ -227,6 +233,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "activation": partial(_activation, "batch"),
     "code": _active_code,
     "redemption": _redemption,
+    "entered_redemption": _entered_redemption,
     "hold": _hold,
     "inactive_batch": partial(_batch, SMALL),
     "inactive_serial": partial(_serial, "inactive_batch"),

@@ -388,7 +388,8 @@ st.register_type_strategy(
 STORES = [importlib.import_module(f"functions.store.{found.name}") for found in pkgutil.iter_modules(store.__path__)]
 KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
-MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry")
+MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry", "account",
+                       "line", "dispute", "moved")  # fmt: skip
 """The others have a partition each."""
 
 
@@ -397,7 +398,7 @@ def test_every_kind_of_item_is_known_here() -> None:
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
-        "expiry",
+        "expiry", "account", "line", "dispute", "moved",
     }  # fmt: skip
 
 

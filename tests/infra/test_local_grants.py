@@ -5,6 +5,8 @@ The functions run as processes, because in one process they share caches, and on
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import requests
 
@@ -170,6 +172,8 @@ def use_the_rest(kami: Kami) -> None:
     sent = granted(kami.operator.get(f"/v1/messages?recipient=%2B{number[1:]}&limit=1"))["data"]
     granted(kami.operator.get(f"/v1/messages/{sent[0]['id']}"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/history?limit=1"))
+    granted(kami.operator.get(f"/v1/vouchers/{used.serial}/ledger"))
+    overdraw(kami, used.serial)
     batch = kami.batch(kami.campaign()["id"], 100)["id"]
     kami.activate(batch=batch)
     serials = kami.serials(batch)
@@ -191,6 +195,19 @@ def use_the_rest(kami: Kami) -> None:
     item = {name: write(value) for name, value in poison.items()}
     kami.cloud.client("dynamodb").put_item(TableName=kami.cloud.stack.tables[0], Item=item)
     kami.cloud.drain()
+
+
+def overdraw(kami: Kami, serial: str) -> None:
+    """A redemption of a generation that was never given out."""
+    by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
+    redemption = {"id": "none", "amount_minor": 1, "currency": "CNY", "generation": 2}
+    told = {"id": "e", "type": "voucher.redeemed", "schema": 1, "at": "2026-11-21T08:00:00Z", "by": by}
+    body = json.dumps({**told, "data": {"serial": serial, "redemption": redemption}})
+    (source,) = (source for source in kami.cloud.stack.sources if source.function == "ledger")
+    kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
+    kami.cloud.drain()
+    accounts = granted(kami.operator.get(f"/v1/vouchers/{serial}/ledger"))["accounts"]
+    assert [len(account["disputes"]) for account in accounts] == [0, 1]
 
 
 def test_no_function_has_a_grant_that_it_does_not_need() -> None:

@@ -16,8 +16,9 @@ from aws_cdk import App
 from functions.domain.errors import PROBLEMS
 from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
+from functions.ledger import handler as ledger
 from functions.store import draws
-from infra.alarms import GUESSING, STOCK_LOW
+from infra.alarms import GUESSING, LEDGER_DISPUTED, STOCK_LOW
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings
@@ -216,7 +217,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert fed == 4
+    assert fed == 5
     assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
 
@@ -322,7 +323,7 @@ def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> No
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
     queues = template.of_type("AWS::SQS::Queue")
-    fed: dict[str, str] = {}
+    fed = defaultdict[str, list[str]](list)
     for rule in template.of_type("AWS::Events::Rule").values():
         if "ScheduleExpression" in rule:
             continue
@@ -331,14 +332,15 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         assert rule["EventPattern"]["source"] == ["kami"]
         assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
         whole = target.get("InputPath") == "$.detail"
-        assert whole == ("NotifyMessages" in queue)
+        assert whole == any(name in queue for name in ("NotifyMessages", "LedgerJobs"))
         assert whole or target["InputTransformer"] == {
             "InputPathsMap": {"detail-data-id": "$.detail.data.id"},
             "InputTemplate": '{"id":<detail-data-id>}',
         }
-        fed |= dict.fromkeys(rule["EventPattern"]["detail-type"], queue)
+        for kind in rule["EventPattern"]["detail-type"]:
+            fed[kind].append(re.findall("[A-Z][a-z]+", queue)[0])
 
-    assert {kind: re.match("[A-Z][a-z]+", queue)[0] for kind, queue in fed.items()} == {  # type: ignore[index]
+    assert {kind: " ".join(sorted(names)) for kind, names in fed.items()} == {
         "batch.requested": "Generate",
         "export.requested": "Generate",
         "import.requested": "Generate",
@@ -346,8 +348,8 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
-        "voucher.redeemed": "Notify",
-        "voucher.reversed": "Notify",
+        "voucher.redeemed": "Ledger Notify",
+        "voucher.reversed": "Ledger Notify",
         "voucher.recovered": "Notify",
         "voucher.expiring": "Notify",
         "voucher.claimed": "Notify",
@@ -413,6 +415,10 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
 
 def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
     assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
+
+
+def test_disputes_are_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{ledger.DISPUTED}"' in LEDGER_DISPUTED.pattern
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:

@@ -80,6 +80,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "redeem/redemption-without-token": (401, "unauthorized"),
     "redeem/release": 201,
     "redeem/reversal": 201,
+    "ledger/ledger": 200,
     "notify/message-read": 200,
     "notify/messages": 200,
     "recover/recoveries": 200,
@@ -95,8 +96,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "generate/export-job", "generate/import-job", "notify/event", "notify/reminders", "notify/reminders-page",
-    "recover/job",
+    "generate/export-job", "generate/import-job", "ledger/event", "ledger/late", "notify/event", "notify/reminders",
+    "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -61,7 +61,8 @@ def voucher(command: str, status: str, version: int = 1, /, **more: Any) -> Item
 
 def redemption(**more: Any) -> Item:
     number = {"account_type": "mobile", "account_number": "+8613812345678"}
-    return {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", **number, **more}
+    fields: Item = {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", "generation": 1}
+    return {**fields, **number, **more}
 
 
 def hold(id: str, **more: Any) -> Item:
@@ -87,12 +88,18 @@ USED = {
     "balance_minor": 0,
     "status": "redeemed",
     "account_type": "mobile",
+    "generation": 1,
 }
 
 OFFER: Item = {"id": "trf_1", "at": AT - 9, "expires_at": AT, "giver": "+8613812345678", "sha256": b"wrapped"}
 
 OVER: Item = {**OFFER, "id": "trf_0", "end": {"id": "end_0", "accepted": False}}
 KEPT = {"hold": "hld-1", "amount_minor": 2_000, "currency": "CNY"}
+
+MOVEMENT = ["redeemed", "red-1", 5_000, "1.VOUCHER#1.2", AT, None, False]
+ACCOUNT: Item = {"position": POSITION, "generation": 1, "currency": "CNY"}
+MOVED: Item = {**CARD, "generation": 1, "currency": "CNY", "redemption": "red-1", "amount_minor": 5_000,
+               "cause": "1.VOUCHER#1.2"}  # fmt: skip
 
 BY_THE_CLOCK = {"voucher.expiring"}
 """Not told from a write."""
@@ -244,6 +251,23 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, voucher("claim", "claimed", holder="+8613812345678", draws=[["clm_1", 1, AT, None, "f", "r", "claimed"]]),
         [("voucher.claimed", {**CARD, "claim": "clm_1"})],
     ),
+    "a redemption posted": (
+        None, item("line", "post", **ACCOUNT, movement=MOVEMENT, number=1, balance_minor=0),
+        [("ledger.posted", {**MOVED, "kind": "redeemed", "number": 1, "balance_minor": 0})],
+    ),
+    "a reversal posted": (
+        None,
+        item("line", "post", **ACCOUNT, movement=["reversed", *MOVEMENT[1:5], "rev-1", False], number=2,
+             balance_minor=5_000),
+        [("ledger.posted", {**MOVED, "kind": "reversed", "reversal": "rev-1", "number": 2, "balance_minor": 5_000})],
+    ),
+    "a redemption cancelled": (
+        None, item("line", "post", **ACCOUNT, movement=MOVEMENT, number=1, balance_minor=0, posted=False), [],
+    ),
+    "a redemption disputed": (
+        None, item("dispute", "dispute", **ACCOUNT, movement=MOVEMENT, balance_minor=0, reason="overdrawn"),
+        [("ledger.disputed", {**MOVED, "kind": "redeemed", "reason": "overdrawn", "balance_minor": 0})],
+    ),
     "stock supplied": (None, item("front", "supply", campaign="cmp_1", unopened=10), []),
     "stock that is low": (
         item("front", "open", campaign="cmp_1"), item("front", "open", 2, campaign="cmp_1", low=0),
@@ -384,6 +408,8 @@ def test_an_id_names_the_write_and_counts_what_it_caused() -> None:
     one = events(None, CASES["a voucher redeemed"][1], AT, 7)
     assert [event.id for event in one] == ["7.VOUCHER#1.1"]
     two = events(None, CASES["two codes revealed"][1], AT, 7)
+    shared = {**CASES["a redemption posted"][1], "pk": "LEDGER#1", "sk": "LINE#1"}
+    assert [event.id for event in events(None, shared, AT, 7)] == ["7.LEDGER#1/LINE#1.1"]
     assert [event.id for event in two] == ["7.REVEAL#1.1.1", "7.REVEAL#1.1.2"]
 
 
@@ -417,6 +443,8 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         "expiry",
         "imported",
         "refusals",
+        "account",
+        "moved",
     ],
 )
 def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
