@@ -28,9 +28,9 @@ PLACES: dict[str, str] = {
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
-    "batch", "campaign", "channel", "client", "command", "counter", "expiry", "export", "front", "history", "import",
-    "imported", "known", "lot", "recovered", "recovery", "refusals", "report", "reveal", "shelf", "stock", "supply",
-    "ticket",
+    "account", "batch", "campaign", "channel", "client", "command", "counter", "dispute", "expiry", "export", "front",
+    "history", "import", "imported", "known", "line", "lot", "moved", "recovered", "recovery", "refusals", "report",
+    "reveal", "shelf", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""
@@ -157,9 +157,9 @@ class Erasure:
         return Mark(self.passes, _ORDER.index(self.phase), self.after)
 
     def counting(self, place: str, found: dict[str, int]) -> Erasure | None:
-        """The erasure with what is about to be changed up to a place; None where that is counted already."""
+        """The erasure with what is about to be changed up to a place; None where nothing is, or it is counted."""
         upto = Mark(self.passes, _ORDER.index(self.phase), place)
-        if self.counted >= upto:
+        if self.counted >= upto or not any(found.values()):
             return None
         erased = {kind: self.erased.get(kind, 0) + found.get(kind, 0) for kind in {**self.erased, **found}}
         return replace(self, counted=upto, found=self.found + sum(found.values()), erased=erased)

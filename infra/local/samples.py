@@ -164,6 +164,13 @@ def _recovery(samples: Samples) -> str:
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
 
 
+def _erasure(samples: Samples) -> str:
+    samples("redemption")
+    samples.drain()
+    body = {"number": "+8613812345678", "reason": "request_of_the_person"}
+    return str(samples.post("/v1/erasures", body, key="sample")["id"])
+
+
 def _export(batch: str, samples: Samples) -> str:
     return str(samples.post(f"/v1/batches/{samples(batch)}/exports", {"recipient": RECIPIENT})["id"])
 
@@ -248,6 +255,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "erasure": _erasure,
     "export": _done_export,
     "open_export": partial(_export, "batch"),
     "ticket": _ticket,

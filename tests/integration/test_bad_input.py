@@ -98,6 +98,7 @@ BODIES: Final[dict[str, Json]] = {
         "only": "not_claimed",
         "note": "note",
     },
+    "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
@@ -109,7 +110,7 @@ OPTIONAL: Final = {
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
-    ("POST /v1/transfers/{id}/returns", "customer"),
+    ("POST /v1/transfers/{id}/returns", "customer"), ("POST /v1/erasures", "customer"),
 }  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
 
@@ -145,6 +146,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "GET /v1/erasures/{id}": "${erasure}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
@@ -283,6 +285,8 @@ def shop(kami: Kami) -> Shop:
         granted(kami.operator.post("/v1/transfers", {"serial": serial, "customer": customer}, unique()), 201)
         for serial in offered
     )
+    person = {"customer": "nobody", "reason": "other"}
+    erasure = granted(kami.operator.post("/v1/erasures", person, unique()), 202)["id"]
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -303,7 +307,7 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense,
+        "dispense": dispense, "erasure": erasure,
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -481,6 +485,8 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/transfers/{id}/acceptances", "token", ["", "t" * 65]),
     ("POST /v1/transfers/{id}/acceptances", "customer", REFERENCES),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
+    ("POST /v1/erasures", "reason", ["", "because", None, 1]),
+    ("POST /v1/erasures", "customer", ["", "a b", "客户", "c" * 65]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
     ("POST /v1/recoveries", "note", TEXTS),
@@ -537,6 +543,10 @@ WHOLE: Final[list[tuple[str, Any]]] = [
         {"quantity": 1}, {"batch": "${batch}"}, {"batch": "${batch}", "quantity": 1}, {"to": None, "from": None},
         {"from": "${other_channel}"}, {"source": "${channel}"}, {"selection": None, "batch": "b" * 65, "quantity": 1},
     )),
+    *(("POST /v1/erasures", contradiction) for contradiction in (
+        {"number": "+8613812345678"}, {"customer": None}, {"customer": None, "number": "+8613812345678"},
+    )),
+    *(("POST /v1/erasures", {"customer": None, "tenant": None, "number": number}) for number in (*PHONES, "宽带")),
     ("POST /v1/transfers/{id}/returns", {"customer": None}),
     ("POST /v1/transfers/{id}/returns", {"token": "${token}"}),
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
