@@ -37,7 +37,7 @@ class Data(Construct):
         ]
         self.receipt_key = self._signing_key("ReceiptKey", "Signs the receipts of claims (ES256)")
         self.table = self._table(settings)
-        self.index, self.wallets = "gsi1", "gsi2"
+        self.index, self.wallets, self.actors = "gsi1", "gsi2", "gsi3"
         self.cursor_secret = self._secret(
             "CursorSecret",
             "Authenticates the cursors of Kami's lists",
@@ -102,12 +102,13 @@ class Data(Construct):
             projection_type=dynamodb.ProjectionType.INCLUDE,
             non_key_attributes=["generation", "status", "valid_until"],
         )
-        table.add_global_secondary_index(
-            index_name="gsi2",
-            partition_key=_string("gsi2pk"),
-            sort_key=_string("gsi2sk"),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-        )
+        for index in ("gsi2", "gsi3"):
+            table.add_global_secondary_index(
+                index_name=index,
+                partition_key=_string(f"{index}pk"),
+                sort_key=_string(f"{index}sk"),
+                projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+            )
         return table
 
     def _symmetric_key(self, name: str, description: str) -> kms.Key:

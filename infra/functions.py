@@ -16,8 +16,11 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.store.keys import (
+    ABOUT,
+    ACTOR,
     BATCH,
     CAMPAIGN,
+    CHAIN,
     CHANNEL,
     CLIENT,
     CODE,
@@ -25,6 +28,7 @@ from functions.store.keys import (
     COUNTER,
     COUNTS,
     DRAW,
+    ENTRY,
     ERASURE,
     EXPIRING,
     EXPIRY,
@@ -41,11 +45,13 @@ from functions.store.keys import (
     MOVED,
     PERSON,
     POOL,
+    RECORDED,
     RECOVERED,
     RECOVERY,
     REFUSED,
     REVEAL,
     SHELF,
+    STATISTICS,
     STOCK,
     VOUCHER,
 )
@@ -60,6 +66,7 @@ class Resource(StrEnum):
     TABLE = "table"
     INDEX = "index"
     WALLETS = "index of wallets"
+    ACTORS = "index of actors"
     DATA_KEY = "data key"
     SANDBOX_KEY = "sandbox key"
     SIGNING_KEYS = "signing keys"
@@ -67,6 +74,8 @@ class Resource(StrEnum):
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
+    ENTRIES = "entries"
+    RECORD = "the record's queue"
     STREAM = "stream"
     STREAMS = "the table's streams"
     BUS = "bus"
@@ -80,7 +89,7 @@ class Resource(StrEnum):
     SMS = "SMS"
 
 
-QUEUES: Final = (Resource.JOBS, Resource.MESSAGES)
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
 """A function may have one of these queues as its own."""
 
 
@@ -119,6 +128,7 @@ _OPEN_BATCH_KEYS: Final = (
 # Sending (work left over, another attempt) is the function's own; the rest is what Lambda's poller does in its name.
 _TAKES_AND_SENDS: Final = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _JOBS: Final = Grant(Resource.JOBS, _TAKES_AND_SENDS)
+_RECORDS: Final = Grant(Resource.RECORD, ("sqs:SendMessage",))
 
 FUNCTIONS: Final[Mapping[str, Spec]] = {
     "authorize": Spec(
@@ -128,6 +138,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CLIENT,)),
             Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey", "kms:Sign")),
             Grant(Resource.RECEIPT_KEY, ("kms:GetPublicKey",)),
+            _RECORDS,
         ),
     ),
     "generate": Spec(
@@ -147,6 +158,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.SANDBOX_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -166,6 +178,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -179,6 +192,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "redeem": Spec(
@@ -191,18 +205,22 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("UpdateItem", on=(GUARD,)),
             *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "recover": Spec(
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
+            _table("Query", on=(STATISTICS,)),
+            _table("UpdateItem", on=(STATISTICS,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -215,6 +233,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("PutItem", on=(LEDGER, MOVED)),
             _table("Query", on=(LEDGER,)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -230,6 +249,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
         ),
     ),
@@ -259,7 +279,24 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
+        ),
+    ),
+    "audit": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(ENTRY,)),
+            _table("GetItem", on=(CHAIN,)),
+            _table("PutItem", on=(CHAIN, ENTRY)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
+            Grant(Resource.ACTORS, ("dynamodb:Query",), (ACTOR,)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            Grant(Resource.ENTRIES, ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
         ),
     ),
     "console": Spec(timeout_s=10, slow_ms=2_000),
@@ -277,6 +314,7 @@ class Function(Construct):
         data: Data,
         assets: Assets,
         queue: sqs.IQueue | None,
+        record: sqs.IQueue,
         bus: eventbridge.IEventBus,
         settings: Settings,
     ) -> None:
@@ -295,6 +333,7 @@ class Function(Construct):
         means = {
             **_of_data(data, settings),
             **_of_queue(self.spec, queue),
+            Resource.RECORD: Means((record.queue_arn,), {"RECORD_QUEUE_URL": record.queue_url}),
             **_of_bus(bus, settings),
             **_of_sms(settings),
         }
@@ -377,6 +416,10 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
     assert stream, "the table has a stream"
     return {
         Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
+        Resource.ACTORS: Means(
+            (f"{data.table.table_arn}/index/{data.actors}",),
+            {"RECORD_KEPT_DAYS": str(settings.record_kept_days), "TABLE_INCARNATION": str(settings.incarnation)},
+        ),
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
         Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),

@@ -200,12 +200,15 @@ def _type(schema: Json) -> str:
         return " | ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "properties" in schema:
         return "object"
+    if "type" not in schema:
+        return "any value"
     kind = str(schema["type"])
     if kind == "array":
         inner = "" if "properties" in schema["items"] or "$ref" in schema["items"] else f" of {_type(schema['items'])}"
         return f"list{inner}{_bounds(schema, 'minItems', 'maxItems')}"
     if kind == "object":
-        return f"object of {_type(schema['additionalProperties'])}"
+        values = schema["additionalProperties"]
+        return "object" if values is True or "$ref" in values else f"object of {_type(values)}"
     kind += f", {schema['format']}" if "format" in schema else ""
     if kind.startswith("string"):
         return kind + _bounds(schema, "minLength", "maxLength")

@@ -38,6 +38,7 @@ class Kami(Stack):
                 data=data,
                 assets=assets,
                 queue=queues[name].queue if name in queues else None,
+                record=queues["audit"].queue,
                 bus=events.bus,
                 settings=settings,
             )

@@ -22,12 +22,13 @@ ROLES: dict[str, tuple[str, ...]] = {
         "recoveries",
         "messages",
         "erasures",
+        "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "messages"),
-    "auditor": ("vouchers:inspect",),
+    "auditor": ("vouchers:inspect", "audit"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }
 """Role → the scopes that its clients may ask for."""

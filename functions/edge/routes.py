@@ -31,6 +31,7 @@ class Scope(StrEnum):
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
     ERASURES = "erasures"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class Route:
     def key(self) -> str:
         """The gateway's route key, e.g. `POST /v1/redemptions`."""
         return f"{self.method} {self.path}"
+
+    @property
+    def takes_a_code(self) -> bool:
+        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
+        return "too_many_attempts" in self.errors
 
 
 _PAGED = ("limit", "cursor")
@@ -290,7 +296,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
         ),
     ),
     Route(
@@ -298,8 +304,23 @@ ROUTES: tuple[Route, ...] = (
         "List recoveries, newest first", "回收列表", query=_PAGED,
     ),
     Route(
+        "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
+        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+    ),
+    Route(
+        "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,
+        "Download what became of all that was selected, as CSV", "下载回收报告（CSV）", query=("cursor",),
+        media_type="text/csv",
+    ),
+    Route(
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/recoveries/{id}/approvals", "recover", "create_approval", Scope.APPROVE,
+        "Approve or reject a recovery that needs a second person", "审批（同意或驳回）回收申请", Key.REQUIRED,
+        success=(201,),
+        errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
     ),
     # ledger
     Route(
@@ -324,6 +345,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/erasures/{id}", "erase", "get_erasure", Scope.ERASURES,
         "Get an erasure and what it has found", "查询个人信息删除进度",
+    ),
+    # the record
+    Route(
+        "GET", "/v1/audit", "audit", "list_entries", Scope.AUDIT,
+        "List what is on record, newest first: of a card, of a client, or of all", "审计记录（按卡号、操作者或时间）",
+        query=("serial", "actor", "from", "to", *_PAGED),
     ),
     # about
     Route(
