@@ -35,8 +35,9 @@ NOBODY = frozenset({
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""
 
-SETTLE_S = 60
-"""What was under way when it began has been written and noted by then: one more pass finds it."""
+SETTLE_S = 15
+"""What was under way when it began has been written by then (8 s), and noted unless relay is behind: one more pass
+finds it. Where `StreamAge` rings, an erasure is to be repeated afterwards."""
 _ACCOUNT = re.compile(r"acc_[a-z2-7]{24}")
 _BYTES = 15
 

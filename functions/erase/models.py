@@ -49,7 +49,7 @@ class Erased(Answer):
 class ErasureAnswer(Answer):
     """An erasure. `account` stands in the person's place from now on; the same person always gets the same.
 
-    It is completed with a pass over all items that found nothing left, a minute after it began at the earliest.
+    It is completed with a pass over all items that found nothing left, some seconds after it began at the earliest.
     """
 
     id: str = Field(examples=["ers_k3q7x2m5c4wz6n7pjh2d4r6t"])

@@ -165,9 +165,7 @@ def _recovery(samples: Samples) -> str:
 
 
 def _erasure(samples: Samples) -> str:
-    samples("redemption")
-    samples.drain()
-    body = {"number": "+8613812345678", "reason": "request_of_the_person"}
+    body = {"number": "+8613812345699", "reason": "request_of_the_person"}
     return str(samples.post("/v1/erasures", body, key="sample")["id"])
 
 

@@ -329,7 +329,8 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense, "erasure": erasure, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
+        "dispense": dispense, "erasure": erasure,
+        "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -568,7 +569,9 @@ WHOLE: Final[list[tuple[str, Any]]] = [
     *(("POST /v1/erasures", contradiction) for contradiction in (
         {"number": "+8613812345678"}, {"customer": None}, {"customer": None, "number": "+8613812345678"},
     )),
-    *(("POST /v1/erasures", {"customer": None, "tenant": None, "number": number}) for number in (*PHONES, "宽带")),
+    *(("POST /v1/erasures", {"customer": None, "tenant": None, "number": number}) for number in (
+        "", "+86", "+0138", "a b c", "-abcd", "ab/cd", "宽带账号", "abcd\n", "a" * 65,
+    )),
     ("POST /v1/transfers/{id}/returns", {"customer": None}),
     ("POST /v1/transfers/{id}/returns", {"token": "${token}"}),
     *(("POST /v1/redemptions", {"account": {"type": "mobile", "number": number}}) for number in PHONES),
