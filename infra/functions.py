@@ -28,6 +28,7 @@ from functions.store.keys import (
     COUNTER,
     COUNTS,
     DRAW,
+    ENROLMENT,
     ENTRY,
     ERASURE,
     EXPIRING,
@@ -69,6 +70,7 @@ class Resource(StrEnum):
     ACTORS = "index of actors"
     DATA_KEY = "data key"
     SANDBOX_KEY = "sandbox key"
+    AUTHENTICATOR_KEY = "authenticator key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
@@ -121,6 +123,7 @@ def _table(*actions: str, on: tuple[str, ...]) -> Grant:
 
 
 _VERIFY_TOKENS: Final = Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey",))
+_CHECK_ONE_TIME_CODES: Final = Grant(Resource.AUTHENTICATOR_KEY, ("kms:Decrypt",))
 _OPEN_BATCH_KEYS: Final = (
     Grant(Resource.DATA_KEY, ("kms:Decrypt",)),
     Grant(Resource.SANDBOX_KEY, ("kms:Decrypt",)),
@@ -145,10 +148,16 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER)),
+            _table(
+                "BatchGetItem",
+                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, ENROLMENT, EXPORT, GUARD, IMPORT, LOT, VOUCHER),
+            ),
             _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
-            _table("PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)),
+            _table(
+                "PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, ENROLMENT, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)
+            ),
             _table("Query", on=(REFUSED,)),
+            _table("UpdateItem", on=(GUARD,)),
             Grant(Resource.EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.UPLOADED, ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")),
             Grant(Resource.UPLOADS, ("s3:ListBucket",)),
@@ -156,6 +165,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.INDEX_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.SANDBOX_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
+            _CHECK_ONE_TIME_CODES,
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -212,11 +222,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, ENROLMENT, GUARD, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
-            _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
+            _table("PutItem", on=(COMMAND, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
-            _table("UpdateItem", on=(STATISTICS,)),
+            _table("UpdateItem", on=(GUARD, STATISTICS)),
+            _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
@@ -423,6 +434,9 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
         Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
+        Resource.AUTHENTICATOR_KEY: Means(
+            (data.authenticator_key.key_arn,), {"AUTHENTICATOR_KEY_ARN": data.authenticator_key.key_arn}
+        ),
         Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

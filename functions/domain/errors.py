@@ -111,6 +111,8 @@ PROBLEMS: dict[str, Problem] = {
         "活动规则不允许此回收操作",
         "A campaign's recovery_rules say which roles may take which actions for which reasons.",
     ),
+    "one_time_code_required": Problem(403, "This takes a one-time code", "此操作需要动态验证码"),
+    "one_time_code_wrong": Problem(403, "The one-time code is wrong or was used", "动态验证码错误或已使用"),
     "own_request": Problem(403, "The requester cannot approve it", "申请人不能审批自己的申请"),
     "already_decided": Problem(409, "This was decided before", "该申请已有审批结果"),
     "approval_expired": Problem(409, "The time to approve it is over", "审批已过期"),

@@ -74,6 +74,7 @@ _REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
 _CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
 _TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
 _AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_ONE_TIME_CODE = ("one_time_code_required", "one_time_code_wrong", "too_many_attempts")
 _HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
@@ -119,7 +120,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
-        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
+        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials", *_ONE_TIME_CODE),
     ),
     Route(
         "POST", "/v1/imports", "generate", "create_import", Scope.GENERATE,
@@ -294,9 +295,10 @@ ROUTES: tuple[Route, ...] = (
     # recovery
     Route(
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
-        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
+        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
+            *_ONE_TIME_CODE,
         ),
     ),
     Route(

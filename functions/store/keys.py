@@ -23,6 +23,7 @@ RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 ERASURE, PERSON = "ERASURE#", "PERSON#"
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
+ENROLMENT = "ENROLMENT#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
@@ -48,6 +49,11 @@ def _own(prefix: str, id: str) -> Key:
 def client(id: str) -> Key:
     """An API client."""
     return _own(CLIENT, id)
+
+
+def enrolment(client_id: str) -> Key:
+    """The authenticator of a client."""
+    return _own(ENROLMENT, client_id)
 
 
 def campaign(id: str) -> Key:
