@@ -28,7 +28,7 @@ PLACES: dict[str, str] = {
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
-    "account", "batch", "campaign", "channel", "client", "command", "counter", "dispute", "expiry", "export", "front",
+    "account", "batch", "campaign", "channel", "client", "command", "counter", "dispute", "enrolment", "expiry", "export", "front",
     "history", "import", "imported", "known", "line", "lot", "moved", "recovered", "recovery", "refusals", "report",
     "reveal", "shelf", "stock", "supply", "ticket",
 })  # fmt: skip
