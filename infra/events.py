@@ -65,7 +65,10 @@ class Schedule:
     message: Mapping[str, str]
 
 
-SCHEDULES: Final = (Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),)
+SCHEDULES: Final = (
+    Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),
+    Schedule("Reclaims", Duration.hours(1), "recover", {"id": "reclaims"}),
+)
 
 
 class Events(Construct):

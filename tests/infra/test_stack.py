@@ -314,14 +314,18 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
     return id, bucket
 
 
-def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> None:
-    (rule,) = (rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule)
+@pytest.mark.parametrize(("name", "message", "queue"), [
+    ("reminders", '{"sweep":"reminders"}', "NotifyMessages"), ("reclaims", '{"id":"reclaims"}', "RecoverJobs"),
+])  # fmt: skip
+def test_by_the_clock_work_is_ordered_every_hour(template: Template, name: str, message: str, queue: str) -> None:
+    rules = (rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule)
+    (rule,) = (rule for rule in rules if rule["Name"].endswith(name))
     (target,) = rule["Targets"]
 
     assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 hour)", "ENABLED")
     assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
-    assert "NotifyMessages" in target["Arn"]["Fn::GetAtt"][0]
-    assert json.loads(target["Input"]) == {"sweep": "reminders"}
+    assert queue in target["Arn"]["Fn::GetAtt"][0]
+    assert target["Input"] == message
     assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 3_600
     assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
 
