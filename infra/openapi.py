@@ -43,6 +43,7 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
+    "erase": "Persons · 个人信息",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
     "audit": "Record · 审计",
@@ -63,6 +64,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }
 

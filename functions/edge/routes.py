@@ -30,6 +30,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    ERASURES = "erasures"
     AUDIT = "audit"
 
 
@@ -340,6 +341,16 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    # persons
+    Route(
+        "POST", "/v1/erasures", "erase", "create_erasure", Scope.ERASURES,
+        "Erase a person: their number or name gives way to an account's id", "删除个人信息（以账户标识替换）",
+        Key.REQUIRED, success=(202,),
+    ),
+    Route(
+        "GET", "/v1/erasures/{id}", "erase", "get_erasure", Scope.ERASURES,
+        "Get an erasure and what it has found", "查询个人信息删除进度",
     ),
     # the record
     Route(
