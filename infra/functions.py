@@ -16,6 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.store.keys import (
+    ACCOUNTS,
     BATCH,
     CAMPAIGN,
     CHANNEL,
@@ -39,6 +40,7 @@ from functions.store.keys import (
     MESSAGE,
     MOVED,
     POOL,
+    RECONCILIATION,
     RECOVERED,
     RECOVERY,
     REFUSED,
@@ -206,10 +208,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("BatchGetItem", on=(LEDGER, LOT)),
-            _table("GetItem", on=(LEDGER, LOT)),
-            _table("PutItem", on=(LEDGER, MOVED)),
-            _table("Query", on=(LEDGER,)),
+            _table("BatchGetItem", on=(COUNTER, COUNTS, HISTORY, LEDGER, LOT, RECONCILIATION, VOUCHER)),
+            _table("GetItem", on=(BATCH, LEDGER, LOT, RECONCILIATION)),
+            _table("PutItem", on=(LEDGER, MOVED, RECONCILIATION)),
+            _table("Query", on=(LEDGER, MOVED, RECONCILIATION)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (ACCOUNTS, "RECONCILIATIONS#", "TOUCHED#")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _JOBS,
         ),

@@ -20,13 +20,14 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:inspect",
         "vouchers:redeem",
         "recoveries",
+        "reconciliations",
         "messages",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "messages"),
-    "auditor": ("vouchers:inspect",),
+    "auditor": ("vouchers:inspect", "reconciliations"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }
 """Role → the scopes that its clients may ask for."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from functions.domain.events import Event, Holding, Subject, counts, events, holdings
+from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings
 from functions.domain.serials import LOT_SIZE
 from functions.store import bus, history, stock, wire
 from functions.store.history import Line
@@ -43,7 +43,7 @@ def told(written: Written, incarnation: int) -> list[Told]:
     old, new = written.old, written.new
     if new is None:
         raise ValueError("an item was deleted, which no function may do")
-    moved = counts(old, new) if new.get("entity") == "voucher" else {}
+    moved = {**counts(old, new), WRITES: 1} if new.get("entity") == "voucher" else {}
     found = events(old, new, written.at, incarnation)
     lines: list[Told] = [
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event

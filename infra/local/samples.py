@@ -136,6 +136,10 @@ def _entered_redemption(samples: Samples) -> str:
     return samples("redemption")
 
 
+def _reconciliation(samples: Samples) -> str:
+    return str(samples.post("/v1/reconciliations", {"selection": {"batch": samples("batch")}})["id"])
+
+
 def _claimed_serial(samples: Samples) -> str:
     samples.post("/v1/claims", {"code": samples("code"), "customer": CUSTOMER}, key="sample")
     return samples("serial")
@@ -248,6 +252,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "reconciliation": _reconciliation,
     "export": _done_export,
     "open_export": partial(_export, "batch"),
     "ticket": _ticket,

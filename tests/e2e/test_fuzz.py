@@ -125,6 +125,7 @@ class Existing:
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
+        reconciliation = self._post("/v1/reconciliations", {"selection": {"batch": held["id"]}})
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
         for code in codes[1:4]:
             self._post("/v1/claims", {"code": code, "customer": "customer-1001"})
@@ -147,6 +148,7 @@ class Existing:
             "redemptions": redemption["id"],
             "holds": hold["id"],
             "recoveries": recovery["id"],
+            "reconciliations": reconciliation["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],
             "imports": import_["id"],

@@ -174,6 +174,11 @@ def use_the_rest(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/history?limit=1"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/ledger"))
     overdraw(kami, used.serial)
+    for what in ({"all": True}, {"selection": {"serials": [used.serial]}}):
+        reconciliation = granted(kami.operator.post("/v1/reconciliations", what), 202)["id"]
+    granted(kami.operator.get(f"/v1/reconciliations/{reconciliation}"))
+    granted(kami.operator.get("/v1/reconciliations?limit=1"))
+    kami.cloud.fire("kami-dev-reconciliationofmoved")
     batch = kami.batch(kami.campaign()["id"], 100)["id"]
     kami.activate(batch=batch)
     serials = kami.serials(batch)
