@@ -24,7 +24,8 @@ from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.voucher import EFFECTIVE
 from functions.domain.wallet import STATUSES
-from functions.edge.http import CSV, FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.http import CSV, FORM, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.models import RFC_3339
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
 from functions.store.cursors import CURSOR_LENGTH_MAX
@@ -44,6 +45,7 @@ TAGS: Final = {
     "recover": "Recovery · 回收",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
+    "audit": "Record · 审计",
     "console": "About · 关于",
 }
 
@@ -60,8 +62,9 @@ SCOPES: Final = {
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
     Scope.RECONCILIATIONS: "Compare vouchers, ledger, history and counts · 对账",
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
-    Scope.MESSAGES: "See what customers were told, and its delivery · 查询短信",
+    Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.AUDIT: "Read the record · 查询审计记录",
 }
 
 SERIAL_LENGTHS_SAID: Final = " or ".join(map(str, SERIAL_LENGTHS))
@@ -84,6 +87,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "required": True,
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
         "example": "+8613812345678",
+    },
+    "since": {
+        "description": "The first day (UTC); 30 days before the last unless it is said.",
+        "schema": {"type": "string", "format": "date"},
+    },
+    "until": {
+        "description": "The last day (UTC), today unless it is said.",
+        "schema": {"type": "string", "format": "date"},
     },
     "from": {
         "description": "With `text/csv` only: the channel that holds the vouchers now.",
@@ -151,12 +162,33 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
         "description": "Only vouchers of this effective status; without it, those that can be or may yet be used.",
         "schema": {"type": "string", "enum": list(STATUSES)},
     },
+    ("list_entries", "serial"): {
+        "description": "Only what concerns this card, by itself or with its lot.",
+        "schema": {"type": "string", "pattern": "^[0-9]{12,19}$"},
+        "example": "010000000003",
+    },
+    ("list_entries", "actor"): {
+        "description": "Only what this API client did; not together with `serial`.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+        "example": "operator-9f86d081884c7d65",
+    },
+    ("list_entries", "from"): {
+        "description": "Only what happened then or later.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
+        "example": "2026-11-21T08:00:00Z",
+    },
+    ("list_entries", "to"): {
+        "description": "Only what happened before then.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
+        "example": "2026-11-22T08:00:00Z",
+    },
 }
 """Of one operation, where a name means something of its own."""
 
 
 def _parameter(route: Route, name: str) -> Json:
-    return OWN_PARAMETERS.get((route.operation, name), PARAMETERS[name])
+    own = OWN_PARAMETERS.get((route.operation, name))
+    return own if own is not None else PARAMETERS[name]
 
 
 FILE: Final[Json] = {

@@ -22,12 +22,13 @@ ROLES: dict[str, tuple[str, ...]] = {
         "recoveries",
         "reconciliations",
         "messages",
+        "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "messages"),
-    "auditor": ("vouchers:inspect", "reconciliations"),
+    "auditor": ("vouchers:inspect", "reconciliations", "audit"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }
 """Role → the scopes that its clients may ask for."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, NoReturn
 
 from functions.domain.actor import By
+from functions.domain.authority import RecoveryRules
 from functions.domain.errors import Refusal
 from functions.domain.formats import LOT_SIZE
 from functions.domain.lot import PARTS_PER_LOT_MAX, Lot, Part, Rules, Segment
@@ -49,7 +50,7 @@ class Campaign:
     `quantity_max` is how many it may have; `quantity` and `lots` are what its batches have taken. So many may be
     claimed by each customer (`claims_per_customer`) and in all (`claims_max`), by members of these `tiers` only, if any
     are named. An alarm is raised when fewer than `low_stock` are left to be drawn. Holders are told so many days before
-    their vouchers end (`reminder_days`).
+    their vouchers end (`reminder_days`). `recovery_rules` say who may recover what; without them the defaults do.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Campaign:
     tiers: tuple[str, ...] = ()
     low_stock: int | None = None
     reminder_days: tuple[int, ...] = ()
+    recovery_rules: RecoveryRules | None = None
     version: int = 0
 
     @property

@@ -108,6 +108,20 @@ PROBLEMS: dict[str, Problem] = {
     "empty_selection": Problem(422, "The selection holds no voucher", "所选范围内没有卡密"),
     "still_generating": Problem(409, "The batch is still being generated", "批次仍在生成中"),
     "recovery_in_progress": Problem(409, "These vouchers are being recovered", "卡密正在回收中"),
+    "recovery_not_allowed": Problem(
+        403,
+        "The campaign's rules do not allow this recovery",
+        "活动规则不允许此回收操作",
+        "A campaign's recovery_rules say which roles may take which actions for which reasons.",
+    ),
+    "one_time_code_required": Problem(403, "This takes a one-time code", "此操作需要动态验证码"),
+    "one_time_code_wrong": Problem(403, "The one-time code is wrong or was used", "动态验证码错误或已使用"),
+    "own_request": Problem(403, "The requester cannot approve it", "申请人不能审批自己的申请"),
+    "already_decided": Problem(409, "This was decided before", "该申请已有审批结果"),
+    "approval_expired": Problem(409, "The time to approve it is over", "审批已过期"),
+    "request_changed": Problem(
+        409, "It is not what you have seen any more", "申请内容已变化", "Get the recovery again, and decide anew."
+    ),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
     # imports
     "upload_missing": Problem(409, "The file has not been uploaded", "文件尚未上传"),
@@ -133,7 +147,8 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
 
     `detail` is for people and must never hold a code, key, secret, token or whole phone number;
     `errors` lists what is wrong field by field; `extra` are further members of the problem document;
-    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only.
+    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only, and `about` for the record only: what
+    was refused, by ids that are no secret.
     """
 
     def __init__(
@@ -145,6 +160,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         extra: dict[str, Any] | None = None,
         retry_after_s: int | None = None,
         alarm: str | None = None,
+        about: dict[str, str] | None = None,
     ) -> None:
         super().__init__(key, detail)
         self.key = key
@@ -153,6 +169,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
         self.alarm = alarm
+        self.about = about or {}
 
     @property
     def problem(self) -> Problem:

@@ -33,7 +33,7 @@ def extended_voucher(command: Command, segment: Segment, voucher: Voucher) -> Vo
     meaning = STATUSES[voucher.status]
     if meaning.vetoes or meaning.spent:
         return voucher.status.value
-    if binding(segment.vetoes, voucher.status, voucher.generation):
+    if binding(segment.vetoes, voucher.unsuspended, voucher.generation):
         return "recalled"
     until = _later(command, end)
     if isinstance(until, str):

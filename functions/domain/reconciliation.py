@@ -18,8 +18,10 @@ from functions.domain.ledger import Account, Kind, Line, Name
 from functions.domain.lot import Lot, Status
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, serial_of
-from functions.domain.voucher import STATUSES, Redemption, Voucher, status_with
+from functions.domain.voucher import DAY_S, STATUSES, Redemption, Voucher, status_with
 
+RECORDED_S = 150 * DAY_S
+"""So far back the record is looked into; its copy in the table is kept longer than that."""
 DIFFERENCES_PER_LOT_MAX = 500
 """So many are named; all are counted."""
 
@@ -82,6 +84,11 @@ KINDS: dict[str, Meaning] = {
         "The history lacks what the ledger has",
         "履历缺少账本中的变动",
         "A line of history was deleted past Kami; the record has the event.",
+    ),
+    "record_missing": Meaning(
+        "The record lacks what the ledger has",
+        "审计记录缺少账本中的变动",
+        "Redrive what was set aside (events, audit). What was deleted past Kami is in the sealed record.",
     ),
     "counts_differ": Meaning(
         "The lot's counts are not those of its vouchers",
@@ -171,7 +178,7 @@ class Reconciliation:
 class Card:
     """What was read of a voucher: its item, its accounts by generation, and lines of them.
 
-    `untold` are events of these lines that the history lacks.
+    `untold` are events of these lines that the history lacks, `unrecorded` those that the record lacks.
     """
 
     index: int
@@ -179,6 +186,7 @@ class Card:
     accounts: Mapping[int, Account]
     lines: Mapping[tuple[int, Name], Line]
     untold: Collection[str] = ()
+    unrecorded: Collection[str] = ()
 
 
 class Sum(NamedTuple):
@@ -273,8 +281,9 @@ def _change(line: Line) -> int:
 
 def _of_history(card: Card) -> Iterator[Difference]:
     for line in card.lines.values():
-        if line.movement.event in card.untold:
-            yield Difference("history_missing", card.index, line.movement.redemption, line.movement.event, "none")
+        for kind, missing in (("history_missing", card.untold), ("record_missing", card.unrecorded)):
+            if line.movement.event in missing:
+                yield Difference(kind, card.index, line.movement.redemption, line.movement.event, "none")
 
 
 def of_counts(before: Sum, vouchers: Iterable[Voucher], after: Sum) -> list[Difference] | None:

@@ -45,6 +45,8 @@ STATUSES: dict[Status, Meaning] = {
     Status.REISSUED: Meaning(vetoes=True),
 }
 
+UNSOLD = (Status.GENERATED, Status.DISTRIBUTED)
+"""An item of such a status, left by a suspension that is over, is what its segment says."""
 OVER = frozenset({Status.REDEEMED, Status.VOID, Status.REISSUED})
 """Nothing more can happen to these: they stay what they are, whatever comes over their range."""
 SPARED: dict[Scope, frozenset[Status]] = {
@@ -67,6 +69,8 @@ REFUSALS: dict[str, str] = {
 
 VETO_STATUS: dict[str, str] = {"reclaim": "reclaimed", "void": "void", "suspend": "suspended"}
 """Action of the veto that binds → effective status."""
+SUSPEND = "suspend"
+"""The action of a veto that may be lifted; where others bind too, it is one of those that counts."""
 
 EFFECTIVE: tuple[str, ...] = tuple(dict.fromkeys([*(s.value for s in Status), *VETO_STATUS.values(), "expired"]))
 """Every status that a voucher may show."""
@@ -196,6 +200,13 @@ class Redemption:
         return code_version(self.generation, self.handovers)
 
 
+class Suspension(NamedTuple):
+    """That a voucher is suspended by itself: what it was before, and the recoveries that would have it so."""
+
+    was: Status
+    recoveries: tuple[str, ...]
+
+
 class Drawn(NamedTuple):
     """That an order of this id took a voucher of this generation, and what the voucher was then."""
 
@@ -239,12 +250,18 @@ class Voucher:
     transfers: dict[str, Transfer] = field(default_factory=dict)
     qr_step: int = 0
     sandbox: bool = False
+    suspension: Suspension | None = None
     version: int = 0
 
     @property
     def serial(self) -> str:
         """The public number."""
         return serial_of(self.position)
+
+    @property
+    def unsuspended(self) -> Status:
+        """Its status but for a suspension of its own, by which a veto of a range spares it or not."""
+        return self.suspension.was if self.suspension is not None else self.status
 
     def drawn(self, id: str) -> Drawn | None:
         """What is known of an order that took it."""
@@ -310,14 +327,15 @@ def code_version(generation: int, handovers: int) -> int:
 
 
 def binding(vetoes: tuple[Veto, ...], status: Status, generation: int) -> Veto | None:
-    """The first veto that binds a voucher of this status and generation."""
-    return next((v for v in vetoes if generation <= v.generation and status not in SPARED[v.scope]), None)
+    """The first veto that binds a voucher of this status and generation, a suspension only where no other does."""
+    bound = [v for v in vetoes if generation <= v.generation and status not in SPARED[v.scope]]
+    return min(bound, key=lambda veto: veto.action == SUSPEND, default=None)
 
 
 def reclaimed(segment: Segment, item: Voucher) -> bool:
     """Whether an item is of a generation that a reclaim has ended, and was not spared by it."""
-    ended = tuple(v for v in segment.vetoes if v.generation < segment.generation)
-    return binding(ended, item.status, item.generation) is not None
+    ended = tuple(v for v in segment.vetoes if v.generation < segment.generation and v.action != SUSPEND)
+    return binding(ended, item.unsuspended, item.generation) is not None
 
 
 def untouched(lot: Lot, segment: Segment, index: int) -> Voucher:
@@ -352,11 +370,13 @@ def standing(lot: Lot, index: int, item: Voucher | None, now: int) -> Standing |
         voucher = fresh
     elif reclaimed(segment, item):
         voucher = begun_anew(fresh, item)
+    elif item.status in UNSOLD and item.generation == segment.generation:
+        voucher = replace(item, status=segment.status)
     else:
         voucher = item
     own = own_end(segment, voucher)
     valid_until = own if own is not None else segment.valid_until
-    veto = binding(segment.vetoes, voucher.status, voucher.generation)
+    veto = binding(segment.vetoes, voucher.unsuspended, voucher.generation)
     reason = _reason(voucher, segment, veto, valid_until, now)
     holds = voucher.open_holds(now)
     return Standing(voucher, segment, _effective(voucher, veto, reason), reason, valid_until, holds)
@@ -385,7 +405,7 @@ def _reason(voucher: Voucher, segment: Segment, veto: Veto | None, valid_until: 
 
 
 def _effective(voucher: Voucher, veto: Veto | None, reason: str | None) -> str:
-    if reason == "recalled" and veto is not None:
+    if veto is not None and (reason == "recalled" or voucher.status is Status.SUSPENDED):
         return VETO_STATUS[veto.action]
     return "expired" if reason == "expired" else voucher.status.value
 
@@ -439,8 +459,11 @@ def with_reversal(voucher: Voucher, redemption: Redemption, reversal: Reversal) 
     reversed_ = replace(redemption, reversal=replace(reversal, balance_minor=balance))
     redemptions = {**voucher.redemptions, redemption.id: reversed_}
     unused = all(r.reversal is not None for r in redemptions.values() if r.generation == voucher.generation)
-    status = voucher.status
-    if not STATUSES[status].vetoes:
-        unspent = Status.CLAIMED if voucher.holder else Status.ACTIVE
-        status = unspent if unused else Status.PARTLY_REDEEMED
-    return replace(voucher, status=status, balance_minor=balance, redemptions=redemptions)
+    unspent = Status.CLAIMED if voucher.holder else Status.ACTIVE
+    standing = unspent if unused else Status.PARTLY_REDEEMED
+    status, suspension = voucher.status, voucher.suspension
+    if suspension is not None:
+        suspension = suspension._replace(was=standing)
+    elif not STATUSES[status].vetoes:
+        status = standing
+    return replace(voucher, status=status, suspension=suspension, balance_minor=balance, redemptions=redemptions)

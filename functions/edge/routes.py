@@ -31,6 +31,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,18 @@ class Route:
         """The gateway's route key, e.g. `POST /v1/redemptions`."""
         return f"{self.method} {self.path}"
 
+    @property
+    def takes_a_code(self) -> bool:
+        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
+        return "too_many_attempts" in self.errors
+
 
 _PAGED = ("limit", "cursor")
 _REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
 _CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
 _TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
 _AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_ONE_TIME_CODE = ("one_time_code_required", "one_time_code_wrong", "too_many_attempts")
 _HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
@@ -113,7 +120,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
-        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
+        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials", *_ONE_TIME_CODE),
     ),
     Route(
         "POST", "/v1/imports", "generate", "create_import", Scope.GENERATE,
@@ -290,7 +297,8 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy",
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
+            *_ONE_TIME_CODE,
         ),
     ),
     Route(
@@ -298,8 +306,23 @@ ROUTES: tuple[Route, ...] = (
         "List recoveries, newest first", "回收列表", query=_PAGED,
     ),
     Route(
+        "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
+        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+    ),
+    Route(
+        "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,
+        "Download what became of all that was selected, as CSV", "下载回收报告（CSV）", query=("cursor",),
+        media_type="text/csv",
+    ),
+    Route(
         "GET", "/v1/recoveries/{id}", "recover", "get_recovery", Scope.RECOVERIES,
         "Get a recovery with what was skipped and why", "查询回收进度与明细", query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/recoveries/{id}/approvals", "recover", "create_approval", Scope.APPROVE,
+        "Approve or reject a recovery that needs a second person", "审批（同意或驳回）回收申请", Key.REQUIRED,
+        success=(201,),
+        errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
     ),
     # ledger
     Route(
@@ -327,6 +350,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    # the record
+    Route(
+        "GET", "/v1/audit", "audit", "list_entries", Scope.AUDIT,
+        "List what is on record, newest first: of a card, of a client, or of all", "审计记录（按卡号、操作者或时间）",
+        query=("serial", "actor", "from", "to", *_PAGED),
     ),
     # about
     Route(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.domain.authority import RecoveryRules
 from functions.domain.campaign import Batch, Campaign, expected_hits_a_day, lots_of, quantity_max_of
 from functions.domain.codefile import PROBLEMS
 from functions.domain.export import MANIFEST, Export, Layout
@@ -31,6 +32,7 @@ from functions.generate.models import (
     ImportAnswer,
     ImportRequest,
     LinesDone,
+    RecoveryRulesAnswer,
     RefusedLine,
     RefusedLines,
     Revealed,
@@ -80,6 +82,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         tiers=tuple(request.tiers or ()),
         reminder_days=tuple(sorted(request.reminder_days or (), reverse=True)),
         low_stock=request.low_stock,
+        recovery_rules=request.recovery_rules.rules() if request.recovery_rules is not None else None,
     )
     campaign = campaigns.create(wanted)
     replayed = campaign.by.request != call.by.request
@@ -126,7 +129,9 @@ def list_batch_vouchers(call: Call) -> Reply[VoucherList]:
 
 @app.route("POST /v1/reveals")
 def create_reveal(request: RevealRequest, call: Call) -> Reply[RevealList]:
-    id, shown = vouchers.reveal(call.derived_id("rvl"), request.serials, request.reason, call.by, call.now)
+    id, shown = vouchers.reveal(
+        call.derived_id("rvl"), request.serials, request.reason, call.by, call.now, request.one_time_code
+    )
     return ok(RevealList(id=id, data=[Revealed(serial=serial, code=code) for serial, code in shown]))
 
 
@@ -209,8 +214,21 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         tiers=list(campaign.tiers) or None,
         reminder_days=list(campaign.reminder_days) or None,
         low_stock=campaign.low_stock,
+        recovery_rules=_recovery_rules(campaign.recovery_rules or RecoveryRules()),
         sandbox=rules.sandbox,
         created_at=rfc3339(campaign.created_at),
+    )
+
+
+def _recovery_rules(rules: RecoveryRules) -> RecoveryRulesAnswer:
+    shown = (
+        {name: list(value) if isinstance(value, tuple) else value for name, value in each._asdict().items()}
+        for each in rules.allowances
+    )
+    code = {"void_above": rules.void_code_above, "reveal_above": rules.reveal_code_above}
+    taken = code if any(above is not None for above in code.values()) else None
+    return RecoveryRulesAnswer.model_validate(
+        {"one_time_code": taken, "allow": [each | {"reasons": each["reasons"] or None} for each in shown]}
     )
 
 

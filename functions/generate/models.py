@@ -6,15 +6,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from functions.domain.authority import DEFAULTS, Allowance, RecoveryRules
 from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
 from functions.domain.codefile import FAULTS, FILE_BYTES_MAX
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
+from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.reminder import REMINDER_DAYS_MAX, REMINDERS_MAX
 from functions.edge.models import (
     Answer,
     Money,
     MoneyAnswer,
+    OneTimeCode,
     Progress,
     Reference,
     Request,
@@ -35,12 +38,67 @@ RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GROUP_MAX = 10
 CLAIMS_MAX = 1_000_000_000
 TIERS_MAX = 20
+RULES_MAX = 20
 PREFIX = r"^[A-HJKMNP-TV-Z][0-9A-HJKMNP-TV-Z]{0,7}$"
 """Of Crockford's symbols, so that it is forgiven like the rest of a code; a letter first, so that no digits are it."""
 
 
 Kind = Literal["recharge", "data", "coupon", "gift", "stock"]
 Redemption = Literal["single", "balance"]
+RecoveryRole = Literal["operator", "approver", "partner", "support"]
+RecoveryAction = Literal["reclaim", "void", "suspend", "resume", "reissue"]
+RecoveryReason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other"]
+
+
+class AllowanceRequest(Request):
+    """These roles may take these actions for these reasons: up to so much alone, beyond it once another approves."""
+
+    roles: list[RecoveryRole] = Field(min_length=1, max_length=4, examples=[["operator"]])
+    actions: list[RecoveryAction] = Field(min_length=1, max_length=5, examples=[["reclaim", "void"]])
+    reasons: list[RecoveryReason] | None = Field(
+        default=None, min_length=1, max_length=7, description="Any where it is absent.", examples=[["stolen", "lost"]]
+    )
+    vouchers_alone: int | None = Field(
+        default=None, ge=0, le=CLAIMS_MAX, description="Without limit where it is absent.", examples=[10_000]
+    )
+    value_minor_alone: int | None = Field(
+        default=None, ge=0, le=AMOUNT_MINOR_MAX, description="In the currency of the campaign.", examples=[50_000_000]
+    )
+    serials_only: bool = Field(default=False, description="Single serials; no ranges, lots or batches.")
+
+    def allowance(self) -> Allowance:
+        """The same, for the domain."""
+        return Allowance(
+            tuple(self.roles),
+            tuple(self.actions),
+            tuple(self.reasons or ()),
+            self.vouchers_alone,
+            self.value_minor_alone,
+            self.serials_only,
+        )
+
+
+class CodeRulesRequest(Request):
+    """Above so many, a caller also gives a one-time code of its authenticator (RFC 6238); never where it is absent."""
+
+    void_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Vouchers voided.", examples=[1_000])
+    reveal_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed.", examples=[10])
+
+
+class RecoveryRulesRequest(Request):
+    """Who may recover vouchers of the campaign: the first rule that fits a recovery decides; none fits, it is refused.
+
+    `allow` stands in place of the default rules.
+    """
+
+    allow: list[AllowanceRequest] | None = Field(default=None, max_length=RULES_MAX)
+    one_time_code: CodeRulesRequest | None = None
+
+    def rules(self) -> RecoveryRules:
+        """The same, for the domain."""
+        allowances = DEFAULTS if self.allow is None else tuple(each.allowance() for each in self.allow)
+        code = self.one_time_code or CodeRulesRequest()
+        return RecoveryRules(allowances, code.void_above, code.reveal_above)
 
 
 class CampaignRequest(Request):
@@ -100,6 +158,7 @@ class CampaignRequest(Request):
         description="So many days before the end of a voucher, in the morning, its holder is told; each once.",
         examples=[[7, 1]],
     )
+    recovery_rules: RecoveryRulesRequest | None = None
     sandbox: bool = Field(
         default=False,
         description="For trying things out: only clients of the sandbox can use its vouchers, no SMS leaves, no value.",
@@ -156,6 +215,31 @@ class CampaignRequest(Request):
         return end_of_validity(self.valid_until) if self.valid_until is not None else None
 
 
+class AllowanceAnswer(Answer):
+    """What these roles may do, and how much of it alone."""
+
+    roles: list[str] = Field(examples=[["operator"]])
+    actions: list[str] = Field(examples=[["reclaim", "void"]])
+    reasons: list[str] | None = Field(default=None, examples=[["stolen", "lost"]])
+    vouchers_alone: int | None = Field(default=None, examples=[10_000])
+    value_minor_alone: int | None = Field(default=None, examples=[50_000_000])
+    serials_only: bool = Field(examples=[False])
+
+
+class CodeRulesAnswer(Answer):
+    """Above so many, a one-time code is taken."""
+
+    void_above: int | None = Field(default=None, examples=[1_000])
+    reveal_above: int | None = Field(default=None, examples=[10])
+
+
+class RecoveryRulesAnswer(Answer):
+    """Who may recover vouchers of the campaign; the first rule that fits decides."""
+
+    allow: list[AllowanceAnswer]
+    one_time_code: CodeRulesAnswer | None = None
+
+
 class CampaignAnswer(Answer):
     """A campaign. `guess_odds` are the odds that one guess at a voucher's code is right.
 
@@ -186,6 +270,7 @@ class CampaignAnswer(Answer):
     tiers: list[str] | None = None
     reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     low_stock: int | None = None
+    recovery_rules: RecoveryRulesAnswer
     sandbox: bool = Field(examples=[False])
     created_at: Time
 
@@ -240,6 +325,7 @@ class RevealRequest(Request):
 
     serials: list[SerialText] = Field(min_length=1, max_length=REVEALED_MAX)
     reason: Text = Field(examples=["Print proof 2026-11"])
+    one_time_code: OneTimeCode | None = None
 
 
 class Revealed(Answer):

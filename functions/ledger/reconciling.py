@@ -119,16 +119,16 @@ def proceed(id: str, now: int, until: float) -> int | None:
 def _survey(job: Reconciliation, now: int, until: float) -> Reconciliation:
     todo = list(by_lot(list(job.spans)))[job.lots_done :]
     mine = job  # another runner may be further than this one; what it did does not count for these lots
-    for checked in lots.in_chunks(todo, partial(_look, job), until, LOTS_PER_CHUNK):
+    for checked in lots.in_chunks(todo, partial(_look, job, now), until, LOTS_PER_CHUNK):
         mine = replace(mine, lots_done=mine.lots_done + len(checked), checked=mine.checked + sum(checked))
         job = _saved(mine)
     return _next_look(job, now) if job.lots_done == job.lots and job.look == 0 else job
 
 
-def _look(job: Reconciliation, part: Part) -> int:
+def _look(job: Reconciliation, at: int, part: Part) -> int:
     """Look into a lot for the first time; says how many vouchers were looked at."""
     number, within = part
-    seen = reconciliations.look(number, within)
+    seen = reconciliations.look(number, within, at)
     _keep(looked(None, Findings(job.id, number, 0, tuple(seen.differences), unsettled=not seen.settled)))
     return seen.checked
 
@@ -136,13 +136,13 @@ def _look(job: Reconciliation, part: Part) -> int:
 def _look_again(job: Reconciliation, now: int, until: float) -> Reconciliation:
     todo = [each for each in reconciliations.findings_of(job.id) if each.is_open and each.look < job.look]
     done = 0
-    for chunk in lots.in_chunks(todo, partial(_look_closer, job), until, LOTS_PER_CHUNK):
+    for chunk in lots.in_chunks(todo, partial(_look_closer, job, now), until, LOTS_PER_CHUNK):
         done += len(chunk)
     return _next_look(job, now) if done == len(todo) else job
 
 
-def _look_closer(job: Reconciliation, before: Findings) -> None:
-    seen = reconciliations.look(before.lot, [(i, i) for i in before.indexes], counts=before.is_about_lot)
+def _look_closer(job: Reconciliation, at: int, before: Findings) -> None:
+    seen = reconciliations.look(before.lot, [(i, i) for i in before.indexes], at, counts=before.is_about_lot)
     now = Findings(job.id, before.lot, job.look, tuple(seen.differences), before.more, not seen.settled)
     _keep(looked(before, now))
 

@@ -74,8 +74,10 @@ def take(body: str) -> None:
     if isinstance(order, Due):
         number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
     else:
-        redemption = order.data.redemption
-        occasion = service.Occasion(order.id, order.type, order.data.serial, redemption.id if redemption else None)
+        data = order.data
+        recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
+        redemption = data.redemption.id if data.redemption else None
+        occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery)
         number, told = 1, service.tell(occasion, now)
         if told is None:
             logger.info("message", event=order.type, serial=order.data.serial, status="nobody to tell")

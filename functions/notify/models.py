@@ -31,6 +31,8 @@ class Data(Taken):
 
     serial: Id
     redemption: RedemptionOf | None = None
+    action: Literal["reclaim", "void", "suspend", "resume"] | None = None
+    reason: str | None = Field(default=None, max_length=40)
 
 
 class Told(Taken):
@@ -45,6 +47,8 @@ class Told(Taken):
     def _whole(self) -> Self:
         if (self.data.redemption is None) != (self.type in ("voucher.recovered", "voucher.expiring")):
             raise ValueError("the redemption is missing, or too much")
+        if (self.data.action is not None and self.data.reason is not None) != (self.type == "voucher.recovered"):
+            raise ValueError("a recovery's action and reason are missing, or too much")
         return self
 
 

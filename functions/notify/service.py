@@ -25,7 +25,7 @@ from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import providers
-from functions.notify.texts import EXPIRING, expiring, text
+from functions.notify.texts import EXPIRING, expiring, recovered, text
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE
@@ -36,12 +36,14 @@ BY = By("notify", "system", "operator", "queue", "")
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """An event that somebody is told of; `redemption` is what it is about, if it is about one."""
+    """An event that somebody is told of; `redemption` is what it is about, if about one, and `recovery` the action
+    and the reason of the recovery that it tells of."""
 
     event_id: str
     event: str
     serial: str
     redemption: str | None
+    recovery: tuple[str, str] | None = None
 
 
 def tell(occasion: Occasion, now: int) -> Message | None:
@@ -69,7 +71,11 @@ def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Messa
     recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
     if recipient is None:
         return None
-    said = text(occasion.event, lot.rules.locale, occasion.serial, redemption, voucher.currency)
+    if redemption is not None:
+        said = text(occasion.event, lot.rules.locale, occasion.serial, redemption, voucher.currency)
+    else:
+        assert occasion.recovery is not None
+        said = recovered(lot.rules.locale, *occasion.recovery, voucher)
     return _message(occasion, lot, recipient, said, now)
 
 

@@ -2,80 +2,173 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from functions.domain.authority import Approval
 from functions.domain.lot import Scope
-from functions.domain.recovery import Action, Phase, Recovery
+from functions.domain.recovery import Action, Order, Recovery, Via
 from functions.domain.times import rfc3339
 from functions.edge import batch
-from functions.edge.http import App, Call, Event, Reply, Response, accepted, ok
+from functions.edge.http import CSV, App, Call, Event, Reply, Response, accepted, created, of_query, ok, refuse_fields
 from functions.edge.models import Progress
-from functions.recover import service
+from functions.recover import approvals, reports, service
 from functions.recover.models import (
+    ApprovalMade,
+    ApprovalRequest,
+    Days,
     RecoveryAnswer,
     RecoveryList,
     RecoveryRequest,
     RecoverySummary,
     SkippedSerial,
     SkippedSerials,
+    StatisticsAnswer,
+    WayAnswer,
 )
-from functions.store import lists
+from functions.store import lists, statistics
 from functions.store.records import RECOVERY
 
 app = App("recover")
+DAYS_DEFAULT = 30
+VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 
 
 @app.route("POST /v1/recoveries")
 def create_recovery(request: RecoveryRequest, call: Call) -> Reply[RecoverySummary]:
     recovery = service.create(
         call.derived_id("rec"),
-        request.selection.selection(),
-        Action(request.action),
-        Scope(request.only) if request.only is not None else Scope.ALL,
-        request.reason,
-        request.note,
+        Order(
+            request.selection.selection() if request.selection is not None else None,
+            Action(request.action),
+            Scope(request.only) if request.only is not None else Scope.ALL,
+            request.reason,
+            request.note,
+            request.recovery,
+            VIA.get(call.by.role, Via.OPERATOR),
+        ),
         call.by,
         call.now,
         batch.call_deadline(call.remaining_s),
+        request.one_time_code,
     )
     replayed = recovery.by.request != call.by.request
-    answer = RecoverySummary.model_validate(_summary(recovery))
+    answer = RecoverySummary.model_validate(_summary(recovery, call.now))
     return accepted(answer, replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
 
 
 @app.route("GET /v1/recoveries")
 def list_recoveries(call: Call) -> Reply[RecoveryList]:
     found, next_cursor = lists.page(RECOVERY, call.limit(), call.query.get("cursor"), call.by)
-    return ok(RecoveryList.model_validate({"data": [_summary(r) for r in found], "next_cursor": next_cursor}))
+    return ok(RecoveryList.model_validate({"data": [_summary(r, call.now) for r in found], "next_cursor": next_cursor}))
 
 
 @app.route("GET /v1/recoveries/{id}")
 def get_recovery(call: Call) -> Reply[RecoveryAnswer]:
     recovery = service.find(call.path["id"])
-    lines, next_cursor = service.skipped(recovery, call.limit(), call.query.get("cursor"), call.by)
+    lines, next_cursor = reports.skipped(recovery, call.limit(), call.query.get("cursor"), call.by)
     skipped = SkippedSerials(
         count=sum(recovery.skipped.values()),
         by_reason=recovery.skipped,
         data=[SkippedSerial(serial=serial, reason=reason) for serial, reason in lines],
         next_cursor=next_cursor,
     )
-    return ok(RecoveryAnswer.model_validate({**_summary(recovery), "skipped": skipped}))
+    return ok(RecoveryAnswer.model_validate({**_summary(recovery, call.now), "skipped": skipped}))
 
 
-def _summary(recovery: Recovery) -> dict[str, Any]:
+@app.route("GET /v1/recoveries/{id}/report")
+def get_report(call: Call) -> Reply[str]:
+    """Neighbours that are alike share a line. The header `Link` names the next page, where there is one."""
+    recovery = service.find(call.path["id"])
+    text, following = reports.page(recovery, call.query.get("cursor"), call.by)
+    link = {"Link": f'</v1/recoveries/{recovery.id}/report?cursor={following}>; rel="next"'} if following else {}
+    name = {"Content-Disposition": f'attachment; filename="{recovery.id}.csv"'}
+    return ok(text, **{"Content-Type": f"{CSV}; charset=utf-8", **name, **link})
+
+
+@app.route("GET /v1/recoveries/statistics")
+def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
+    since, until = _days(call)
+    ways = [
+        WayAnswer(
+            via=via.value,
+            recoveries=sum.recoveries,
+            selected=sum.selected,
+            recovered=sum.recovered,
+            success=round(sum.recovered / sum.selected, 4) if sum.selected else 0.0,
+            mean_seconds=round(sum.seconds / sum.recoveries, 3),
+            mean_seconds_until_effective=round(sum.seconds_until_effective / sum.recoveries, 3),
+        )
+        for via, sum in sorted(statistics.by_way(since, until).items())
+    ]
+    return ok(StatisticsAnswer(since=since.isoformat(), until=until.isoformat(), data=ways))
+
+
+def _days(call: Call) -> tuple[date, date]:
+    """Raises Refusal `invalid_request`."""
+    asked = of_query(Days, call.query)
+    try:
+        until = date.fromisoformat(asked.until) if asked.until else datetime.fromtimestamp(call.now, UTC).date()
+        since = date.fromisoformat(asked.since) if asked.since else until - timedelta(days=DAYS_DEFAULT - 1)
+    except (ValueError, OverflowError):
+        refuse_fields([("query.since", "days like 2026-11-30")])
+    if not 0 <= (until - since).days < statistics.DAYS_MAX:
+        refuse_fields([("query.since", f"a day before `until`, at most {statistics.DAYS_MAX} days in all")])
+    return since, until
+
+
+@app.route("POST /v1/recoveries/{id}/approvals")
+def create_approval(request: ApprovalRequest, call: Call) -> Reply[ApprovalMade]:
+    id, until = call.derived_id("apv"), batch.call_deadline(call.remaining_s)
+    approved = request.decision == "approve"
+    recovery = approvals.decide(id, call.path["id"], request.digest, approved, call.by, call.now, until)
+    assert recovery.approval is not None
+    assert recovery.approval.decision is not None
+    replayed = recovery.approval.decision.by.request != call.by.request
+    made = {"id": id, "recovery": recovery.id, **_approval(recovery.approval)}
+    return created(ApprovalMade.model_validate(made), replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
+
+
+def _approval(approval: Approval) -> dict[str, Any]:
+    said = approval.decision
+    made = {
+        "vouchers": approval.vouchers,
+        "value": [{"amount_minor": much, "currency": currency} for currency, much in sorted(approval.value.items())],
+        "digest": approval.digest,
+        "expires_at": rfc3339(approval.expires_at),
+    }
+    if said is None:
+        return made
+    decision = "approve" if said.approved else "reject"
+    return {**made, "decision": decision, "decided_by": said.by.client, "decided_at": rfc3339(said.at)}
+
+
+def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
     done = recovery.completed_at
     return {
         "id": recovery.id,
-        "status": "completed" if recovery.phase is Phase.DONE else "in_progress",
+        "status": recovery.status(now),
         "phase": recovery.phase.value,
         "action": recovery.action.value,
         "reason": recovery.reason,
+        "recovery": recovery.lifts,
+        "via": recovery.via.value,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,
         "recovered": recovery.recovered,
+        "value": [
+            {
+                "currency": currency,
+                "selected_minor": value.recovered_minor + value.skipped_minor + value.redeemed_minor,
+                **value._asdict(),
+            }
+            for currency, value in sorted(recovery.values.items())
+        ],
         "progress": Progress(lots_done=recovery.lots_done, lots=recovery.lots),
+        "approval": _approval(recovery.approval) if recovery.approval is not None else None,
         "created_at": rfc3339(recovery.created_at),
+        "effective_at": rfc3339(recovery.effective_at) if recovery.effective_at is not None else None,
         "completed_at": rfc3339(done) if done is not None else None,
     }
 

@@ -2,67 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
-from functions.domain.lot import Lot, Scope
+from functions.domain.lot import Lot, Segment
 from functions.domain.recovery import (
+    STEPS,
     Action,
+    Order,
     Phase,
     Recovered,
     Recovery,
     Report,
+    all_unknown,
+    lifted,
+    lifted_by_itself,
     released,
     surveyed,
+    taken_over,
+    taken_over_by_itself,
+    touched,
     vetoed,
-    voided,
 )
-from functions.domain.selection import Selection, by_lot, lot_count
-from functions.domain.serials import LOT_SIZE, serial_of
+from functions.domain.selection import lot_count
+from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
-from functions.store import cursors, keys, lots, ranges, table
+from functions.recover import judging
+from functions.recover.reports import Part, parts
+from functions.store import keys, lots, ranges, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import RECOVERED, RECOVERY, REPORT
+from functions.store.singles import is_suspended
 from functions.store.table import BATCH_GET_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
+UNSURVEYED_S = 1
+"""A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
 
 T = TypeVar("T")
-Part = tuple[int, list[tuple[int, int]]]
-Line = tuple[str, str]
 
 
-def create(
-    id: str,
-    selection: Selection,
-    action: Action,
-    scope: Scope,
-    reason: str,
-    note: str | None,
-    by: By,
-    now: int,
-    until: float,
-) -> Recovery:
-    """Write the order, and lay the veto within the call where it is about at most `LOTS_PER_CALL_MAX` lots.
+class Work(NamedTuple):
+    """What the range command of a phase does: under which name, to a segment, to a voucher where its lot cannot be
+    split, and to one that is suspended by itself; and whether what it is about may be drawn again then."""
 
-    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
-    Raises Refusal as `ranges.resolve` and `ranges.known`, `idempotency_key_reused`.
+    kind: str
+    change: Callable[[Recovery, Lot, Segment], Segment | str]
+    touch: Callable[[Recovery, Segment, Voucher | None, Voucher], Voucher | str] | None = None
+    own: Callable[[Recovery, Segment, Voucher], Voucher | None] | None = None
+    frees: bool = False
+
+
+def _untouched(recovery: Recovery, segment: Segment, item: Voucher | None, fresh: Voucher) -> str:
+    return "lot_fragmented"
+
+
+_RECALL = Work("recall", vetoed, touched)
+VETOES: dict[Action, Work] = {
+    Action.RECLAIM: _RECALL,
+    Action.VOID: _RECALL,
+    Action.SUSPEND: _RECALL,
+    Action.RESUME: Work("take_over", taken_over, own=taken_over_by_itself),
+}
+RELEASES: dict[Action, Work] = {
+    Action.RECLAIM: Work("release", released, _untouched, frees=True),
+    Action.RESUME: Work("resume", lifted, own=lifted_by_itself, frees=True),
+}
+SINGLY = (Action.VOID, Action.SUSPEND)
+"""What single serials suffer on their own items, whatever their lots are like."""
+
+
+def create(id: str, order: Order, by: By, now: int, until: float, one_time_code: str | None = None) -> Recovery:
+    """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
+
+    A repeat is answered from what stands, before anything else is looked at.
+    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift` and `judging.judge`, `idempotency_key_reused`.
     """
-    spans = ranges.resolve(selection)
-    count = lot_count(spans)
-    asked = fingerprint({**asdict(selection), "action": action, "scope": scope, "reason": reason, "note": note})
-    ranges.known(spans)
-    one_by_one = selection.serials is not None and action is Action.VOID
-    wanted = Recovery(id, asked, tuple(spans), action, scope, reason, note, count, by, now, one_by_one)
+    asked = fingerprint(asdict(order))
+    known = table.read(RECOVERY, keys.recovery(id))
+    wanted = known or _wanted(id, asked, order, by, now, one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -70,9 +97,59 @@ def create(
         refuse_reuse(current.fingerprint, asked, "recovery")
         return None
 
-    recovery = table.change(RECOVERY, None, once, "request_recovery", by)
-    if recovery.phase is Phase.VETO and count <= LOTS_PER_CALL_MAX:
+    return start(table.change(RECOVERY, known, once, "request_recovery", by), now, until)
+
+
+def start(recovery: Recovery, now: int, until: float) -> Recovery:
+    """Lay the veto of a recovery that may begin within the call, where it is about at most `LOTS_PER_CALL_MAX` lots.
+
+    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
+    """
+    if recovery.phase is Phase.VETO and recovery.lots <= LOTS_PER_CALL_MAX:
         recovery = _lay_veto(recovery, now, until, checkpoint=False)
+    return recovery
+
+
+def _wanted(id: str, asked: str, order: Order, by: By, now: int, one_time_code: str | None) -> Recovery:
+    """A new recovery of what exists, with what a second person is to approve."""
+    lifted = _to_lift(order.lifts) if order.lifts is not None else None
+    if order.selection is not None:
+        spans = ranges.resolve(order.selection)
+        ranges.known(spans)
+        serials = order.selection.serials is not None
+    else:
+        assert lifted is not None
+        spans, serials = list(lifted.spans), lifted.one_by_one
+    wanted = Recovery(
+        id,
+        asked,
+        tuple(spans),
+        order.action,
+        order.scope,
+        order.reason,
+        order.note,
+        lot_count(spans),
+        by,
+        now,
+        one_by_one=serials and order.action in SINGLY,
+        phase=STEPS[order.action][0],
+        lifts=order.lifts,
+        via=order.via,
+    )
+    approval = judging.judge(wanted, serials, one_time_code)
+    return wanted if approval is None else replace(wanted, phase=Phase.APPROVAL, approval=approval)
+
+
+def _to_lift(id: str) -> Recovery:
+    """The suspension that a resume names.
+
+    Raises Refusal `not_found`, `invalid_request` where it is none, `recovery_in_progress` until it has completed.
+    """
+    recovery = find(id)
+    if recovery.action is not Action.SUSPEND:
+        raise Refusal("invalid_request", errors=[{"field": "recovery", "detail": "is no suspension"}])
+    if recovery.phase is not Phase.DONE:
+        raise Refusal("recovery_in_progress", "Repeat when the suspension has completed.", retry_after_s=5)
     return recovery
 
 
@@ -84,7 +161,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
     recovery = find(id)
     match recovery.phase:
         case Phase.VETO:
-            wait_s = recovery.created_at + IN_CALL_S - now
+            wait_s = recovery.started_at + IN_CALL_S - now
             if recovery.lots <= LOTS_PER_CALL_MAX and wait_s > 0:
                 return wait_s
             _lay_veto(recovery, now, until, checkpoint=True)
@@ -92,16 +169,21 @@ def proceed(id: str, now: int, until: float) -> int | None:
         case Phase.FENCE:
             if recovery.fence_until is None:
                 recovery = _saved(recovery, replace(recovery, fence_until=now + FENCE_S))
+            if recovery.phase is not Phase.FENCE:  # another runner is further
+                return 0
             assert recovery.fence_until is not None
             if now < recovery.fence_until:
                 return recovery.fence_until - now
-            _saved(recovery, replace(recovery, phase=Phase.SURVEY))
+            _saved(recovery, recovery.next(now))
             return 0
         case Phase.SURVEY:
             recovery = _survey(recovery, now, until)
         case Phase.RELEASE:
-            recovery = _release(recovery, now, until)
-        case Phase.DONE:
+            try:
+                recovery = _release(recovery, now, until)
+            except _Unsurveyed:
+                return UNSURVEYED_S
+        case Phase.APPROVAL | Phase.REJECTED | Phase.DONE:
             return None
     return None if recovery.phase is Phase.DONE else 0
 
@@ -116,6 +198,8 @@ def find(id: str) -> Recovery:
 
 def _saved(before: Recovery, after: Recovery) -> Recovery:
     """Write progress; where another runner is further already, what it wrote stands."""
+    if after.phase is Phase.DONE:
+        statistics.count(after)
     order = list(Phase)
 
     def further(current: Recovery | None) -> Recovery | None:
@@ -129,43 +213,73 @@ def _saved(before: Recovery, after: Recovery) -> Recovery:
 
 
 def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -> Recovery:
-    command = ranges.begin(_command(recovery, recovery.veto_command, "recall"))
-    if command.status != "completed":
-        command = ranges.run(
-            command,
-            partial(vetoed, recovery),
-            partial(voided, recovery),
-            now,
-            until,
-            checkpoint=checkpoint,
-            one_by_one=recovery.one_by_one,
-        )
-    return _saved(recovery, replace(recovery, phase=Phase.FENCE)) if command.status == "completed" else recovery
+    work = VETOES[recovery.action]
+    command = _run(recovery, recovery.veto_command, work, work.change, now, until, checkpoint=checkpoint)
+    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
 
 
 def _release(recovery: Recovery, now: int, until: float) -> Recovery:
-    command = ranges.begin(_command(recovery, recovery.release_command, "release"))
-    if command.status != "completed":
-        command = ranges.run(
-            command, partial(released, recovery), lambda *_: "lot_fragmented", now, until, checkpoint=True, frees=True
-        )
-    if command.status != "completed":
-        return recovery
-    return _saved(recovery, replace(recovery, phase=Phase.DONE, completed_at=now))
+    """Raises _Unsurveyed where a reclaim may end vetoes of another recovery, which has not accounted for them yet."""
+    work, over = RELEASES[recovery.action], set[str]()
+
+    def change(mine: Recovery, lot: Lot, segment: Segment) -> Segment | str:
+        others = {veto.recovery for veto in segment.vetoes} - over - {mine.id}
+        for other in others if mine.action is Action.RECLAIM else ():
+            if not _is_surveyed(other):
+                raise _Unsurveyed
+            over.add(other)
+        return work.change(mine, lot, segment)
+
+    command = _run(recovery, recovery.release_command, work, change, now, until, checkpoint=True)
+    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
 
 
-def _command(recovery: Recovery, id: str, kind: str) -> Command:
-    return Command(id, kind, recovery.fingerprint, recovery.spans, recovery.lots, recovery.by, recovery.created_at)
+class _Unsurveyed(Exception):  # noqa: N818 - it is a reason to wait
+    pass
+
+
+def _is_surveyed(id: str) -> bool:
+    recovery = table.read(RECOVERY, keys.recovery(id))
+    return recovery is None or recovery.phase in (Phase.RELEASE, Phase.DONE)
+
+
+def _run(
+    recovery: Recovery,
+    id: str,
+    work: Work,
+    change: Callable[[Recovery, Lot, Segment], Segment | str],
+    now: int,
+    until: float,
+    *,
+    checkpoint: bool,
+) -> Command:
+    wanted = Command(
+        id, work.kind, recovery.fingerprint, recovery.spans, recovery.lots, recovery.by, recovery.created_at
+    )
+    command = ranges.begin(wanted)
+    if command.status == "completed":
+        return command
+    return ranges.run(
+        command,
+        partial(change, recovery),
+        partial(work.touch, recovery) if work.touch is not None else None,
+        now,
+        until,
+        checkpoint=checkpoint,
+        one_by_one=recovery.one_by_one and work.touch is touched,
+        own=partial(work.own, recovery) if work.own is not None else None,
+        apart=is_suspended,
+        frees=work.frees,
+    )
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo = list(by_lot(list(recovery.spans)))[recovery.lots_done :]
+    todo = list(parts(recovery, recovery.lots_done))
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
     for reports in lots.in_chunks(todo, partial(_report, recovery), until):
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
-            over = recovery.action is Action.VOID
-            mine = replace(mine, phase=Phase.DONE if over else Phase.RELEASE, completed_at=now if over else None)
+            mine = mine.next(now)
         recovery = _saved(recovery, mine)
     return recovery
 
@@ -178,11 +292,11 @@ def _report(recovery: Recovery, part: Part) -> Report:
         return known
     lot = table.read(LOT, keys.lot(number))
     if lot is None:
-        return Report(recovery.id, number, 0, 0)
-    touched = _touched(lot, within)
-    report = surveyed(recovery, lot, within, touched)
+        return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
+    items = _touched(lot, within)
+    report = surveyed(recovery, lot, within, items)
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
-    for index, voucher in touched.items():
+    for index, voucher in items.items():
         segment = lot.segment(index)
         uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
         held = voucher.holder is not None or any(r.reversal is None for r in uses)
@@ -208,30 +322,3 @@ def _touched(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
             voucher = VOUCHER.load(item)
             found[voucher.position - start] = voucher
     return found
-
-
-def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
-    """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
-    bound_to = (by.client, "skipped", recovery.id)
-    start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
-    lines: list[Line] = []
-    for position, reason in _skips(recovery, start):
-        if len(lines) == limit:
-            return lines, cursors.seal(str(position), *bound_to)
-        lines.append((serial_of(position), reason))
-    return lines, None
-
-
-def _skips(recovery: Recovery, start: int) -> Iterator[tuple[int, str]]:
-    """(position, reason) from a position on, lot by lot as they were reported."""
-    numbers = [number for span in recovery.spans for number in span.lots]
-    todo = list(dict.fromkeys(numbers))[: recovery.lots_done]
-    todo = [number for number in todo if number >= start // LOT_SIZE]
-    for at in range(0, len(todo), BATCH_GET_MAX):
-        items = table.get_many(keys.report(recovery.id, number) for number in todo[at : at + BATCH_GET_MAX])
-        for report in sorted((REPORT.load(item) for item in items.values()), key=lambda r: r.lot):
-            for skip in report.skipped:
-                for index in range(skip.first, skip.last + 1):
-                    position = report.lot * LOT_SIZE + index
-                    if position >= start:
-                        yield position, skip.reason

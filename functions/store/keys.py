@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import NamedTuple
 
 from functions.domain.ids import derived
 
 CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "COMMAND#", "COUNTER#"
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
-RECOVERY, RECOVERED = "RECOVERY#", "RECOVERED#"
+RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -16,14 +17,19 @@ CODE, IMPORTED = "CODE#", "IMPORTED#"
 IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
+ENTRY, CHAIN = "ENTRY#", "CHAIN#"
+RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
+ENROLMENT = "ENROLMENT#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
 index partition."""
+RECORD_LANES = 4
+"""So many index partitions share the record's entries, and those of one client."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
 
@@ -42,6 +48,11 @@ def _own(prefix: str, id: str) -> Key:
 def client(id: str) -> Key:
     """An API client."""
     return _own(CLIENT, id)
+
+
+def enrolment(client_id: str) -> Key:
+    """The authenticator of a client."""
+    return _own(ENROLMENT, client_id)
 
 
 def campaign(id: str) -> Key:
@@ -107,6 +118,27 @@ def report(recovery_id: str, lot_number: int) -> Key:
 def recovered(recovery_id: str, position: int) -> Key:
     """A held voucher that a recovery ended."""
     return _own(RECOVERED, f"{recovery_id}#{position:011d}")
+
+
+def counted(recovery_id: str) -> Key:
+    """That a recovery is counted among the statistics."""
+    return Key(RECOVERY + recovery_id, "COUNTED")
+
+
+def statistic(day: date, via: str) -> Key:
+    """The sum of the recoveries of one way that completed on a day."""
+    return Key(statistics_of(day), f"{day:%d}#{via}")
+
+
+def statistics_of(day: date) -> str:
+    """The partition of a month's sums."""
+    return f"{STATISTICS}{day:%Y%m}"
+
+
+def in_statistics(sk: str) -> tuple[int, str]:
+    """The day of the month and the way that a place in such a partition tells."""
+    day, _, via = sk.partition("#")
+    return int(day), via
 
 
 def export(id: str) -> Key:
@@ -328,3 +360,43 @@ def received(number: str, id: str, created_at: int) -> Key:
 def received_by(number: str) -> str:
     """The index partition of a recipient's messages; the number only as a hash."""
     return f"RECIPIENT#{derived(number)}"
+
+
+def entry(id: str) -> Key:
+    """An entry of the record, by the id of its event: it is there once."""
+    return _own(ENTRY, id)
+
+
+def chain(name: str) -> Key:
+    """The head of a chain of the record."""
+    return Key(chain_of(name), "HEAD")
+
+
+def page(name: str, last: int) -> Key:
+    """The ids of the entries that one write appended to a chain, up to this number."""
+    return Key(chain_of(name), f"{last:012d}")
+
+
+def chain_of(name: str) -> str:
+    """The partition of a chain's pages."""
+    return CHAIN + name
+
+
+def in_record(at: int, chain_name: str, number: int) -> str:
+    """Where an entry stands among others, by the time of what happened (sort key of each index)."""
+    return f"{at:012d}#{chain_name}#{number:012d}"
+
+
+def recorded_in(lane: int) -> str:
+    """One of the index partitions of all entries, by time (index `gsi1`)."""
+    return f"{RECORDED}{lane}"
+
+
+def recorded_about(kind: str, number: int) -> str:
+    """The index partition of the entries about a voucher or a lot (index `gsi2`)."""
+    return f"{ABOUT}{kind.upper()}#{number:0{_DIGITS[kind]}d}"
+
+
+def recorded_by(client_id: str, lane: int) -> str:
+    """One index partition of the entries of what a client did (index `gsi3`)."""
+    return f"{ACTOR}{client_id}#{lane}"

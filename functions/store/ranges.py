@@ -9,9 +9,11 @@ again: its write is conditional on the lot's version.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 
 from functions.domain.campaign import LOTS_PER_CALL_MAX, Batch
 from functions.domain.command import Command, Piece
@@ -33,7 +35,18 @@ from functions.store.aws import write_window
 from functions.store.entities import LOT
 from functions.store.lots import in_chunks, read_many, refuse_unknown
 from functions.store.records import BATCH, COMMAND
-from functions.store.singles import Change, Outcomes, Own, Touch, change_own, counted, recounted, touch_some
+from functions.store.singles import (
+    Apart,
+    Change,
+    Outcomes,
+    Own,
+    Touch,
+    change_own,
+    counted,
+    ends_by_itself,
+    recounted,
+    touch_some,
+)
 from functions.store.table import CONFLICTS_MAX, Conflict
 
 Trace = list[tuple[int, int, str]]
@@ -128,6 +141,7 @@ def run(
     checkpoint: bool,
     one_by_one: bool = False,
     own: Own | None = None,
+    apart: Apart = ends_by_itself,
     frees: bool = False,
 ) -> Command:
     """Do the lots that are left; stops early past `until` (monotonic), to be called again.
@@ -137,18 +151,20 @@ def run(
     With `one_by_one` vouchers are written singly from the start, so that scattered serials do not split their lots.
     Without `touch` none is: lots may be cut up to `SEGMENTS_HELD_MAX`, and what would cut them further is skipped.
 
-    With `own` vouchers that have terms of their own are changed too, before their lot says that it is done.
+    With `own` vouchers that have terms of their own (`apart` tells which may) are changed too, before their lot says
+    that it is done.
     With `checkpoint` progress is written after each chunk, so that it shows and a resumption need not look back.
     """
     lots_before = command.lots_done
     todo = list(by_lot(list(command.spans)))[lots_before:]
     finished: set[str] = set()
     traces: dict[int, Trace] = {}
-    work = partial(_do_lot, command, change, touch, one_by_one, own, finished, traces)
+    work = partial(_do_lot, command, change, touch, one_by_one, own, apart, finished, traces, until)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     skips: tuple[Piece, ...] = ()
-    for done in in_chunks(todo, lambda each: work(*each), until):
+    for each_done in in_chunks(todo, lambda each: work(*each), until):
         at = mine.lots_done - lots_before
+        done = [each for each in takewhile(bool, each_done) if each is not None]
         if frees and any(each.changed for each in done):
             pool.resupply(todo[at : at + len(done)], f"{command.id}.{mine.lots_done}", command.by)
         if command.by_line:
@@ -157,6 +173,8 @@ def run(
             skips = skipped_pieces(traces, todo[at : at + len(done)], done, room)
         mine = mine.after(done, now, skips)
         command = _saved(mine) if checkpoint or mine.status == "completed" else mine
+        if len(done) < len(each_done):
+            break
     return command
 
 
@@ -177,11 +195,14 @@ def _do_lot(
     touch: Touch | None,
     one_by_one: bool,
     own: Own | None,
+    apart: Apart,
     finished: set[str],
     traces: dict[int, Trace],
+    until: float,
     number: int,
     ranges: list[tuple[int, int]],
-) -> Done:
+) -> Done | None:
+    """What was done to a lot; None where its single vouchers take longer than until then."""
     touched, outcomes = Outcomes(), Outcomes()
     conflicts = 0
     while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
@@ -195,7 +216,9 @@ def _do_lot(
             known = lot.done(command.id)
             if known is not None:
                 return known
-            if own is not None and not change_own(command, lot, ranges, own, outcomes):
+            if own is not None and not change_own(command, lot, ranges, own, apart, outcomes):
+                if time.monotonic() > until:
+                    return None
                 continue
             trace: Trace = []
             segments, done = applied(command.id, lot, ranges, change, trace)
@@ -208,6 +231,8 @@ def _do_lot(
                 done = recounted(done, lot, base, outcomes)
             elif one_by_one or not fits(lot, segments, SEGMENTS_PER_LOT_MAX):
                 if not touch_some(command, lot, ranges, change, touch, touched):
+                    if time.monotonic() > until:
+                        return None
                     continue
                 segments, done = lot.segments, counted(done, touched)
             commands = (*_with_room(lot.commands, finished), done)

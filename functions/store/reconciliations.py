@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from functions.domain.ledger import Line, Name
 from functions.domain.lot import Lot
 from functions.domain.reconciliation import (
+    RECORDED_S,
     Card,
     Difference,
     Findings,
@@ -52,7 +53,7 @@ class Seen(NamedTuple):
     settled: bool
 
 
-def look(number: int, within: Ranges, *, counts: bool = False) -> Seen:
+def look(number: int, within: Ranges, now: int, *, counts: bool = False) -> Seen:
     """Compare what the table says of vouchers of a lot, and its `counts` too, as where all of it is looked into."""
     counts_key = keys.counts(number)
     lot = table.read(LOT, keys.lot(number))
@@ -70,9 +71,9 @@ def look(number: int, within: Ranges, *, counts: bool = False) -> Seen:
         some = wanted[at : at + CARDS_PER_STEP]
         vouchers = _vouchers(number, some)
         versions += vouchers.values()
-        for card in _cards(lot, [i for i in some if _is_in(i, within)], vouchers, generations):
+        for card in _cards(lot, [i for i in some if _is_in(i, within)], vouchers, generations, now):
             if of_card(lot, card):
-                differences += of_card(lot, _closer(lot, card))
+                differences += of_card(lot, _closer(lot, card, now))
     counted = of_counts(_sum(before, number), versions, _sum(table.get_many([counts_key]), number)) if whole else []
     return Seen(len(wanted), differences + (counted or []), settled=counted is not None)
 
@@ -115,7 +116,7 @@ def _vouchers(number: int, indexes: Iterable[int]) -> dict[int, Voucher]:
 
 
 def _cards(
-    lot: Lot, indexes: list[int], vouchers: Mapping[int, Voucher], generations: Mapping[int, Collection[int]]
+    lot: Lot, indexes: list[int], vouchers: Mapping[int, Voucher], generations: Mapping[int, Collection[int]], now: int
 ) -> Iterator[Card]:
     """The vouchers with their accounts, and with the lines that should be there."""
     start = lot.number * LOT_SIZE
@@ -134,26 +135,33 @@ def _cards(
         index: {place: LINE.load(items[key]) for place, key in places.items() if key in items}
         for index, places in lines.items()
     }
-    untold = _untold(line for own in found.values() for line in own.values())
+    untold, unrecorded = _unknown([line for own in found.values() for line in own.values()], now)
     for index in indexes:
         own = {of: ACCOUNT.load(items[key]) for of, key in accounts[index].items() if key in items}
         if index in vouchers or own:
-            yield Card(index, vouchers.get(index), own, found[index], untold)
+            yield Card(index, vouchers.get(index), own, found[index], untold, unrecorded)
 
 
-def _closer(lot: Lot, card: Card) -> Card:
+def _closer(lot: Lot, card: Card, now: int) -> Card:
     """The same with all lines that there are."""
     accounts, every, _ = ledger.of_voucher(lot.number * LOT_SIZE + card.index, LINES_PER_CARD_MAX)
     lines = {(line.generation, line.movement.name): line for line in every}
     own = {account.generation: account for account in accounts}
-    return replace(card, accounts=own, lines=lines, untold=_untold(every))
+    untold, unrecorded = _unknown(every, now)
+    return replace(card, accounts=own, lines=lines, untold=untold, unrecorded=unrecorded)
 
 
-def _untold(lines: Iterable[Line]) -> set[str]:
-    """The events of lines that the history lacks."""
-    wanted = {line.movement.event: _in_history(line) for line in lines}
-    told = _read(key for key in wanted.values() if key is not None)
-    return {event for event, key in wanted.items() if key not in told}
+def _unknown(lines: Sequence[Line], now: int) -> tuple[set[str], set[str]]:
+    """The events of lines that the history lacks, and those that the record lacks."""
+    told = {line.movement.event: _in_history(line) for line in lines}
+    recent = {line.movement.event for line in lines if line.movement.at > now - RECORDED_S}
+    recorded = {event: keys.entry(event) for event in recent}
+    items = _read(key for key in (*told.values(), *recorded.values()) if key is not None)
+    return _without(told, items), _without(recorded, items)
+
+
+def _without(places: Mapping[str, Key | None], items: Mapping[Key, Item]) -> set[str]:
+    return {event for event, key in places.items() if key not in items}
 
 
 def _in_history(line: Line) -> Key | None:

@@ -26,6 +26,8 @@ reclaim has ended is not given: its index has begun anew."""
 Own = Callable[[Segment, Voucher], Voucher | str | None]
 """The same for one voucher that has terms of its own; None where it has none, and the segment decides. A voucher that
 the command has changed already comes back as it is."""
+Apart = Callable[[Segment, Voucher], bool]
+"""Whether a voucher may have terms of its own, by what the index knows of it."""
 TOUCHED_PER_WINDOW_MAX = 400
 """So many vouchers are written one by one on the strength of one read of their lot."""
 Outcomes = dict[int, str | None]
@@ -41,24 +43,27 @@ def touch_some(
     touched: Outcomes,
 ) -> bool:
     """The same change on items of single vouchers; says whether all are done."""
-    left = TOUCHED_PER_WINDOW_MAX
+    wanted: list[tuple[Segment, Voucher]] = []
     for index in (i for first, last in ranges for i in range(first, last + 1) if i not in touched):
         segment = lot.segment(index)
         outcome = change(lot, segment) if segment is not None else "unknown"
-        if segment is None or isinstance(outcome, str):
-            continue
-        if left == 0:
-            return False
-        fresh = replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)
-        touched[index] = _touch_one(command, partial(_touched, command.id, touch, segment, fresh), fresh.position)
-        left -= 1
-    return True
+        if segment is not None and not isinstance(outcome, str):
+            wanted.append((segment, replace(untouched(lot, outcome, index), valid_until=outcome.valid_until)))
+    for at in range(0, min(len(wanted), TOUCHED_PER_WINDOW_MAX), BATCH_GET_MAX):
+        some = wanted[at : at + BATCH_GET_MAX]
+        items = table.get_many(keys.voucher(fresh.position) for _, fresh in some)
+        for segment, fresh in some:
+            stored = items.get(keys.voucher(fresh.position))
+            decide = partial(_touched, command.id, touch, segment, fresh)
+            item = VOUCHER.load(stored) if stored is not None else None
+            touched[fresh.position % LOT_SIZE] = _touch_one(command, decide, fresh.position, item)
+    return len(wanted) <= TOUCHED_PER_WINDOW_MAX
 
 
 def _touch_one(
     command: Command, decide: Callable[[Voucher | None], Voucher | None], position: int, item: Voucher | None = None
 ) -> str | None:
-    """None once it is written, or why it is skipped; most have no item, so one is read only before such a one is."""
+    """None once it is written, or why it is skipped; what had no item is read again before it is."""
     try:
         table.change(VOUCHER, item, decide, command.kind, command.by)
     except _Skipped as skipped:
@@ -83,7 +88,7 @@ def _touched(command: str, touch: Touch, segment: Segment, fresh: Voucher, item:
         outcome = touch(segment, item, fresh)
     if isinstance(outcome, str):
         raise _Skipped(outcome, item)
-    return replace(outcome, command=command)
+    return None if outcome is item else replace(outcome, command=command)
 
 
 def counted(done: Done, touched: Outcomes) -> Done:
@@ -93,13 +98,17 @@ def counted(done: Done, touched: Outcomes) -> Done:
     return Done(done.command, sum(reason is None for reason in touched.values()), skipped)
 
 
-def change_own(command: Command, lot: Lot, ranges: list[tuple[int, int]], own: Own, outcomes: Outcomes) -> bool:
+def change_own(
+    command: Command, lot: Lot, ranges: list[tuple[int, int]], own: Own, apart: Apart, outcomes: Outcomes
+) -> bool:
     """Change the vouchers of the ranges that have terms of their own; says whether all are done.
 
     The index knows them; what got its item within the last second may be missing there, and is left to its segment.
     """
     left = TOUCHED_PER_WINDOW_MAX
-    wanted = [i for i in _apart(lot) if i not in outcomes and any(first <= i <= last for first, last in ranges)]
+    known = [v for v in touched_in(lot).values() if apart(_segment(lot, v), v)]
+    indexes = [voucher.position % LOT_SIZE for voucher in known]
+    wanted = [i for i in indexes if i not in outcomes and any(first <= i <= last for first, last in ranges)]
     for at in range(0, len(wanted), BATCH_GET_MAX):
         items = table.get_many(keys.voucher(lot.number * LOT_SIZE + index) for index in wanted[at : at + BATCH_GET_MAX])
         for voucher in (VOUCHER.load(item) for item in items.values()):
@@ -117,9 +126,14 @@ def change_own(command: Command, lot: Lot, ranges: list[tuple[int, int]], own: O
     return True
 
 
-def _apart(lot: Lot) -> list[int]:
-    """The indexes of what does not end with its segment."""
-    return [v.position % LOT_SIZE for v in touched_in(lot).values() if own_end(_segment(lot, v), v) is not None]
+def ends_by_itself(segment: Segment, voucher: Voucher) -> bool:
+    """Whether a voucher does not end with its segment."""
+    return own_end(segment, voucher) is not None
+
+
+def is_suspended(segment: Segment, voucher: Voucher) -> bool:
+    """Whether a voucher is suspended by itself."""
+    return voucher.suspension is not None
 
 
 def _segment(lot: Lot, voucher: Voucher) -> Segment:

@@ -13,7 +13,7 @@ from functions.domain.lot import Lot, Segment, Status
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, standing, untouched
 from functions.store import history, keys, table
-from functions.store.entities import LOT
+from functions.store.entities import LOT, VOUCHER
 from functions.store.lots import WORKERS_MAX
 from functions.store.table import BATCH_GET_MAX
 
@@ -53,7 +53,7 @@ def _counts_in(within: Within, now: int, numbers: Sequence[int]) -> tuple[Counte
         lot, touched = LOT.load(items[keys.lot(number)]), history.counted(items, number)
         if not touched:
             total += _counts_by(within, lot, {}, now)
-        elif _is_uniform(lot, within(lot)) and DATED not in touched:
+        elif _is_uniform(lot, within(lot)) and not touched.keys() & {DATED, Status.SUSPENDED}:
             total += _uniform(lot, touched, now)
         else:
             mixed.append(lot)
@@ -103,7 +103,10 @@ def _status(lot: Lot, voucher: Voucher, now: int) -> str:
 
 
 def touched_in(lot: Lot) -> dict[int, Voucher]:
-    """Index → what the index knows of a voucher that has an item: all that its effective status depends on."""
+    """Index → what the index knows of a voucher that has an item: all that its effective status depends on.
+
+    What is suspended by itself is read, for what it was before only its item knows.
+    """
     found: dict[int, Voucher] = {}
     for entry in table.query(keys.touched_in(lot.number), limit=LOT_SIZE):
         index = int(entry["gsi1sk"])
@@ -115,4 +118,9 @@ def touched_in(lot: Lot) -> dict[int, Voucher]:
             generation=entry["generation"],
             valid_until=entry.get("valid_until"),
         )
+    start = lot.number * LOT_SIZE
+    suspended = [start + index for index, voucher in found.items() if voucher.status is Status.SUSPENDED]
+    for at in range(0, len(suspended), BATCH_GET_MAX):
+        items = table.get_many(keys.voucher(position) for position in suspended[at : at + BATCH_GET_MAX])
+        found |= {voucher.position - start: voucher for voucher in map(VOUCHER.load, items.values())}
     return found

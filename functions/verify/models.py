@@ -85,6 +85,8 @@ class HistoryLine(Answer):
         "redeemed",
         "reversed",
         "recalled",
+        "suspended",
+        "resumed",
         "voided",
         "recovered",
         "reclaimed",

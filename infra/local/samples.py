@@ -168,6 +168,22 @@ def _recovery(samples: Samples) -> str:
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
 
 
+def _awaiting_recovery(samples: Samples) -> str:
+    face_value = {"amount_minor": 5000, "currency": "CNY"}
+    body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "single"}
+    rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": SMALL - 1}]}
+    campaign = samples.post("/v1/campaigns", {**body, "valid_days_after_activation": 365, "recovery_rules": rules})
+    batch = samples.post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": SMALL})
+    order = {"selection": {"batch": batch["id"]}, "action": "void", "reason": "stolen"}
+    return str(samples.post("/v1/recoveries", order)["id"])
+
+
+def _digest(samples: Samples) -> str:
+    path = f"/v1/recoveries/{samples('awaiting_recovery')}"
+    answer = samples._cloud.request("GET", path, token=samples("token:approver"))
+    return str(answer.json()["approval"]["digest"])
+
+
 def _export(batch: str, samples: Samples) -> str:
     return str(samples.post(f"/v1/batches/{samples(batch)}/exports", {"recipient": RECIPIENT})["id"])
 
@@ -253,6 +269,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer_token": _transfer_token,
     "recovery": _recovery,
     "reconciliation": _reconciliation,
+    "awaiting_recovery": _awaiting_recovery,
+    "digest": _digest,
     "export": _done_export,
     "open_export": partial(_export, "batch"),
     "ticket": _ticket,

@@ -43,7 +43,8 @@ def measure() -> Iterator[Result]:
 def _campaign() -> Json:
     face_value = {"amount_minor": 5_000, "currency": "CNY"}
     rules = {"kind": "recharge", "redemption": "single", "valid_until": rfc3339(int(time()) + YEAR_S)}
-    return {"name": "Recharge 50", "face_value": face_value, **rules}
+    alone = {"roles": ["operator"], "actions": ["void"]}
+    return {"name": "Recharge 50", "face_value": face_value, **rules, "recovery_rules": {"allow": [alone]}}
 
 
 def _ordered(kami: Running, name: str, route: str, body: Json) -> Generator[Result, None, Json]:

@@ -126,6 +126,10 @@ class Existing:
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
         reconciliation = self._post("/v1/reconciliations", {"selection": {"batch": held["id"]}})
+        rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": 0}]}
+        guarded = self._post("/v1/campaigns", {**self._campaign(), "recovery_rules": rules})
+        stolen = self._post(f"/v1/campaigns/{guarded['id']}/batches", {"quantity": 1})
+        awaiting = self._post("/v1/recoveries", {**order, "selection": {"batch": stolen["id"]}, "action": "void"})
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
         for code in codes[1:4]:
             self._post("/v1/claims", {"code": code, "customer": "customer-1001"})
@@ -149,6 +153,7 @@ class Existing:
             "holds": hold["id"],
             "recoveries": recovery["id"],
             "reconciliations": reconciliation["id"],
+            "/v1/recoveries/{id}/approvals": awaiting["id"],
             "messages": messages[0]["id"],
             "exports": export["id"],
             "imports": import_["id"],
@@ -170,6 +175,7 @@ class Existing:
             "customer": ["customer-1001", "customer-1002"],
             "serial": serials[2:4],
             "token": [offer["token"]],
+            "digest": [awaiting["approval"]["digest"]],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 
@@ -194,7 +200,8 @@ class Existing:
         if not case.meta.is_negative_at(ParameterLocation.PATH) and case.path_parameters:
             kind = case.operation.path.split("/")[2]
             case.path_parameters = {
-                n: self.ids.get(n, self.ids[kind]) if len(v) < SHORT else v for n, v in case.path_parameters.items()
+                n: self.ids.get(n, self.ids.get(case.operation.path, self.ids[kind])) if len(v) < SHORT else v
+                for n, v in case.path_parameters.items()
             }
         if not case.meta.is_negative_at(ParameterLocation.BODY) and isinstance(case.body, Mapping):
             case.body = {name: self._known(name, member) for name, member in case.body.items()}
@@ -220,7 +227,8 @@ api.config.generation.update(deterministic=True, max_examples=EXAMPLES_MAX, data
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    with Cloud.in_process(synthesized()) as made:
+    with Cloud.in_process(synthesized()) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("functions.ledger.reconciling.LOOKS_AFTER_S", (0, 0, 0))
         application.cloud = made
         yield made
 
@@ -235,7 +243,8 @@ def _test_of(operation: str) -> Any:
     def test(case: Case[Any], existing: Existing, cloud: Cloud) -> None:
         existing.put_into(case)
         protected = {"token"} in (set(way) for way in case.operation.definition.raw["security"])
-        headers = {"Authorization": f"Bearer {cloud.token('operator')}"} if protected else {}
+        role = "approver" if operation == "create_approval" else "operator"
+        headers = {"Authorization": f"Bearer {cloud.token(role)}"} if protected else {}
         case.call_and_validate(headers=headers, checks=CHECKS)
 
     return test

@@ -16,6 +16,7 @@ from functions.domain.lot import Status
 from functions.domain.recovery import Action
 from functions.domain.selection import Selection
 from functions.domain.serials import serial_of
+from functions.recover import reports
 from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import aws
@@ -111,7 +112,7 @@ def test_a_redemption_under_way_beats_the_fence_or_is_not_written(world: World, 
         assert recover.find(recovery.id) == counted
         adds_up(recovery)
         redeemed = {batch.span.first + n for n, o in enumerate(outcomes) if o == "redeemed"}
-        lines, _ = recover.skipped(recovery, AT_ONCE, None, OPERATOR)
+        lines, _ = reports.skipped(recovery, AT_ONCE, None, OPERATOR)
         assert {serial for serial, _ in lines} == {serial_of(position) for position in redeemed}
         assert set(outcomes) <= {"redeemed", "too late", "voucher_not_redeemable"}
 

@@ -289,6 +289,16 @@ class Kami:
         """The order of a recovery."""
         return {"selection": selection, "action": action, "reason": "unsold"}
 
+    def awaiting_approval(self, quantity: int = 1, action: str = "void", **selection: Any) -> Json:
+        """A recovery that needs a second person: by default of a batch of a campaign that lets nobody do it alone."""
+        if not selection:
+            rule = {"roles": ["operator", "approver"], "actions": [action], "vouchers_alone": 0}
+            campaign = self.campaign(recovery_rules={"allow": [rule]})["id"]
+            selection = {"batch": self.batch(campaign, quantity)["id"]}
+        made = granted(self.operator.post("/v1/recoveries", self.recovery(action, **selection)), 202)
+        assert made["status"] == "awaiting_approval"
+        return made
+
     def serials(self, batch: str, query: str = "limit=100") -> list[str]:
         """The serials on the first page of a batch."""
         page = granted(self.operator.get(f"/v1/batches/{batch}/vouchers?{query}"))

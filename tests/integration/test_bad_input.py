@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from functions.distribute.models import CUSTOMER
+from functions.domain.actor import ROLES
 from functions.domain.export import MANIFEST
 from functions.domain.serials import LOT_SIZE
 from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
@@ -40,10 +41,23 @@ BODIES: Final[dict[str, Json]] = {
         "claims_max": 1_000,
         "tiers": ["gold"],
         "low_stock": 10,
+        "recovery_rules": {
+            "one_time_code": {"void_above": 1_000, "reveal_above": 10},
+            "allow": [
+                {
+                    "roles": ["operator"],
+                    "actions": ["void"],
+                    "reasons": ["stolen"],
+                    "vouchers_alone": 10,
+                    "value_minor_alone": 50_000,
+                    "serials_only": True,
+                }
+            ],
+        },
         "sandbox": False,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
-    "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test"},
+    "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test", "one_time_code": "123456"},
     "POST /v1/batches/{id}/exports": {"recipient": RECIPIENT, "format": "jsonl", "qr": True},
     "POST /v1/imports": {"campaign": "${import_campaign}", "size": 23},
     "POST /v1/channels": {"kind": "offline", "name": "Shop", "region": "Shanghai", "tenant": "partner-1"},
@@ -98,17 +112,21 @@ BODIES: Final[dict[str, Json]] = {
         "reason": "unsold",
         "only": "not_claimed",
         "note": "note",
+        "one_time_code": "123456",
     },
+    "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
     "code_format", "code_prefix", "code_group", "wrong_codes_per_lot_and_hour", "quantity_max",
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
+    "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
+    "one_time_code", "void_above", "reveal_above", "allow",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
-ONE_OF: Final = {("POST /v1/claims", "campaign"),
+ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"),
 }  # fmt: skip
@@ -146,6 +164,8 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
     "GET /v1/reconciliations/{id}": "${reconciliation}",
+    "GET /v1/recoveries/{id}/report": "${recovery}",
+    "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
 }
 """What stands for the parameter of each path that has one."""
@@ -191,6 +211,7 @@ class Shop:
     lists: dict[str, str]
     cursors: dict[str, str]
     """By the list that each is good for."""
+    approver: Caller
     seen: dict[str, Any] = field(default_factory=dict)
 
     def filled(self, text: str) -> str:
@@ -210,7 +231,8 @@ class Shop:
 
     def headers(self, route: Route) -> dict[str, str]:
         """The headers of a good request."""
-        headers = {"authorization": f"Bearer {self.kami.operator.token}"} if route.scope else {}
+        caller = self.kami.operator if route.scope in ROLES["operator"] else self.approver
+        headers = {"authorization": f"Bearer {caller.token}"} if route.scope else {}
         if route.key in BODIES:
             headers["content-type"] = JSON
         elif route.operation == "create_token":
@@ -277,6 +299,7 @@ def shop(kami: Kami) -> Shop:
         granted(kami.operator.post("/v1/reconciliations", {"selection": {"batch": other}}), 202)["id"]
         for other in others
     )
+    approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     import_campaign = kami.campaign(code_format="imported")["id"]
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
@@ -300,6 +323,8 @@ def shop(kami: Kami) -> Shop:
         "stock": f"/v1/channels/{channel}/stock?limit=1",
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
+        "audit": "/v1/audit?limit=1",
+        "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
@@ -311,7 +336,7 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense,
+        "dispense": dispense, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -330,7 +355,7 @@ def shop(kami: Kami) -> Shop:
         "wallet of a status": cursor(kami.operator, f"{lists['wallet']}&status=claimed"),
         "wallet of another customer": cursor(kami.operator, f"/v1/customers/{other_customer}/vouchers?limit=1"),
     }
-    return Shop(kami, names, lists, cursors)
+    return Shop(kami, names, lists, cursors, approver)
 
 
 @pytest.fixture

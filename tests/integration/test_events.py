@@ -24,6 +24,7 @@ ELSEWHERE: Final = ("bus", "schemas", "relay")
 FILES: Final = sorted(path for path in EVENTS.rglob("*.json") if path.parent.name not in ELSEWHERE)
 
 EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
+    "audit/entries": 200,
     "authorize/key-set": 200,
     "authorize/token": 200,
     "authorize/token-of-a-stranger": (401, "invalid_client"),
@@ -88,8 +89,12 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "notify/message-read": 200,
     "notify/messages": 200,
     "recover/recoveries": 200,
+    "recover/approval": 201,
+    "recover/approval-of-something-else": (409, "request_changed"),
     "recover/recovery": 202,
     "recover/recovery-read": 200,
+    "recover/report": 200,
+    "recover/statistics": 200,
     "verify/history": 200,
     "verify/qr": 200,
     "verify/qr-of-a-stranger": (404, "not_found"),
@@ -100,8 +105,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
+    "audit/event", "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late",
+    "ledger/sweep", "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

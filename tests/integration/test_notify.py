@@ -114,6 +114,8 @@ def told(type: str, serial: str, redemption: str | None = None, **changes: Any) 
     data: Json = {"serial": serial, "lot": int(serial[:7])}
     if redemption is not None:
         data["redemption"] = {"id": redemption, "amount_minor": 1, "currency": "CNY", "account_type": "mobile"}
+    if type == RECOVERED:
+        data |= {"recovery": "rec_1", "action": "void", "reason": "stolen"}
     by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
     at = "2026-11-21T08:00:00Z"
     return {"id": unique("1.VOUCHER#.1"), "type": type, "schema": 1, "at": at, "by": by, "data": data} | changes

@@ -14,6 +14,7 @@ from functions.domain.recovery import Recovery
 from functions.domain.selection import RANGE_MAX, SERIALS_MAX
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import DAY_S, Voucher, standing
+from functions.recover import reports
 from functions.store import keys, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
@@ -313,6 +314,54 @@ def test_a_recovery_of_what_is_recovered_changes_nothing_but_its_own_record(stoc
     assert (kami.items(*own), stock.statuses()) == (before, statuses)
 
 
+# What may be lifted again
+
+
+@pytest.mark.parametrize("kind", SELECTIONS)
+def test_a_suspension_stops_cards_until_it_is_resumed_and_their_holder_is_told_of_both(
+    stock: Stock, clock: Clock, kind: str
+) -> None:
+    kami = stock.kami
+    stop = order(kami, SELECTIONS[kind](stock), "suspend")
+    suspended = ["redeemed" if place == 3 else "suspended" for place in range(len(PLACES))]
+    assert stock.statuses() == suspended
+    refused(kami.merchant.redeem(stock.codes[1]), 404, "voucher_not_redeemable")
+    body = {"action": "resume", "reason": "other", "recovery": stop["id"]}
+    answer = kami.operator.post("/v1/recoveries", body)
+    refused(answer, 409, "recovery_in_progress")
+    assert answer.header("retry-after")
+    stop = completed(kami, clock, stop["id"])
+    assert [line["reason"] for line in stop["skipped"]["data"]] == ["redeemed"]
+    go = granted(kami.operator.post("/v1/recoveries", body), 202)
+    go = completed(kami, clock, go["id"])
+    assert (go["recovery"], go["selected"], go["recovered"]) == (stop["id"], stop["selected"], stop["recovered"])
+    assert stop["effective_at"] <= stop["completed_at"] <= go["effective_at"] == go["completed_at"]
+    kami.cloud.drain(delayed=False)
+    assert stock.statuses() == BEFORE
+    counts = granted(kami.operator.get(f"/v1/batches/{stock.batch}"))["counts"]
+    assert counts == Counter(BEFORE)
+    texts = [sms["text"] for sms in kami.cloud.carriers.phone(stock.holder)]
+    for said in ("因失窃暂停使用", "已恢复使用"):
+        assert sorted(t.partition("卡号 ")[2][:12] for t in texts if said in t) == [stock.serials[2], stock.serials[5]]
+    history = granted(kami.operator.get(f"/v1/vouchers/{stock.serials[2]}/history"))["data"]
+    stopped = "suspended" if kind == "serials" else "recalled"
+    assert Counter(line["event"] for line in history[-4:]) == {stopped: 1, "recovered": 2, "resumed": 1}
+    assert granted(kami.merchant.redeem(stock.codes[2]), 201)["amount_minor"] == 3_000
+
+
+def test_what_a_resume_must_name_and_may_not(stock: Stock) -> None:
+    kami = stock.kami
+    for change in (
+        {"action": "resume"}, {"action": "void", "recovery": "rec_1"}, {"action": "suspend", "selection": None},
+        {"action": "resume", "recovery": "rec_1", "only": "not_claimed"},
+    ):  # fmt: skip
+        body = {**kami.recovery(batch=stock.batch), **change}
+        body = {name: value for name, value in body.items() if value is not None}
+        refused(kami.operator.post("/v1/recoveries", body), 400, "invalid_request")
+    body = {"action": "resume", "reason": "other", "recovery": "rec_none"}
+    refused(kami.operator.post("/v1/recoveries", body), 404, "not_found")
+
+
 # The order
 
 
@@ -327,7 +376,7 @@ def test_an_order_repeated_under_its_key_is_answered_again_and_does_nothing(stoc
     assert first.header("location") == f"/v1/recoveries/{first.json()['id']}"
     assert first.json()["note"] == "盒子丢了"
     for change in (
-        {"selection": {"serials": stock.serials[:1]}}, {"action": "reclaim"}, {"reason": "lost"},
+        {"selection": {"serials": stock.serials[:1]}}, {"action": "suspend"}, {"action": "reclaim"}, {"reason": "lost"},
         {"only": "not_claimed"}, {"note": "another"},
     ):  # fmt: skip
         refused(kami.operator.post("/v1/recoveries", {**body, **change}, key), 422, "idempotency_key_reused")
@@ -427,6 +476,93 @@ def test_recoveries_are_listed_newest_first(stock: Stock, clock: Clock) -> None:
 
 def test_an_unknown_recovery_is_not_found(kami: Kami) -> None:
     refused(kami.operator.get("/v1/recoveries/rec_none"), 404, "not_found")
+
+
+# What it came to
+
+
+def report(kami: Kami, id: str) -> list[list[str]]:
+    """All lines of a report but its header, page by page."""
+    lines, target = [], f"/v1/recoveries/{id}/report"
+    while True:
+        answer = kami.operator.get(target)
+        assert (answer.status, answer.header("content-type")) == (200, "text/csv; charset=utf-8")
+        lines += answer.body.decode().split("\r\n")[:-1]
+        link = answer.header("link")
+        if link is None:
+            break
+        target = link[1:].partition(">")[0]
+    assert lines[0] == "first_serial,last_serial,quantity,outcome,reason"
+    return [line.split(",") for line in lines[1:]]
+
+
+@pytest.mark.parametrize("action", ["void", "suspend", "reclaim"])
+def test_the_report_adds_up_in_cards_and_in_value(stock: Stock, clock: Clock, action: str) -> None:
+    kami, serials = stock.kami, stock.serials
+    id = order(kami, {"batch": stock.batch}, action, only="not_claimed")["id"]
+    early = report(kami, id)
+    assert early == [[serials[0], serials[-1], str(len(serials)), "in_progress", ""]]
+    done = completed(kami, clock, id)
+    (value,) = done["value"]
+    assert value == {
+        "currency": "CNY", "selected_minor": 6 * 5_000, "recovered_minor": 3 * 5_000, "skipped_minor": 3_000 + 5_000,
+        "redeemed_minor": 2_000 + 5_000, "redeemed": 2,
+    }  # fmt: skip
+    assert report(kami, id) == [
+        [serials[0], serials[1], "2", "recovered", ""],
+        [serials[2], serials[2], "1", "skipped", "partly_redeemed"],
+        [serials[3], serials[3], "1", "skipped", "redeemed"],
+        [serials[4], serials[4], "1", "recovered", ""],
+        [serials[5], serials[5], "1", "skipped", "claimed"],
+    ]
+
+
+def test_a_report_comes_in_pages_without_gap_or_repeat(
+    kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = kami.batch(kami.campaign()["id"], LOT_SIZE + 5)
+    last = position_of(batch["last_serial"])
+    assert last is not None
+    serials = [serial_of(position) for position in range(last - 9, last + 1)]
+    kami.activate(serials=serials)
+    for code in kami.codes(serials)[1::2]:
+        granted(kami.merchant.redeem(code), 201)
+    id = order(kami, {"batch": batch["id"]})["id"]
+    completed(kami, clock, id)
+    whole = report(kami, id)
+    assert len(whole) == 10
+    assert sum(int(line[2]) for line in whole) == LOT_SIZE + 5
+    for lines, lots in ((3, 100), (10_000, 1), (1, 1)):
+        monkeypatch.setattr(reports, "LINES_PER_PAGE", lines)
+        monkeypatch.setattr(reports, "LOTS_PER_PAGE_MAX", lots)
+        paged = report(kami, id)
+        assert sum(int(line[2]) for line in paged) == LOT_SIZE + 5
+        assert [line for line in paged if line[3] == "skipped"] == [line for line in whole if line[3] == "skipped"]
+    cursor = kami.operator.get(f"/v1/recoveries/{id}/report").header("link")
+    assert cursor is not None
+    path = cursor[1:].partition(">")[0]
+    refused(kami.client("operator").get(path), 400, "invalid_cursor")
+    refused(kami.operator.get(path[:-2]), 400, "invalid_cursor")
+
+
+def test_statistics_compare_the_ways_that_recoveries_came_by(stock: Stock, clock: Clock) -> None:
+    kami = stock.kami
+    clock.advance(400 * DAY_S)  # the other tests' are too old
+    assert granted(kami.operator.get("/v1/recoveries/statistics"))["data"] == []
+    order(kami, {"batch": stock.batch})
+    first = order(kami, {"serials": stock.serials[:2]}, "suspend")["id"]
+    for _ in range(2):
+        completed(kami, clock, first)
+    found = granted(kami.operator.get("/v1/recoveries/statistics"))
+    (way,) = found["data"]
+    assert (way["via"], way["recoveries"], way["selected"], way["recovered"]) == ("operator", 2, 8, 5)
+    assert (way["success"], way["mean_seconds_until_effective"]) == (0.625, 0.0)
+    assert way["mean_seconds"] >= FENCE_S
+    day = found["until"]
+    assert granted(kami.operator.get(f"/v1/recoveries/statistics?since={day}&until={day}"))["data"] == [way]
+    assert granted(kami.operator.get("/v1/recoveries/statistics?since=2026-01-01&until=2026-02-28"))["data"] == []
+    for query in ("since=2026-13-01", "until=x", "since=2026-02-01&until=2026-01-01", "since=2020-01-01", "from=1"):
+        refused(kami.operator.get(f"/v1/recoveries/statistics?{query}"), 400, "invalid_request")
 
 
 # Bad input

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +22,10 @@ from functions.domain.message import (
     message_id,
     wait_s,
 )
-from functions.domain.voucher import Redemption, Reversal
-from functions.notify.texts import RECOVERED, REDEEMED, REVERSED, TEXTS, money, text
+from functions.domain.recovery import Action
+from functions.domain.voucher import Redemption, Reversal, Voucher
+from functions.notify.texts import REDEEMED, REVERSED, TEXTS, WHY, money, recovered, text
+from functions.recover.models import Reason
 
 PROVIDERS = ("north", "south", "west")
 NEW = Message("msg_1", "voucher.redeemed", "010000000003", "+8613812345678", "text", 0)
@@ -137,15 +141,26 @@ REDEMPTION = Redemption(
 
 
 @pytest.mark.parametrize("locale", TEXTS)
-@pytest.mark.parametrize("event", [REDEEMED, REVERSED, RECOVERED])
+@pytest.mark.parametrize("event", [REDEEMED, REVERSED])
 def test_a_text_is_signed_names_the_card_and_shows_no_whole_number(event: str, locale: str) -> None:
-    said = text(event, locale, "010000000003", REDEMPTION if event != RECOVERED else None, "CNY")
+    said = text(event, locale, "010000000003", REDEMPTION, "CNY")
     assert said.startswith("【Kami】") and "010000000003" in said and "{" not in said
     assert "13812345678" not in said
-    if event != RECOVERED:
-        assert "+86138****5678" in said and "50.00" in said
-        assert ("80.50" in said) == (event == REVERSED)
-        assert ("30.50" in said) == (event == REDEEMED)
+    assert "+86138****5678" in said and "50.00" in said
+    assert ("80.50" in said) == (event == REVERSED)
+    assert ("30.50" in said) == (event == REDEEMED)
+
+
+@pytest.mark.parametrize("locale", TEXTS)
+@pytest.mark.parametrize("action", list(Action))
+def test_a_recovery_is_told_with_its_reason_and_what_is_left(action: Action, locale: str) -> None:
+    voucher = Voucher(1_000_000_000, "cmp_1", "bat_1", VoucherStatus.CLAIMED, 1, 3050, "CNY")
+    texts = {reason: recovered(locale, action, reason, voucher) for reason in get_args(Reason)}
+    for reason, said in texts.items():
+        assert said.startswith("【Kami】") and voucher.serial in said and "{" not in said
+        assert (WHY[locale][reason] in said) == (action is not Action.RESUME)
+        assert ("30.50" in said) == (action not in (Action.VOID, Action.RECLAIM))
+    assert recovered(locale, action, "a rule of a campaign's own", voucher) == texts["other"]
 
 
 def test_money_is_written_as_its_currency_and_the_reader_write_it() -> None:

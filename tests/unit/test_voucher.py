@@ -23,6 +23,7 @@ from functions.domain.voucher import (
     Redemption,
     Reversal,
     Standing,
+    Suspension,
     Transfer,
     TransferEnd,
     Voucher,
@@ -68,18 +69,23 @@ SPARES = {
 
 
 def is_bound(vetoes: tuple[Veto, ...], status: str, generation: int) -> str | None:
-    """The action of the first veto that binds."""
-    for veto in vetoes:
-        if status not in SPARES[veto.scope].split() and not generation > veto.generation:
-            return veto.action
-    return None
+    """The action of the first veto that binds; a suspension only where nothing else does."""
+    actions = [v.action for v in vetoes if status not in SPARES[v.scope].split() and not generation > v.generation]
+    return next((action for action in actions if action != "suspend"), actions[0] if actions else None)
+
+
+def before(item: Voucher) -> str:
+    """Its status but for a suspension of its own."""
+    return item.suspension.was if item.suspension else item.status
 
 
 def oracle(segment: Segment, item: Voucher | None, now: int) -> tuple[str, str | None]:
     """(effective status, key of a stranger's refusal or None)."""
-    ended = tuple(veto for veto in segment.vetoes if veto.generation < segment.generation)
-    if item is not None and is_bound(ended, item.status, item.generation):
+    ended = tuple(v for v in segment.vetoes if v.generation < segment.generation and v.action == "reclaim")
+    if item is not None and is_bound(ended, before(item), item.generation):
         item = None  # reclaimed: its index starts anew
+    if item is not None and item.status in ("generated", "distributed") and item.generation == segment.generation:
+        item = replace(item, status=segment.status)
     if item is None:
         status, generation, until = str(segment.status), segment.generation, segment.valid_until
         granted = status == "active"
@@ -88,13 +94,14 @@ def oracle(segment: Segment, item: Voucher | None, now: int) -> tuple[str, str |
         until = segment.valid_until if item.valid_until is None else item.valid_until
         own_grant = status in ("active", "claimed", "partly_redeemed", "redeemed")
         granted = own_grant or (segment.status == "active" and generation == segment.generation)
-    if status in ("void", "suspended", "reissued"):
+    if status in ("void", "reissued"):
         return status, "voucher_not_redeemable"
     if status == "redeemed":
         return "redeemed", "already_redeemed"
-    action = is_bound(segment.vetoes, status, generation)
-    if action:
-        return {"reclaim": "reclaimed", "void": "void", "suspend": "suspended"}[action], "voucher_not_redeemable"
+    action = is_bound(segment.vetoes, status if item is None else before(item), generation)
+    if action or status == "suspended":
+        shown = {"reclaim": "reclaimed", "void": "void", "suspend": "suspended"}[action or "suspend"]
+        return shown, "voucher_not_redeemable"
     if not granted:
         return status, "voucher_not_redeemable"
     if until is not None and until <= now:
@@ -109,6 +116,7 @@ def segments() -> list[Segment]:
     vetoes: list[tuple[Veto, ...]] = [()]
     vetoes += [(Veto("r1", "suspend", scope, generation),) for scope in Scope for generation in (1, 2)]
     vetoes += [(Veto("r1", "reclaim", Scope.NOT_CLAIMED, 1), Veto("r2", "void", scope, 2)) for scope in Scope]
+    vetoes += [(Veto("r1", "suspend", Scope.ALL, 2), Veto("r2", "void", scope, 2)) for scope in Scope]
     statuses = (Status.GENERATED, Status.DISTRIBUTED, Status.ACTIVE)
     return [
         Segment(0, 9, status, generation, valid_until=until, vetoes=standing_vetoes)
@@ -118,6 +126,11 @@ def segments() -> list[Segment]:
 
 def items() -> list[Voucher | None]:
     touched = [item_of(status, generation, until) for status, generation, until in product(Status, (1, 2), TIMES)]
+    touched += [
+        replace(item, status=Status.SUSPENDED, suspension=Suspension(item.status, ("r3",)))
+        for item in touched
+        if item.status not in (Status.SUSPENDED, Status.REDEEMED, Status.VOID, Status.REISSUED)
+    ]
     return [None, *touched, *(replace(item, transfers=offers) for item in touched for offers in OFFERS)]
 
 
@@ -185,7 +198,8 @@ def test_what_a_reclaim_spared_keeps_the_end_of_its_generation() -> None:
 
 def test_of_two_vetoes_resuming_one_leaves_the_other_binding() -> None:
     one, other = Veto("r1", "suspend", Scope.ALL, 1), Veto("r2", "void", Scope.NOT_CLAIMED, 1)
-    assert binding((one, other), Status.ACTIVE, 1) == one
+    assert binding((one, other), Status.ACTIVE, 1) == other
+    assert binding((one, other), Status.CLAIMED, 1) == one
     assert binding((other,), Status.ACTIVE, 1) == other
     assert binding((other,), Status.CLAIMED, 1) is None
 

@@ -1,0 +1,62 @@
+"""How much a recovery is about, and whether its requester may do it alone by the rules of the campaigns concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
+from functions.domain.lot import Lot
+from functions.domain.recovery import Recovery, may_be_recovered
+from functions.domain.selection import by_lot
+from functions.store import authority, stepup
+from functions.store.lots import WORKERS_MAX, read_many
+from functions.store.table import BATCH_GET_MAX
+
+Part = tuple[int, list[tuple[int, int]]]
+
+
+def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Approval | None:
+    """What a second person is to approve, None where the requester may do it alone.
+
+    Raises Refusal `recovery_not_allowed`, and as `stepup.require` where a campaign asks for a one-time code.
+    """
+    found = shares(recovery)
+    rules = authority.rules(share.campaign for share in found)
+    asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
+    may = [alone(rules[share.campaign], asked, share) for share in found]
+    if any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found):
+        stepup.require(one_time_code, recovery.id, recovery.by, recovery.created_at)
+    if all(may):
+        return None
+    return approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S)
+
+
+def shares(recovery: Recovery) -> list[Share]:
+    """What the recovery comes to at most, campaign by campaign: every lot of it is read."""
+    parts = list(by_lot(list(recovery.spans)))
+    chunks = (parts[at : at + BATCH_GET_MAX] for at in range(0, len(parts), BATCH_GET_MAX))
+    total: dict[str, Share] = {}
+    with ThreadPoolExecutor(WORKERS_MAX) as pool:
+        for share in (share for some in pool.map(partial(_shares, recovery), chunks) for share in some):
+            known = total.get(share.campaign)
+            if known is not None:
+                vouchers, value_minor = known.vouchers + share.vouchers, known.value_minor + share.value_minor
+                share = share._replace(vouchers=vouchers, value_minor=value_minor)
+            total[share.campaign] = share
+    return [total[campaign] for campaign in sorted(total)]
+
+
+def _shares(recovery: Recovery, parts: Iterable[Part]) -> list[Share]:
+    ranges = dict(parts)
+    return [_share(recovery, lot, ranges[number]) for number, lot in read_many(ranges).items()]
+
+
+def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share:
+    rules, vouchers = lot.rules, 0
+    for segment in lot.segments:
+        inside = sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
+        if inside and may_be_recovered(recovery, lot, segment):
+            vouchers += inside
+    return Share(rules.campaign, rules.currency, vouchers, vouchers * rules.amount_minor)

@@ -1,0 +1,116 @@
+"""What a recovery came to: serial by serial for what was skipped, as a file (CSV) for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from functions.domain.actor import By
+from functions.domain.recovery import Recovery, Report
+from functions.domain.selection import by_lot
+from functions.domain.serials import LOT_SIZE, serial_of
+from functions.store import cursors, keys, table
+from functions.store.records import REPORT
+from functions.store.table import BATCH_GET_MAX
+
+LINES_PER_PAGE = 10_000
+LOTS_PER_PAGE_MAX = 2_000
+"""So many lots a page of a file looks at; it may be short."""
+HEADER = "first_serial,last_serial,quantity,outcome,reason"
+RECOVERED, SKIPPED, IN_PROGRESS = "recovered", "skipped", "in_progress"
+
+Part = tuple[int, list[tuple[int, int]]]
+Line = tuple[str, str]
+
+
+class Piece(NamedTuple):
+    """What became of positions `first..last`."""
+
+    first: int
+    last: int
+    outcome: str
+    reason: str = ""
+
+    def text(self) -> str:
+        """As a line of a file."""
+        quantity = self.last - self.first + 1
+        return f"{serial_of(self.first)},{serial_of(self.last)},{quantity},{self.outcome},{self.reason}"
+
+
+def parts(recovery: Recovery, first: int = 0) -> Iterator[Part]:
+    """The lots of a recovery with what was selected of each, from the `first`-th on."""
+    return islice(by_lot(list(recovery.spans)), first, None)
+
+
+def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
+    """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
+    bound_to = (by.client, "skipped", recovery.id)
+    start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
+    lines: list[Line] = []
+    done = islice(parts(recovery), recovery.lots_done)
+    for piece in _pieces(recovery, (part for part in done if part[0] >= start // LOT_SIZE)):
+        if piece.outcome != SKIPPED:
+            continue
+        for position in range(max(piece.first, start), piece.last + 1):
+            if len(lines) == limit:
+                return lines, cursors.seal(str(position), *bound_to)
+            lines.append((serial_of(position), piece.reason))
+    return lines, None
+
+
+def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:
+    """The next lines of all that was selected, neighbours alike as one, and where to go on.
+
+    The first page has a header. What is not accounted for yet is `in_progress`. Raises Refusal `invalid_cursor`.
+    """
+    bound_to = (by.client, "report", recovery.id)
+    start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
+    todo = [part for part in parts(recovery) if part[0] >= start // LOT_SIZE]
+    lines: list[Piece] = []
+    for piece in _pieces(recovery, todo[:LOTS_PER_PAGE_MAX]):
+        if piece.last < start:
+            continue
+        piece = piece._replace(first=max(piece.first, start))
+        if lines and lines[-1].last + 1 == piece.first and lines[-1][2:] == piece[2:]:
+            piece = piece._replace(first=lines.pop().first)
+        elif len(lines) == LINES_PER_PAGE:
+            return _text(lines, cursor), cursors.seal(str(piece.first), *bound_to)
+        lines.append(piece)
+    more = todo[LOTS_PER_PAGE_MAX:]
+    following = cursors.seal(str(more[0][0] * LOT_SIZE), *bound_to) if more else None
+    return _text(lines, cursor), following
+
+
+def _text(lines: list[Piece], cursor: str | None) -> str:
+    head = [HEADER] if cursor is None else []
+    return "".join(f"{line}\r\n" for line in [*head, *(piece.text() for piece in lines)])
+
+
+def _pieces(recovery: Recovery, todo: Iterable[Part]) -> Iterator[Piece]:
+    """What became of what was selected, in order."""
+    left = iter(todo)
+    while some := list(islice(left, BATCH_GET_MAX)):
+        items = table.get_many(keys.report(recovery.id, number) for number, _ in some)
+        for number, ranges in some:
+            item = items.get(keys.report(recovery.id, number))
+            yield from _of_lot(number, ranges, REPORT.load(item) if item is not None else None)
+
+
+def _of_lot(number: int, ranges: list[tuple[int, int]], report: Report | None) -> Iterator[Piece]:
+    start = number * LOT_SIZE
+    for first, last in ranges:
+        if report is None:
+            yield Piece(start + first, start + last, IN_PROGRESS)
+            continue
+        at = first
+        for skip in report.skipped:
+            low, high = max(skip.first, first), min(skip.last, last)
+            if low > high:
+                continue
+            if at < low:
+                yield Piece(start + at, start + low - 1, RECOVERED)
+            yield Piece(start + low, start + high, SKIPPED, skip.reason)
+            at = high + 1
+        if at <= last:
+            yield Piece(start + at, start + last, RECOVERED)
