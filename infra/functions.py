@@ -31,6 +31,7 @@ from functions.store.keys import (
     DRAW,
     ENROLMENT,
     ENTRY,
+    ERASURE,
     EXPIRING,
     EXPIRY,
     EXPORT,
@@ -44,6 +45,7 @@ from functions.store.keys import (
     LOT,
     MESSAGE,
     MOVED,
+    PERSON,
     POOL,
     RECONCILIATION,
     RECORDED,
@@ -87,6 +89,7 @@ class Resource(StrEnum):
     UPLOADS = "uploads"
     UPLOADED = "uploaded files"
     INDEX_SECRET = "secret of the blind index"
+    PERSON_SECRET = "secret of accounts' ids"
     SMS = "SMS"
 
 
@@ -184,6 +187,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             *_OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -220,7 +224,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, ENROLMENT, GUARD, LOT, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, ENROLMENT, GUARD, LOT, RECOVERY, VOUCHER)),
             _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
@@ -268,14 +272,30 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("PutItem", on=(HISTORY, STOCK)),
+            _table("PutItem", on=(HISTORY, PERSON, STOCK)),
             _table("UpdateItem", on=(COUNTS,)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             # Lambda's poller in the function's name.
             Grant(Resource.STREAM, ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")),
             Grant(Resource.STREAMS, ("dynamodb:ListStreams",)),
             Grant(Resource.FAILURES, ("s3:ListBucket",)),
             Grant(Resource.FAILED, ("s3:PutObject",)),
+        ),
+    ),
+    "erase": Spec(
+        timeout_s=60,
+        slow_ms=20_000,
+        grants=(
+            _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(ERASURE,)),
+            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("Query", on=(PERSON,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            _JOBS,
         ),
     ),
     "audit": Spec(
@@ -436,6 +456,9 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
         Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
         Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
+        Resource.PERSON_SECRET: Means(
+            (data.person_secret.secret_arn,), {"PERSON_SECRET_ARN": data.person_secret.secret_arn}
+        ),
         Resource.INDEX_SECRET: Means(
             (data.index_secret.secret_arn,), {"INDEX_SECRET_ARN": data.index_secret.secret_arn}
         ),

@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "recoveries",
         "reconciliations",
         "messages",
+        "erasures",
         "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),

@@ -12,11 +12,13 @@ from functions.domain.times import rfc3339
 from functions.edge import batch
 from functions.edge.http import CSV, App, Call, Event, Reply, Response, accepted, created, of_query, ok, refuse_fields
 from functions.edge.models import Progress
-from functions.recover import approvals, reports, service
+from functions.recover import approvals, forecasts, reports, service
+from functions.recover.forecasts import Forecast
 from functions.recover.models import (
     ApprovalMade,
     ApprovalRequest,
     Days,
+    ForecastAnswer,
     RecoveryAnswer,
     RecoveryList,
     RecoveryRequest,
@@ -35,26 +37,50 @@ VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 
 
 @app.route("POST /v1/recoveries")
-def create_recovery(request: RecoveryRequest, call: Call) -> Reply[RecoverySummary]:
-    recovery = service.create(
-        call.derived_id("rec"),
-        Order(
-            request.selection.selection() if request.selection is not None else None,
-            Action(request.action),
-            Scope(request.only) if request.only is not None else Scope.ALL,
-            request.reason,
-            request.note,
-            request.recovery,
-            VIA.get(call.by.role, Via.OPERATOR),
-        ),
-        call.by,
-        call.now,
-        batch.call_deadline(call.remaining_s),
-        request.one_time_code,
+def create_recovery(request: RecoveryRequest, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
+    """With `dry_run` nothing is written, and what it would come to is answered (200)."""
+    order = Order(
+        request.selection.selection() if request.selection is not None else None,
+        Action(request.action),
+        Scope(request.only) if request.only is not None else Scope.ALL,
+        request.reason,
+        request.note,
+        request.recovery,
+        VIA.get(call.by.role, Via.OPERATOR),
     )
+    until = batch.call_deadline(call.remaining_s)
+    if _is_dry_run(call):
+        return ok(_forecast(forecasts.foresee(order, call.by, call.now, until), call.now))
+    recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, request.one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))
     return accepted(answer, replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
+
+
+def _is_dry_run(call: Call) -> bool:
+    asked = call.query.get("dry_run", "false")
+    if asked not in ("true", "false"):
+        refuse_fields([("query.dry_run", "true or false")])
+    return asked == "true"
+
+
+def _forecast(forecast: Forecast, now: int) -> ForecastAnswer:
+    recovery = forecast.recovery
+    counts = {"count": sum(recovery.skipped.values()), "by_reason": recovery.skipped}
+    shown = _summary(recovery, now)
+    return ForecastAnswer.model_validate(
+        {
+            **{
+                name: shown[name] for name in ("action", "reason", "recovery", "only", "selected", "recovered", "value")
+            },
+            "skipped": counts,
+            "told": forecast.told,
+            "exact": forecast.exact,
+            "needs_approval": forecast.judgement.approval is not None,
+            "needs_one_time_code": forecast.judgement.one_time_code,
+            "as_of": rfc3339(now),
+        }
+    )
 
 
 @app.route("GET /v1/recoveries")

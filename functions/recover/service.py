@@ -89,7 +89,7 @@ def create(id: str, order: Order, by: By, now: int, until: float, one_time_code:
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _wanted(id, asked, order, by, now, one_time_code)
+    wanted = known or _judged(*prepared(id, asked, order, by, now), one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -110,8 +110,14 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
     return recovery
 
 
-def _wanted(id: str, asked: str, order: Order, by: By, now: int, one_time_code: str | None) -> Recovery:
-    """A new recovery of what exists, with what a second person is to approve."""
+def _judged(recovery: Recovery, serials: bool, one_time_code: str | None) -> Recovery:
+    """The recovery with what a second person is to approve."""
+    approval = judging.judge(recovery, serials, one_time_code)
+    return recovery if approval is None else replace(recovery, phase=Phase.APPROVAL, approval=approval)
+
+
+def prepared(id: str, asked: str, order: Order, by: By, now: int) -> tuple[Recovery, bool]:
+    """A new recovery of what exists, and whether that was named by single serials."""
     lifted = _to_lift(order.lifts) if order.lifts is not None else None
     if order.selection is not None:
         spans = ranges.resolve(order.selection)
@@ -120,7 +126,7 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int, one_time_code: 
     else:
         assert lifted is not None
         spans, serials = list(lifted.spans), lifted.one_by_one
-    wanted = Recovery(
+    recovery = Recovery(
         id,
         asked,
         tuple(spans),
@@ -136,8 +142,7 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int, one_time_code: 
         lifts=order.lifts,
         via=order.via,
     )
-    approval = judging.judge(wanted, serials, one_time_code)
-    return wanted if approval is None else replace(wanted, phase=Phase.APPROVAL, approval=approval)
+    return recovery, serials
 
 
 def _to_lift(id: str) -> Recovery:
@@ -293,24 +298,33 @@ def _report(recovery: Recovery, part: Part) -> Report:
     lot = table.read(LOT, keys.lot(number))
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
-    items = _touched(lot, within)
+    items = touched_in(lot, within)
     report = surveyed(recovery, lot, within, items)
+    for voucher in to_be_told(lot, items, report):
+        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
+        table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
+    return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
+
+
+def to_be_told(lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
+    """The vouchers that were recovered from somebody who held them or had begun to use them."""
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
+    found = []
     for index, voucher in items.items():
         segment = lot.segment(index)
         uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
         held = voucher.holder is not None or any(r.reversal is None for r in uses)
         if index not in skipped and held and segment is not None and not reclaimed(segment, voucher):
-            told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
-            table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
-    return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
+            found.append(voucher)
+    return found
 
 
 def _once(wanted: T, current: T | None) -> T | None:
     return wanted if current is None else None
 
 
-def _touched(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
+def touched_in(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
+    """Index → voucher, of those in the ranges that have items of their own."""
     start = lot.number * LOT_SIZE
     entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
     indexes = [int(entry["gsi1sk"]) for entry in entries]

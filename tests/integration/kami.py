@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import requests
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
 from functions.domain.actor import By
+from functions.domain.erasure import SETTLE_S
 from functions.domain.formats import CROCKFORD, FORMATS
 from functions.domain.lot import Lot, Scope, Segment, Veto
 from functions.domain.reminder import due_days
@@ -198,6 +200,23 @@ def reminded(kami: Kami, number: str) -> Voucher:
     return voucher
 
 
+def erased(kami: Kami, **person: str) -> Json:
+    """An erasure, done, the clock being moved on where there is nothing to do but wait."""
+    order = {"reason": "request_of_the_person", **person}
+    id = granted(kami.operator.post("/v1/erasures", order, unique()), 202)["id"]
+    began = clock.now()
+    with pytest.MonkeyPatch.context() as patch:
+        for passes in range(10):
+            later = began + passes * SETTLE_S
+            patch.setattr(clock, "now", lambda later=later: later)
+            kami.cloud.drain(delayed=False)
+            done = granted(kami.operator.get(f"/v1/erasures/{id}"))
+            if done["status"] == "completed":
+                return done
+            kami.cloud.hasten()
+    raise AssertionError("it does not end")
+
+
 def position(voucher: Voucher) -> int:
     """Where it lies."""
     found = position_of(voucher.serial)
@@ -337,6 +356,13 @@ class Kami:
             assert place is not None
             lot = table.read(LOT, keys.lot(place // LOT_SIZE))
             table.change(LOT, lot, rewritten, "recover", NOBODY)
+
+    def writes(self) -> int:
+        """How often an item of the table was written or deleted since it was made: so long is its stream."""
+        (name,) = self.cloud.stack.tables
+        shard = dynamodb_backends[ACCOUNT][REGION].tables[name].stream_shard
+        assert shard is not None
+        return len(shard.items)
 
     def items(self, *without: str) -> dict[tuple[str, str], Json]:
         """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes.
