@@ -160,7 +160,7 @@ class ReconciliationRequest(Request):
 
     model_config = exactly_one(("selection",), ("all",))
 
-    selection: SelectionRequest | None = None
+    selection: SelectionRequest | None = Field(default=None, examples=[{"batch": "bat_k3q7x2m5c4wz6n7pjh2d4r6t"}])
     all: Literal[True] | None = None
 
     @model_validator(mode="after")
