@@ -621,6 +621,8 @@ NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
     ("surrogate as a name", '{"\\ud800": 1}'), ("raw control", '{"reason": "a\nb"}'), ("NUL", '{"reason": "\x00"}'),
     ("escape", '{"reason": "\\x41"}'), ("only NUL", "\x00"), ("true", "TRUE"),
 ]  # fmt: skip
+ASKS_FOR_NOTHING: Final = {"POST /v1/audit/exports"}
+"""Routes whose bodies may be empty objects."""
 NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]
 
 
@@ -632,7 +634,8 @@ def test_a_body_that_is_no_json_is_refused(shop: Shop, route: Route) -> None:
         assert answer.json()["key"] == "malformed_json", name
         refused(answer, 400, "malformed_json")
     for body in NOT_AN_OBJECT:
-        named(shop.send(route, body=body))
+        if body != "{}" or route.key not in ASKS_FOR_NOTHING:
+            named(shop.send(route, body=body))
 
 
 @untouched
