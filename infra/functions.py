@@ -17,6 +17,7 @@ from constructs import Construct
 
 from functions.store.keys import (
     ABOUT,
+    ACCOUNTS,
     ACTOR,
     BATCH,
     CAMPAIGN,
@@ -46,6 +47,7 @@ from functions.store.keys import (
     MOVED,
     PERSON,
     POOL,
+    RECONCILIATION,
     RECORDED,
     RECOVERED,
     RECOVERY,
@@ -239,10 +241,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("BatchGetItem", on=(LEDGER, LOT)),
-            _table("GetItem", on=(LEDGER, LOT)),
-            _table("PutItem", on=(LEDGER, MOVED)),
-            _table("Query", on=(LEDGER,)),
+            _table("BatchGetItem", on=(COUNTER, COUNTS, ENTRY, HISTORY, LEDGER, LOT, RECONCILIATION, VOUCHER)),
+            _table("GetItem", on=(BATCH, LEDGER, LOT, RECONCILIATION)),
+            _table("PutItem", on=(LEDGER, MOVED, RECONCILIATION)),
+            _table("Query", on=(LEDGER, MOVED, RECONCILIATION)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (ACCOUNTS, "RECONCILIATIONS#", "TOUCHED#")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
             _JOBS,

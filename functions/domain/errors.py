@@ -86,7 +86,10 @@ PROBLEMS: dict[str, Problem] = {
     "redemption_limit_reached": Problem(409, "It was redeemed too many times", "该卡密已达核销次数上限"),
     "reversal_window_over": Problem(409, "The time to reverse this redemption is over", "已超过可撤销期限"),
     "reversal_not_possible": Problem(
-        409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销", "Its value went back to stock."
+        409,
+        "The voucher was reclaimed since",
+        "该卡密已被回收，无法撤销",
+        "What is given back would be in stock, and not its holder's.",
     ),
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock

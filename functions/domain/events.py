@@ -42,6 +42,7 @@ TYPES: dict[str, int] = {
     "recovery.approved": 1,
     "recovery.rejected": 1,
     "recovery.requested": 1,
+    "reconciliation.requested": 1,
     "erasure.requested": 1,
     "export.requested": 1,
     "import.requested": 1,
@@ -79,6 +80,7 @@ TYPES: dict[str, int] = {
     "voucher.restored": 1,
     "activation.completed": 1,
     "recovery.completed": 1,
+    "reconciliation.completed": 1,
     "export.completed": 1,
     "import.completed": 1,
     "erasure.completed": 1,
@@ -89,6 +91,10 @@ broken when the histories of a lot and of a voucher are merged."""
 
 DATED = "dated"
 """Beside the statuses: how many touched vouchers have an end of validity of their own."""
+
+
+WRITES = "writes"
+"""Beside the counts: how many writes of a lot's vouchers were counted, so that what is not yet counted shows."""
 
 
 class Subject(NamedTuple):
@@ -313,6 +319,14 @@ def _recovery(old: Item, new: Item) -> Told:
     if phase == "done" and before != "done":
         done = {"selected": new.get("selected", 0), "recovered": new.get("recovered", 0)}
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
+
+
+def _reconciliation(old: Item, new: Item) -> Told:
+    if not old:
+        yield "reconciliation.requested", None, {"id": new["id"]}
+    if "completed_at" in new and "completed_at" not in old:
+        found = {"checked": new.get("checked", 0), "differences": sum(new.get("differences", {}).values())}
+        yield "reconciliation.completed", None, {"id": new["id"], **found}
 
 
 def _export(old: Item, new: Item) -> Told:
@@ -553,6 +567,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
+    ("reconciliation", ANY): _reconciliation,
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
     ("lot", "restore"): _lot("lot.restored", lambda _, new: {}),
     ("voucher", "restore"): _voucher("voucher.restored", lambda _, new: {}),

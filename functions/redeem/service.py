@@ -14,6 +14,7 @@ from functions.domain.voucher import (
     Redemption,
     Reversal,
     Voucher,
+    reclaimed,
     redeem,
     standing,
     with_redemption,
@@ -143,8 +144,9 @@ def _visible(voucher: Voucher | None, id: str, by: By) -> Redemption:
 def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     """Give back exactly what one redemption took, once, whatever vetoes stand by now.
 
-    By the client that redeemed, or the operator, within the campaign's window. Raises Refusal `not_found`,
-    `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
+    Not where a reclaim that is over spared the voucher only for being used: with its value back it would be in stock,
+    as new, and not its holder's. By the client that redeemed, or the operator, within the campaign's window. Raises
+    Refusal `not_found`, `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
     """
     position = position_in(id)
     lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
@@ -169,7 +171,10 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
             if redemption.generation != item.generation:
                 raise Refusal("reversal_not_possible")
             reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
-            after = standing(lot, position % LOT_SIZE, with_reversal(item, redemption, reversal), now)
+            back, segment = with_reversal(item, redemption, reversal), lot.segment(position % LOT_SIZE)
+            if segment is None or reclaimed(segment, back):
+                raise Refusal("reversal_not_possible")
+            after = standing(lot, position % LOT_SIZE, back, now)
             assert after is not None
             return with_reversal(item, redemption, replace(reversal, status=after.status))
 

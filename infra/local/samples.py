@@ -136,6 +136,10 @@ def _entered_redemption(samples: Samples) -> str:
     return samples("redemption")
 
 
+def _reconciliation(samples: Samples) -> str:
+    return str(samples.post("/v1/reconciliations", {"selection": {"batch": samples("batch")}})["id"])
+
+
 def _claimed_serial(samples: Samples) -> str:
     samples.post("/v1/claims", {"code": samples("code"), "customer": CUSTOMER}, key="sample")
     return samples("serial")
@@ -269,6 +273,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "reconciliation": _reconciliation,
     "erasure": _erasure,
     "awaiting_recovery": _awaiting_recovery,
     "digest": _digest,

@@ -105,6 +105,7 @@ BODIES: Final[dict[str, Json]] = {
         "store": "store",
         "terminal": "terminal",
     },
+    "POST /v1/reconciliations": {"selection": {"batch": "${batch}"}},
     "POST /v1/recoveries": {
         "selection": {"batch": "${idle_batch}"},
         "action": "reclaim",
@@ -163,6 +164,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/reconciliations/{id}": "${reconciliation}",
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
@@ -294,6 +296,10 @@ def shop(kami: Kami) -> Shop:
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
+    reconciliation, _ = (
+        granted(kami.operator.post("/v1/reconciliations", {"selection": {"batch": other}}), 202)["id"]
+        for other in others
+    )
     approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     import_campaign = kami.campaign(code_format="imported")["id"]
@@ -314,6 +320,7 @@ def shop(kami: Kami) -> Shop:
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
+        "reconciliations": "/v1/reconciliations?limit=1",
         "channels": "/v1/channels?limit=1",
         "refused lines": f"/v1/imports/{import_}?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
@@ -326,6 +333,7 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
+        "reconciliation": reconciliation,
         "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "import_campaign": import_campaign, "import": import_,

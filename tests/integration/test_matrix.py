@@ -75,6 +75,10 @@ GET  /v1/recoveries/{id}/report           200      200      403     403      403
 GET  /v1/recoveries/statistics            200      200      403     403      403      403       403     403     403
 POST /v1/recoveries/{id}/approvals        403      201      403     403      403      403       403     403     403
 
+POST /v1/reconciliations                  202      403      403     403      403      403       403     202     403
+GET  /v1/reconciliations                  200      403      403     403      403      403       403     200     403
+GET  /v1/reconciliations/{id}             200      403      403     403      403      403       403     200     403
+
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
 
@@ -239,6 +243,9 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_recovery_report": lambda c: (f"/v1/recoveries/{recovery(c)['id']}/report", None),
     "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
+    "create_reconciliation": lambda c: ("/v1/reconciliations", {"selection": {"serials": [c.card().serial]}}),
+    "list_reconciliations": lambda c: ("/v1/reconciliations", None),
+    "get_reconciliation": lambda c: (f"/v1/reconciliations/{_reconciliation(c)}", None),
     "create_erasure": lambda c: ("/v1/erasures", ERASURE),
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
@@ -254,6 +261,11 @@ ERASURE: Final[Json] = {"customer": "nobody", "reason": "other"}
 
 def account() -> Json:
     return {"type": "mobile", "number": mobile()}
+
+
+def _reconciliation(case: Case) -> str:
+    order = {"selection": {"serials": [case.card().serial]}}
+    return str(granted(case.operator.post("/v1/reconciliations", order), 202)["id"])
 
 
 def recovery(case: Case) -> Json:
