@@ -54,7 +54,7 @@ def events(lines: Iterable[str]) -> Iterator[Json]:
 
 def sealed(bucket: str, since: int) -> Iterator[str]:
     """The lines of the entries that were sealed since then."""
-    s3 = botocore.session.get_session().create_client("s3", config=Config(s3={"addressing_style": "path"}))
+    s3: Any = botocore.session.get_session().create_client("s3", config=Config(s3={"addressing_style": "path"}))
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=ENTRIES):
         for found in page.get("Contents", []):
             if found["LastModified"].timestamp() >= since:
@@ -130,8 +130,10 @@ def _erase_again(account: str, incarnation: int, by: By) -> Counter[str]:
             name = Eraser(persons.secret(), account, voucher.tenant).name_in(voucher)
             if name is not None:
                 now, id = clock.now(), f"ers_{derived(account, str(incarnation))}"
-                order = Erasure(id, account, voucher.tenant, derived(name), "other", "", by, now, began_at=now)
-                table.change(persons.ERASURE, None, lambda current, o=order: None if current else o, "erase", by)
+                order = Erasure(
+                    id, account, voucher.tenant, derived(name), "other", "", by, now, began_at=now, version=1
+                )
+                table.put_new([persons.ERASURE.item(order, "erase", by)], {}, persons.ERASURE.name)
                 return Counter({"persons to be erased again": 1})
     return Counter()
 

@@ -127,6 +127,7 @@ class Recovered:
     position: int
     action: Action
     reason: str
+    sandbox: bool = False
     version: int = 0
 
 

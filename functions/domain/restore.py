@@ -62,8 +62,9 @@ def told(event: Json, incarnation: int) -> Told | None:
 
 def erased(event: Json, incarnation: int) -> str | None:
     """The account of a person who was erased from the table before it was restored."""
-    before = int(str(event.get("id")).partition(".")[0] or incarnation) < incarnation
-    return event["data"]["account"] if event.get("type") == "erasure.completed" and before else None
+    if event.get("type") != "erasure.completed" or int(event["id"].partition(".")[0]) >= incarnation:
+        return None
+    return str(event["data"]["account"])
 
 
 def lot_after(lot: Lot, lost: Iterable[Told]) -> tuple[Lot, list[str]]:
