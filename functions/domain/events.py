@@ -38,6 +38,8 @@ TYPES: dict[str, int] = {
     "distribution.requested": 1,
     "activation.requested": 1,
     "extension.requested": 1,
+    "recovery.announced": 1,
+    "recovery.stopped": 1,
     "recovery.approval_requested": 1,
     "recovery.approved": 1,
     "recovery.rejected": 1,
@@ -274,6 +276,10 @@ def _campaign(old: Item, new: Item) -> Told:
         face_value = {name: rules[name] for name in ("amount_minor", "currency")}
         terms = {name: rules[name] for name in ("kind", "redemption", "code_format")}
         yield "campaign.created", None, {"id": new["id"], **terms, "face_value": face_value}
+    before, after = old.get("reclaim") or {}, new.get("reclaim") or {}
+    for name, type in (("announced_at", "recovery.announced"), ("stopped_at", "recovery.stopped")):
+        if after.get(name) is not None and before.get(name) is None:
+            yield type, None, {"campaign": new["id"], "due_at": rfc3339(after["due_at"])}
 
 
 def _channel(old: Item, new: Item) -> Told:

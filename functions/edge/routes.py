@@ -107,6 +107,10 @@ ROUTES: tuple[Route, ...] = (
         "Get a campaign", "查询活动",
     ),
     Route(
+        "POST", "/v1/campaigns/{id}/reclaim-stops", "generate", "stop_reclaim", Scope.CAMPAIGNS,
+        "Stop the reclaim that follows a campaign's end", "停止活动到期回收", errors=("reclaim_started",),
+    ),
+    Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
         "Generate a batch of vouchers", "生成一批卡密", Key.OPTIONAL, success=(201, 202),
         errors=("quantity_exceeded", "guessing_too_likely", "wrong_code_format"),

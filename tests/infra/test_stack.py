@@ -316,12 +316,13 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
 
 BY_THE_CLOCK: Final = {
     "reminders": ("rate(1 hour)", "NotifyMessages", 3_600),
+    "reclaims": ("rate(1 hour)", "RecoverJobs", 3_600),
     "moved": ("rate(1 day)", "LedgerJobs", 86_400),
     "everything": ("rate(7 days)", "LedgerJobs", 86_400),
 }
 
 
-def test_by_the_clock_reminders_and_reconciliations_are_ordered(template: Template) -> None:
+def test_by_the_clock_reminders_reclaims_and_reconciliations_are_ordered(template: Template) -> None:
     rules = [rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
     found = {}
     for rule in rules:
@@ -330,7 +331,7 @@ def test_by_the_clock_reminders_and_reconciliations_are_ordered(template: Templa
         assert rule["State"] == "ENABLED"
         assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
         assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
-        sweep = json.loads(target["Input"])["sweep"]
+        (sweep,) = json.loads(target["Input"]).values()
         assert BY_THE_CLOCK[sweep][1] in queue
         age = target["RetryPolicy"]["MaximumEventAgeInSeconds"]
         found[sweep] = (rule["ScheduleExpression"], BY_THE_CLOCK[sweep][1], age)

@@ -55,6 +55,7 @@ BODIES: Final[dict[str, Json]] = {
             ],
         },
         "sandbox": False,
+        "reclaim_unactivated_after_days": 30,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test", "one_time_code": "123456"},
@@ -123,7 +124,7 @@ OPTIONAL: Final = {
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
     "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
-    "one_time_code", "void_above", "reveal_above", "allow",
+    "reclaim_unactivated_after_days", "one_time_code", "void_above", "reveal_above", "allow",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
@@ -137,6 +138,7 @@ APP: Final = [route for route in ROUTES if route.function != "console"]
 IDS: Final = {
     "POST /v1/campaigns/{id}/batches": "${campaign}",
     "GET /v1/campaigns/{id}": "${campaign}",
+    "POST /v1/campaigns/{id}/reclaim-stops": "${ending_campaign}",
     "GET /v1/batches/{id}": "${batch}",
     "GET /v1/batches/{id}/vouchers": "${batch}",
     "POST /v1/batches/{id}/exports": "${batch}",
@@ -339,6 +341,7 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
+        "ending_campaign": kami.campaign(reclaim_unactivated_after_days=1)["id"],
         "dispense": dispense, "erasure": erasure,
         "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],

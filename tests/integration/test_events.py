@@ -60,6 +60,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "generate/campaign-read": 200,
     "generate/campaign-without-end": (400, "invalid_request"),
     "generate/campaigns": 200,
+    "generate/reclaim-stop": 200,
     "generate/reveal": 200,
     "generate/export": 202,
     "generate/export-read": 200,

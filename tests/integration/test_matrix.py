@@ -24,6 +24,7 @@ TABLE: Final = """
 POST /v1/campaigns                        201      403      403     403      403      403       403     403     403
 GET  /v1/campaigns                        200      403      403     403      403      403       403     403     403
 GET  /v1/campaigns/{id}                   200      403      403     403      403      403       403     403     403
+POST /v1/campaigns/{id}/reclaim-stops     200      403      403     403      403      403       403     403     403
 POST /v1/campaigns/{id}/batches           201      403      403     403      403      403       403     403     403
 GET  /v1/batches/{id}                     200      403      403     403      403      403       403     403     403
 GET  /v1/batches/{id}/vouchers            200      403      403     403      403      403       403     403     403
@@ -192,6 +193,9 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_campaign": lambda c: ("/v1/campaigns", CAMPAIGN),
     "list_campaigns": lambda c: ("/v1/campaigns", None),
     "get_campaign": lambda c: (f"/v1/campaigns/{c.campaign()}", None),
+    "stop_reclaim": lambda c: (
+        f"/v1/campaigns/{c.kami.campaign(reclaim_unactivated_after_days=1)['id']}/reclaim-stops", None,
+    ),
     "create_batch": lambda c: (f"/v1/campaigns/{c.campaign()}/batches", {"quantity": 1}),
     "get_batch": lambda c: (f"/v1/batches/{c.batch()}", None),
     "list_batch_vouchers": lambda c: (f"/v1/batches/{c.batch()}/vouchers", None),

@@ -383,6 +383,17 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
     ),
+    "a reclaim announced": (
+        item("campaign", "create_campaign", id="cmp_1", reclaim={"days": 1, "due_at": AT}),
+        item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
+        [("recovery.announced", {"campaign": "cmp_1", "due_at": "2027-01-15T08:00:00Z"})],
+    ),
+    "a reclaim stopped": (
+        item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
+        item("campaign", "stop_reclaim", 3, id="cmp_1",
+             reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9, "stopped_at": AT - 8}),
+        [("recovery.stopped", {"campaign": "cmp_1", "due_at": "2027-01-15T08:00:00Z"})],
+    ),
     "a recovery that needs a second person": (
         None, item("recovery", "request_recovery", id="rec_1", action="void", reason="stolen", phase="approval",
                    approval={"vouchers": 3, "value": {"CNY": 15_000}, "digest": "d", "expires_at": AT}),
