@@ -47,7 +47,7 @@ RULES: Final = (
         _EVENT,
     ),
     Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
-    Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
+    Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),
 )
 
 

@@ -194,9 +194,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, LOT, RECOVERY, VOUCHER)),
-            _table("GetItem", on=(BATCH, COMMAND, LOT, POOL, RECOVERY)),
-            _table("PutItem", on=(COMMAND, LOT, POOL, RECOVERED, RECOVERY, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, DRAW, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, COMMAND, LOT, POOL, RECOVERY)),
+            _table("PutItem", on=(COMMAND, DRAW, LOT, POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
             _table("UpdateItem", on=(STATISTICS,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),

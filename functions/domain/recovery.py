@@ -10,9 +10,10 @@ is found out what they bind, and lifts them then. So two resumes of one suspensi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from functions.domain.actor import By
@@ -27,12 +28,13 @@ VETOES_MAX = 4
 
 class Action(StrEnum):
     """`reclaim` puts vouchers back to stock under a new generation of codes; `void` ends them; `suspend` stops them
-    until a `resume` lifts that suspension."""
+    until a `resume` lifts that suspension; `reissue` replaces those that somebody holds."""
 
     RECLAIM = "reclaim"
     VOID = "void"
     SUSPEND = "suspend"
     RESUME = "resume"
+    REISSUE = "reissue"
 
 
 class Phase(StrEnum):
@@ -52,8 +54,18 @@ STEPS: dict[Action, tuple[Phase, ...]] = {
     Action.VOID: (Phase.VETO, Phase.FENCE, Phase.SURVEY, Phase.DONE),
     Action.SUSPEND: (Phase.VETO, Phase.FENCE, Phase.SURVEY, Phase.DONE),
     Action.RESUME: (Phase.VETO, Phase.SURVEY, Phase.RELEASE, Phase.DONE),
+    Action.REISSUE: (Phase.SURVEY, Phase.DONE),
 }
-"""The phases of each action, in order. What a resume lifts is bound already: it needs no fence."""
+"""The phases of each action, in order. What a resume lifts is bound already: it needs no fence. A reissue replaces
+vouchers one by one as it comes to them, each in a transaction that excludes redemptions by condition."""
+EFFECTIVE: dict[Action, Phase] = {
+    Action.RECLAIM: Phase.VETO,
+    Action.VOID: Phase.VETO,
+    Action.SUSPEND: Phase.VETO,
+    Action.RESUME: Phase.RELEASE,
+    Action.REISSUE: Phase.SURVEY,
+}
+"""The phase after which all of it works."""
 
 
 class Via(StrEnum):
@@ -190,8 +202,7 @@ class Recovery:
         """The recovery in its next phase."""
         steps = STEPS[self.action]
         phase = steps[steps.index(self.phase) + 1]
-        effective = Phase.RELEASE if self.action is Action.RESUME else Phase.VETO
-        effective_at = now if self.phase is effective else self.effective_at
+        effective_at = now if self.phase is EFFECTIVE[self.action] else self.effective_at
         completed_at = now if phase is Phase.DONE else None
         return replace(self, phase=phase, effective_at=effective_at, completed_at=completed_at)
 
@@ -369,8 +380,14 @@ def lifted_by_itself(recovery: Recovery, segment: Segment, voucher: Voucher) -> 
 
 
 def may_be_recovered(recovery: Recovery, lot: Lot, segment: Segment) -> bool:
-    """Whether a recovery comes to anything in a segment; what is suspended by itself, segments do not tell."""
-    return recovery.action is Action.RESUME or not isinstance(vetoed(recovery, lot, segment), str)
+    """Whether a recovery comes to anything in a segment, as far as it tells: not what each voucher has of its own."""
+    by_item = recovery.action in (Action.RESUME, Action.REISSUE)
+    return by_item or not isinstance(vetoed(recovery, lot, segment), str)
+
+
+def already_bound(segment: Segment, voucher: Voucher) -> str | None:
+    """Why a voucher is left to the recovery that was there before, or None."""
+    return _bound(_final(_standing(segment)), voucher)
 
 
 # What came of it.
@@ -389,6 +406,7 @@ class _Fate(NamedTuple):
         return self.last - self.first + 1
 
 
+NONE_KEPT: Mapping[int, str] = MappingProxyType({})
 Holds = Callable[[str | None], bool]
 """Whether what a channel holds is within reach of who recovers."""
 
@@ -399,9 +417,14 @@ def surveyed(
     ranges: list[tuple[int, int]],
     items: dict[int, Voucher],
     holds: Holds = lambda _: True,
+    kept: Mapping[int, str] = NONE_KEPT,
 ) -> Report:
-    """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason."""
+    """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason.
+
+    `kept` are the vouchers that a reissue has left, with the reason that it found.
+    """
     fates = [fate for first, last in ranges for fate in _fates(recovery, lot, first, last, items, holds)]
+    fates = [fate._replace(reason=kept.get(fate.first, fate.reason)) if fate.voucher else fate for fate in fates]
     recovered = sum(fate.size for fate in fates if fate.reason is None)
     value = NOTHING
     for fate in fates:
@@ -420,6 +443,8 @@ def _value(fate: _Fate, face_minor: int) -> Value:
     if fate.reason == "unknown":
         return NOTHING
     left = face_minor * fate.size if fate.voucher is None else fate.voucher.balance_minor
+    if fate.reason is None and fate.voucher is not None and fate.voucher.reissue is not None:
+        left = fate.voucher.reissue.amount_minor
     used = _used(fate.voucher) if fate.voucher is not None else 0
     recovered = fate.reason is None
     return Value(left if recovered else 0, 0 if recovered else left, used, int(used > 0))
@@ -491,6 +516,8 @@ def _others(recovery: Recovery, segment: Segment, own: int | None) -> tuple[Veto
 
 def _without_item(recovery: Recovery, lot: Lot, segment: Segment, own: int | None) -> str | None:
     """Why vouchers of a segment that have no items are skipped, None where they are recovered."""
+    if recovery.action is Action.REISSUE:
+        return "not_held"
     if own is None:
         change = taken_over if recovery.action is Action.RESUME else vetoed
         outcome = change(recovery, lot, segment)
@@ -525,6 +552,8 @@ def _with_item(recovery: Recovery, segment: Segment, own: int | None, voucher: V
 
 def _is_own(recovery: Recovery, voucher: Voucher) -> bool:
     """Whether the recovery came to the voucher by its own item."""
+    if recovery.action is Action.REISSUE:
+        return voucher.reissue is not None and voucher.reissue.recovery == recovery.id
     if recovery.action is Action.VOID:
         return voucher.status is Status.VOID and voucher.command == recovery.veto_command
     return voucher.suspension is not None and recovery.id in voucher.suspension.recoveries

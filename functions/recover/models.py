@@ -18,7 +18,7 @@ from functions.edge.models import (
     Time,
 )
 
-Action = Literal["reclaim", "void", "suspend", "resume"]
+Action = Literal["reclaim", "void", "suspend", "resume", "reissue"]
 Only = Literal["not_activated", "not_claimed", "not_redeemed"]
 Reason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other"]
 Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
@@ -14,6 +15,7 @@ from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.lot import Lot, Segment
 from functions.domain.recovery import (
+    NONE_KEPT,
     STEPS,
     Action,
     Order,
@@ -34,7 +36,7 @@ from functions.domain.recovery import (
 from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
-from functions.recover import judging
+from functions.recover import judging, reissues
 from functions.recover.reports import Part, parts
 from functions.store import keys, lots, ranges, statistics, table
 from functions.store.aws import FENCE_S
@@ -276,16 +278,22 @@ def _run(
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
     todo = list(parts(recovery, recovery.lots_done))
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
-    for reports in lots.in_chunks(todo, partial(_report, recovery), until):
+    for found in lots.in_chunks(todo, partial(_report, recovery, now, until), until):
+        reports = [report for report in takewhile(bool, found) if report is not None]
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
             mine = mine.next(now)
         recovery = _saved(recovery, mine)
+        if len(reports) < len(found):
+            break
     return recovery
 
 
-def _report(recovery: Recovery, part: Part) -> Report:
-    """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first."""
+def _report(recovery: Recovery, now: int, until: float, part: Part) -> Report | None:
+    """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first.
+
+    None where a reissue takes longer than until then.
+    """
     number, within = part
     known = table.read(REPORT, keys.report(recovery.id, number))
     if known is not None:
@@ -293,8 +301,13 @@ def _report(recovery: Recovery, part: Part) -> Report:
     lot = table.read(LOT, keys.lot(number))
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
-    items = _touched(lot, within)
-    report = surveyed(recovery, lot, within, items)
+    items, kept = _touched(lot, within), NONE_KEPT
+    if recovery.action is Action.REISSUE:
+        outcome = reissues.replace_all(recovery, items, lambda _: True, now, until)
+        if outcome is None:
+            return None
+        items, kept = _read(lot, list(items)), outcome
+    report = surveyed(recovery, lot, within, items, kept=kept)
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
     for index, voucher in items.items():
         segment = lot.segment(index)
@@ -311,10 +324,13 @@ def _once(wanted: T, current: T | None) -> T | None:
 
 
 def _touched(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
-    start = lot.number * LOT_SIZE
     entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
     indexes = [int(entry["gsi1sk"]) for entry in entries]
-    wanted = [i for i in indexes if any(first <= i <= last for first, last in within)]
+    return _read(lot, [i for i in indexes if any(first <= i <= last for first, last in within)])
+
+
+def _read(lot: Lot, wanted: list[int]) -> dict[int, Voucher]:
+    start = lot.number * LOT_SIZE
     found: dict[int, Voucher] = {}
     for at in range(0, len(wanted), BATCH_GET_MAX):
         items = table.get_many(keys.voucher(start + index) for index in wanted[at : at + BATCH_GET_MAX])

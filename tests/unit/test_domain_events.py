@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parents[2] / "events"
 AT = 1_800_000_000
 POSITION = 1_000_000_000
 SERIAL = serial_of(POSITION)
+NEXT = serial_of(POSITION + 1)
 BY = {"client": "c", "role": "operator", "tenant": "operator", "address": "192.0.2.1", "request": "r"}
 Item = dict[str, Any]
 
@@ -380,6 +381,29 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a single voucher resumed": (
         voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]), voucher("resume", "active", 3),
         [("voucher.resumed", {**CARD, "recovery": "rec_2"})],
+    ),
+    "a voucher reissued": (
+        voucher("claim", "claimed", 2), voucher("reissue", "reissued", 3, reissue=["rec_1", POSITION + 1, 3_000]),
+        [("voucher.reissued", {**CARD, "recovery": "rec_1", "successor": NEXT, "amount_minor": 3_000,
+                               "currency": "CNY", "generation": 1})],
+    ),
+    "a voucher that replaces another": (
+        None, voucher("reissue", "claimed", origin=["rec_1", POSITION + 1, 3_000, 1, []]),
+        [("voucher.issued", {**CARD, "recovery": "rec_1", "predecessor": NEXT, "amount_minor": 3_000,
+                             "currency": "CNY", "generation": 1})],
+    ),
+    "a reversal of what was replaced since": (
+        voucher("reissue", "reissued", 3, reissue=["rec_1", POSITION + 1, 3_000], redemptions={"red-1": redemption()}),
+        voucher("reverse", "reissued", 4, reissue=["rec_1", POSITION + 1, 3_000],
+                redemptions={"red-1": redemption(reversal={"id": "rev-1", "credited": POSITION + 1})}),
+        [("voucher.reversed", {**CARD, "redemption": {**USED, "status": "reissued"}, "reversal": "rev-1",
+                               "credited": NEXT})],
+    ),
+    "its value on what replaces it": (
+        voucher("reissue", "claimed", origin=["rec_1", POSITION + 1, 3_000, 1, []]),
+        voucher("reverse", "claimed", 2, origin=["rec_1", POSITION + 1, 3_000, 1, [["red-1", 2_000]]]),
+        [("voucher.credited", {**CARD, "redemption": "red-1", "predecessor": NEXT, "amount_minor": 2_000,
+                               "currency": "CNY", "balance_minor": 0, "status": "claimed", "generation": 1})],
     ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
