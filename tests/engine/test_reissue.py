@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from functions.distribute import service as distribute
 from functions.distribute import transfers, wallet
 from functions.distribute.transfers import Ended
 from functions.domain.lot import Scope, Status
 from functions.domain.recovery import Action
+from functions.domain.sale import Sale
 from functions.domain.selection import Selection, Span
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.domain.voucher import Voucher, standing
@@ -37,6 +39,11 @@ def one(position: int) -> Selection:
 
 def whole(batch: Any) -> Selection:
     return Selection(batch=batch.id)
+
+
+def sell(batch: Any) -> None:
+    """Activates a batch so that nothing of it is drawn."""
+    distribute.activate(f"act_{batch.id}", whole(batch), OPERATOR, NOW, later(), Sale(5_000, "CNY", "shop"))
 
 
 def claim(world: World, position: int, holder: str = "holder") -> None:
@@ -77,7 +84,7 @@ def in_wallet(customer: str) -> list[str]:
 def test_a_holder_gets_another_card_with_what_was_left_and_the_old_one_is_dead(world: World) -> None:
     campaign = world.campaign(redemption="balance")
     batch, _ = world.batch(campaign, 5), world.batch(campaign, 5)
-    world.activate(whole(batch))
+    sell(batch)
     codes = world.codes(batch.span)
     redeem.create(order(codes[0], 2_000), "key", till(1), NOW)
     redeem.create(order(codes[1]), "key", till(1), NOW)
@@ -106,7 +113,7 @@ def test_a_holder_gets_another_card_with_what_was_left_and_the_old_one_is_dead(w
 def test_whom_a_reissue_leaves_alone_and_what_it_takes(world: World) -> None:
     campaign = world.campaign(redemption="balance")
     batch, _ = world.batch(campaign, 6), world.batch(campaign, 1)
-    world.activate(whole(batch))
+    sell(batch)
     for place in range(6):
         claim(world, batch.first + place)
     finished(ordered("rec_void", one(batch.first), Action.VOID))
@@ -123,7 +130,7 @@ def test_whom_a_reissue_leaves_alone_and_what_it_takes(world: World) -> None:
 def test_a_reversal_credits_the_last_of_its_successors(world: World) -> None:
     campaign = world.campaign(redemption="balance")
     batch, _ = world.batch(campaign, 1), world.batch(campaign, 4)
-    world.activate(whole(batch))
+    sell(batch)
     used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
     claim(world, batch.first)
     finished(ordered("rec_1", one(batch.first), Action.REISSUE))
@@ -144,7 +151,7 @@ def test_a_reversal_credits_the_last_of_its_successors(world: World) -> None:
 def test_what_a_reclaimed_successor_had_is_not_given_back(world: World) -> None:
     campaign = world.campaign(redemption="balance")
     batch, _ = world.batch(campaign, 1), world.batch(campaign, 1)
-    world.activate(whole(batch))
+    sell(batch)
     used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
     claim(world, batch.first)
     finished(ordered("rec_1", one(batch.first), Action.REISSUE))
@@ -157,7 +164,7 @@ def test_a_reissue_that_breaks_off_at_any_write_is_gone_on_with(world: World, wi
 
     def prepared() -> Any:
         batch = world.batch(campaign, 2)
-        world.activate(whole(batch))
+        sell(batch)
         for place in range(2):
             claim(world, batch.first + place)
         return batch
@@ -173,8 +180,7 @@ def test_a_reissue_that_breaks_off_at_any_write_is_gone_on_with(world: World, wi
         batch = prepared()
         recovery = ordered(f"rec_{at}", whole(batch), Action.REISSUE)
         with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
-            while recover.proceed(recovery.id, NOW, later()) is not None:
-                pass
+            finished(recovery)
         done = finished(recover.find(recovery.id))
         adds_up(done)
         assert (done.recovered, done.values["CNY"].recovered_minor) == (2, 10_000), at
@@ -191,7 +197,7 @@ def race_each(
     """A reissue of each card against a rival; the value is on one card after, and what was used is accounted for."""
     campaign = world.campaign(redemption="balance")
     batch, _ = world.batch(campaign, ROUNDS), world.batch(campaign, 2 * ROUNDS)
-    world.activate(whole(batch))
+    sell(batch)
     tally: Counter[str] = Counter()
     for number, code in enumerate(world.codes(batch.span)):
         position = batch.first + number
