@@ -81,7 +81,7 @@ class Via(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for: of which vouchers, what, and why. A resume names the recovery that it `lifts`, and may leave
-    the selection to it."""
+    the selection to it. Of a `file` it is the digest."""
 
     selection: Selection | None
     action: Action
@@ -90,6 +90,7 @@ class Order:
     note: str | None = None
     lifts: str | None = None
     via: Via = Via.OPERATOR
+    file: str | None = None
 
 
 class Skip(NamedTuple):
@@ -98,6 +99,37 @@ class Skip(NamedTuple):
     first: int
     last: int
     reason: str
+
+
+class Named(NamedTuple):
+    """A line of a file: the positions that it names, or why it names none."""
+
+    number: int
+    first: int = 0
+    last: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """A part of what a recovery selects, of the request of this fingerprint. Written once."""
+
+    recovery: str
+    fingerprint: str
+    number: int
+    spans: tuple[Span, ...]
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some of the lines of a recovery's file, in order. Written once."""
+
+    recovery: str
+    fingerprint: str
+    number: int
+    lines: tuple[Named, ...]
+    version: int = 0
 
 
 class Value(NamedTuple):
@@ -148,6 +180,8 @@ class Recovery:
 
     `approval` is what a second person is asked, where the requester may not do as much alone.
     `one_by_one`: single serials are voided or suspended on their own items, which exclude redemptions by condition.
+    What came as a file of so many `lines` may name more than an item holds: then its spans lie in items of their own,
+    and `parts` says of how many lots each is; `part` of them have gone through the present phase.
     `effective_at` is when all its codes were refused, or those of a resume good again.
     """
 
@@ -173,6 +207,9 @@ class Recovery:
     via: Via = Via.OPERATOR
     values: dict[str, Value] = field(default_factory=dict)
     effective_at: int | None = None
+    lines: int = 0
+    parts: tuple[int, ...] = ()
+    part: int = 0
     approval: Approval | None = None
     version: int = 0
 
@@ -188,15 +225,13 @@ class Recovery:
             return self.approval.status(now)
         return "completed" if self.phase is Phase.DONE else "in_progress"
 
-    @property
-    def veto_command(self) -> str:
-        """The range command that lays the veto on each lot."""
-        return f"{self.id}.veto"
+    def command(self, name: str, part: int) -> str:
+        """The range command that does a phase's work on the lots of a part."""
+        return f"{self.id}.{name}.{part}" if self.parts else f"{self.id}.{name}"
 
-    @property
-    def release_command(self) -> str:
-        """The range command that frees each lot again."""
-        return f"{self.id}.release"
+    def gave(self, command: str | None) -> bool:
+        """Whether a range command is one of its own that lay its veto."""
+        return command is not None and f"{command}.".startswith(f"{self.id}.veto.")
 
     def next(self, now: int) -> Recovery:
         """The recovery in its next phase."""
@@ -204,7 +239,7 @@ class Recovery:
         phase = steps[steps.index(self.phase) + 1]
         effective_at = now if self.phase is EFFECTIVE[self.action] else self.effective_at
         completed_at = now if phase is Phase.DONE else None
-        return replace(self, phase=phase, effective_at=effective_at, completed_at=completed_at)
+        return replace(self, phase=phase, part=0, effective_at=effective_at, completed_at=completed_at)
 
     def after(self, reports: Iterable[Report]) -> Recovery:
         """The recovery once the next lots are surveyed."""
@@ -529,8 +564,7 @@ def _without_item(recovery: Recovery, lot: Lot, segment: Segment, own: int | Non
 
 def _as_done(recovery: Recovery, lot: Lot) -> str:
     """Why a segment does not bear this recovery's veto, as its command has left word, for it could bear it by now."""
-    done = lot.done(recovery.veto_command)
-    reasons = set(done.skipped) if done is not None else set()
+    reasons = {reason for done in lot.commands if recovery.gave(done.command) for reason in done.skipped}
     return reasons.pop() if len(reasons) == 1 else "lot_fragmented"
 
 
@@ -555,5 +589,5 @@ def _is_own(recovery: Recovery, voucher: Voucher) -> bool:
     if recovery.action is Action.REISSUE:
         return voucher.reissue is not None and voucher.reissue.recovery == recovery.id
     if recovery.action is Action.VOID:
-        return voucher.status is Status.VOID and voucher.command == recovery.veto_command
+        return voucher.status is Status.VOID and recovery.gave(voucher.command)
     return voucher.suspension is not None and recovery.id in voucher.suspension.recoveries

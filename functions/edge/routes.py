@@ -39,7 +39,8 @@ class Route:
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
     beside another `media_type`. With `csv` the body may be a file of
-    serial ranges, and these parameters say then what its JSON would.
+    serial ranges, and these parameters say then what its JSON would; it may be longer than other bodies where the row
+    says so.
     """
 
     method: str
@@ -55,6 +56,7 @@ class Route:
     errors: tuple[str, ...] = ()
     media_type: str = "application/json"
     csv: tuple[str, ...] | None = None
+    csv_bytes_max: int | None = None
 
     @property
     def key(self) -> str:
@@ -290,7 +292,9 @@ ROUTES: tuple[Route, ...] = (
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
+            "recovery_in_progress",
         ),
+        csv=("action", "reason", "only", "note", "recovery"), csv_bytes_max=4_194_304,
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,

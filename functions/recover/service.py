@@ -13,7 +13,10 @@ from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
+from functions.domain.lines import Line, merged
+from functions.domain.lines import lines as read_lines
 from functions.domain.lot import Lot, Segment
+from functions.domain.pieces import LINES_MAX, in_parts, named
 from functions.domain.recovery import (
     NONE_KEPT,
     STEPS,
@@ -33,20 +36,24 @@ from functions.domain.recovery import (
     touched,
     vetoed,
 )
-from functions.domain.selection import lot_count
+from functions.domain.selection import Span, lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
 from functions.recover import judging, reissues
-from functions.recover.reports import Part, parts
-from functions.store import keys, lots, ranges, statistics, table
+from functions.store import keys, lots, ranges, selected, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
+from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
+from functions.store.selected import Part
 from functions.store.singles import is_suspended
 from functions.store.table import BATCH_GET_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
+SPANS_IN_ITEM_MAX = 1_000
+"""What is selected in more pieces lies in items of its own."""
+ERRORS_SHOWN_MAX = 100
 UNSURVEYED_S = 1
 """A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
 
@@ -83,15 +90,15 @@ SINGLY = (Action.VOID, Action.SUSPEND)
 """What single serials suffer on their own items, whatever their lots are like."""
 
 
-def create(id: str, order: Order, by: By, now: int, until: float) -> Recovery:
+def create(id: str, order: Order, by: By, now: int, until: float, file: bytes | None = None) -> Recovery:
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift` and `judging.judge`, `idempotency_key_reused`.
+    Raises Refusal as `_wanted`, `idempotency_key_reused`.
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _wanted(id, asked, order, by, now)
+    wanted = known or _wanted(id, asked, order, by, now, file)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -107,17 +114,25 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
 
     The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
     """
-    if recovery.phase is Phase.VETO and recovery.lots <= LOTS_PER_CALL_MAX:
+    if recovery.phase is Phase.VETO and _is_small(recovery):
         recovery = _lay_veto(recovery, now, until, checkpoint=False)
     return recovery
 
 
-def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
-    """A new recovery of what exists, with what a second person is to approve."""
-    lifted = _to_lift(order.lifts) if order.lifts is not None else None
-    if order.selection is not None:
-        spans = ranges.resolve(order.selection)
-        ranges.known(spans)
+def _wanted(id: str, asked: str, order: Order, by: By, now: int, file: bytes | None) -> Recovery:
+    """A new recovery of what exists and is within reach, with what a second person is to approve.
+
+    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file` and `judging.judge`.
+    """
+    reach, serials, lines = Reach(by), False, list[Line]()
+    lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
+    if file is not None:
+        spans, lines = _of_file(file)
+    elif order.selection is not None:
+        if order.selection.batch is not None and by.is_tenant:
+            raise Refusal("not_found", f"There is no batch {order.selection.batch}.")
+        spans = ranges.resolve(order.selection, reach.view)
+        ranges.known(spans, reach.view)
         serials = order.selection.serials is not None
     else:
         assert lifted is not None
@@ -137,17 +152,43 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int) -> Recovery:
         phase=STEPS[order.action][0],
         lifts=order.lifts,
         via=order.via,
+        lines=len(lines),
     )
+    if lifted is not None and lifted.parts and file is None and order.selection is None:
+        wanted = replace(wanted, lots=lifted.lots, parts=lifted.parts)
+        selected.keep(wanted, [list(selected.spans_of(lifted, n)) for n in range(len(lifted.parts))], (), by)
     approval = judging.judge(wanted, serials)
-    return wanted if approval is None else replace(wanted, phase=Phase.APPROVAL, approval=approval)
+    if approval is not None:
+        wanted = replace(wanted, phase=Phase.APPROVAL, approval=approval)
+    if lines:
+        parts = list(in_parts(spans)) if len(spans) > SPANS_IN_ITEM_MAX else []
+        if parts:
+            wanted = replace(wanted, spans=(), parts=tuple(lot_count(part) for part in parts))
+        selected.keep(wanted, parts, named(lines), by)
+    return wanted
 
 
-def _to_lift(id: str) -> Recovery:
+def _of_file(content: bytes) -> tuple[list[Span], list[Line]]:
+    """What the lines of a file name; whether that exists, each lot will tell.
+
+    Raises Refusal `invalid_request` where it has too many lines, `empty_selection` where none names anything.
+    """
+    found = read_lines(content)
+    if len(found) > LINES_MAX:
+        raise Refusal("invalid_request", errors=[{"field": "body", "detail": f"holds more than {LINES_MAX} lines"}])
+    spans = merged(line.span for line in found if line.span is not None)
+    if not spans:
+        errors = [{"field": f"line {line.number}", "detail": line.problem} for line in found[:ERRORS_SHOWN_MAX]]
+        raise Refusal("empty_selection", "No line names a voucher.", errors=errors)
+    return spans, found
+
+
+def _to_lift(id: str, by: By) -> Recovery:
     """The suspension that a resume names.
 
     Raises Refusal `not_found`, `invalid_request` where it is none, `recovery_in_progress` until it has completed.
     """
-    recovery = find(id)
+    recovery = find(id, by)
     if recovery.action is not Action.SUSPEND:
         raise Refusal("invalid_request", errors=[{"field": "recovery", "detail": "is no suspension"}])
     if recovery.phase is not Phase.DONE:
@@ -164,7 +205,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
     match recovery.phase:
         case Phase.VETO:
             wait_s = recovery.started_at + IN_CALL_S - now
-            if recovery.lots <= LOTS_PER_CALL_MAX and wait_s > 0:
+            if _is_small(recovery) and wait_s > 0:
                 return wait_s
             _lay_veto(recovery, now, until, checkpoint=True)
             return 0
@@ -190,10 +231,15 @@ def proceed(id: str, now: int, until: float) -> int | None:
     return None if recovery.phase is Phase.DONE else 0
 
 
-def find(id: str) -> Recovery:
-    """A recovery. Raises Refusal `not_found`."""
+def _is_small(recovery: Recovery) -> bool:
+    """Whether its call lays its veto."""
+    return recovery.lots <= LOTS_PER_CALL_MAX and not recovery.parts
+
+
+def find(id: str, by: By | None = None) -> Recovery:
+    """A recovery. Raises Refusal `not_found`, the same for another tenant's and for none."""
     recovery = table.read(RECOVERY, keys.recovery(id))
-    if recovery is None:
+    if recovery is None or (by is not None and by.is_tenant and recovery.by.tenant != by.tenant):
         raise Refusal("not_found", "There is no such recovery.")
     return recovery
 
@@ -206,7 +252,7 @@ def _saved(before: Recovery, after: Recovery) -> Recovery:
 
     def further(current: Recovery | None) -> Recovery | None:
         assert current is not None
-        mine, theirs = (order.index(after.phase), after.lots_done), (order.index(current.phase), current.lots_done)
+        mine, theirs = ((order.index(r.phase), r.part, r.lots_done) for r in (after, current))
         if mine == theirs and current.fence_until is None and after.fence_until is not None:
             return after
         return after if mine > theirs else None
@@ -215,9 +261,13 @@ def _saved(before: Recovery, after: Recovery) -> Recovery:
 
 
 def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -> Recovery:
-    work = VETOES[recovery.action]
-    command = _run(recovery, recovery.veto_command, work, work.change, now, until, checkpoint=checkpoint)
-    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
+    """What is not within reach of who recovers is decided with each lot's write, on the lot as it is then."""
+    work, reach = VETOES[recovery.action], Reach(recovery.by)
+
+    def change(mine: Recovery, lot: Lot, segment: Segment) -> Segment | str:
+        return work.change(mine, lot, segment) if reach.holds(segment.channel) else "unknown"
+
+    return _run(recovery, "veto", work._replace(change=change), now, until, checkpoint=checkpoint)
 
 
 def _release(recovery: Recovery, now: int, until: float) -> Recovery:
@@ -232,8 +282,7 @@ def _release(recovery: Recovery, now: int, until: float) -> Recovery:
             over.add(other)
         return work.change(mine, lot, segment)
 
-    command = _run(recovery, recovery.release_command, work, change, now, until, checkpoint=True)
-    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
+    return _run(recovery, "release", work._replace(change=change), now, until, checkpoint=True)
 
 
 class _Unsurveyed(Exception):  # noqa: N818 - it is a reason to wait
@@ -245,40 +294,48 @@ def _is_surveyed(id: str) -> bool:
     return recovery is None or recovery.phase in (Phase.RELEASE, Phase.DONE)
 
 
-def _run(
-    recovery: Recovery,
-    id: str,
-    work: Work,
-    change: Callable[[Recovery, Lot, Segment], Segment | str],
-    now: int,
-    until: float,
-    *,
-    checkpoint: bool,
-) -> Command:
-    wanted = Command(
-        id, work.kind, recovery.fingerprint, recovery.spans, recovery.lots, recovery.by, recovery.created_at
-    )
-    command = ranges.begin(wanted)
-    if command.status == "completed":
-        return command
-    return ranges.run(
-        command,
-        partial(change, recovery),
-        partial(work.touch, recovery) if work.touch is not None else None,
-        now,
-        until,
-        checkpoint=checkpoint,
-        one_by_one=recovery.one_by_one and work.touch is touched,
-        own=partial(work.own, recovery) if work.own is not None else None,
-        apart=is_suspended,
-        frees=work.frees,
-    )
+def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, checkpoint: bool) -> Recovery:
+    """The recovery after a phase's range commands, one for each part; in its next phase where all have completed."""
+    own, phase = work.own, recovery.phase
+    for part in range(recovery.part, max(len(recovery.parts), 1)):
+        spans = selected.spans_of(recovery, part)
+        command = ranges.begin(
+            Command(
+                recovery.command(name, part),
+                work.kind,
+                recovery.fingerprint,
+                spans,
+                recovery.parts[part] if recovery.parts else recovery.lots,
+                recovery.by,
+                recovery.created_at,
+            )
+        )
+        if command.status != "completed":
+            command = ranges.run(
+                command,
+                partial(work.change, recovery),
+                partial(work.touch, recovery) if work.touch is not None else None,
+                now,
+                until,
+                checkpoint=checkpoint,
+                one_by_one=recovery.one_by_one and work.touch is touched,
+                own=partial(own, recovery) if own is not None else None,
+                apart=is_suspended,
+                frees=work.frees,
+            )
+        if command.status != "completed":
+            return recovery
+        if recovery.parts:
+            recovery = _saved(recovery, replace(recovery, part=part + 1))
+        if recovery.phase is not phase:  # another runner is further
+            return recovery
+    return _saved(recovery, recovery.next(now))
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo = list(parts(recovery, recovery.lots_done))
+    todo, reach = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by)
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
-    for found in lots.in_chunks(todo, partial(_report, recovery, now, until), until):
+    for found in lots.in_chunks(todo, partial(_report, recovery, reach, now, until), until):
         reports = [report for report in takewhile(bool, found) if report is not None]
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
@@ -289,7 +346,7 @@ def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
     return recovery
 
 
-def _report(recovery: Recovery, now: int, until: float, part: Part) -> Report | None:
+def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part) -> Report | None:
     """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first.
 
     None where a reissue takes longer than until then.
@@ -303,11 +360,11 @@ def _report(recovery: Recovery, now: int, until: float, part: Part) -> Report | 
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
     items, kept = _touched(lot, within), NONE_KEPT
     if recovery.action is Action.REISSUE:
-        outcome = reissues.replace_all(recovery, items, lambda _: True, now, until)
+        outcome = reissues.replace_all(recovery, items, reach.holds, now, until)
         if outcome is None:
             return None
         items, kept = _read(lot, list(items)), outcome
-    report = surveyed(recovery, lot, within, items, kept=kept)
+    report = surveyed(recovery, lot, within, items, reach.holds, kept)
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
     for index, voucher in items.items():
         segment = lot.segment(index)
