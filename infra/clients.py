@@ -22,10 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.authorize import clients
+from functions.domain import stepup
 from functions.domain.actor import ROLES, By, Client
 from functions.domain.errors import Refusal
 from functions.domain.times import rfc3339
 from functions.edge import clock
+from functions.store.stepup import AUTHENTICATOR_KEY_ARN
 from functions.store.table import TABLE_NAME
 from infra.local.template import REGION, STATE
 
@@ -33,6 +35,9 @@ WHEREABOUTS: Final = STATE / "local.json"
 ENV_DEFAULT: Final = "dev"
 TABLE_OUTPUT: Final = "TableName"
 """The stack's output that names its table."""
+KEY_OUTPUT: Final = "AuthenticatorKeyArn"
+"""That which names the key of authenticators."""
+ISSUER: Final = "Kami"
 UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 OLD_VALID_FOR_DAYS_MAX: Final = 30
 
@@ -67,6 +72,12 @@ class Deployment:
         if self.env is None and TABLE_NAME in os.environ:
             return os.environ[TABLE_NAME]
         return _table_of(f"kami-{self.env or ENV_DEFAULT}")
+
+    def enter_key(self) -> None:
+        """Set the key that wraps what authenticators know."""
+        if AUTHENTICATOR_KEY_ARN not in os.environ or self.local or self.env is not None:
+            outputs = _local_outputs() if self.local else outputs_of(f"kami-{self.env or ENV_DEFAULT}")
+            os.environ[AUTHENTICATOR_KEY_ARN] = outputs[KEY_OUTPUT]
 
     def engineer(self) -> By:
         """Who is recorded to act: the AWS identity, or this machine's user in the local cloud."""
@@ -158,6 +169,23 @@ def revoke(context: typer.Context, client_id: ClientId, as_json: AsJson = False)
     )
 
 
+@app.command()
+def enrol(context: typer.Context, client_id: ClientId, as_json: AsJson = False) -> None:
+    """Give a client a new authenticator (RFC 6238) in place of any it had, and print what its app takes."""
+    deployment = _entered(context)
+    deployment.enter_key()
+    client, secret = clients.enrol(client_id, deployment.engineer())
+    shown = stepup.uri(secret, client.client_id, ISSUER)
+    print(json.dumps({**_row(client), "otpauth": shown}, ensure_ascii=False, indent=2) if as_json else shown)
+
+
+@app.command()
+def withdraw(context: typer.Context, client_id: ClientId) -> None:
+    """Take a client's authenticator away."""
+    clients.withdraw(client_id, _entered(context).engineer())
+    print(f"{client_id} has no authenticator any more")
+
+
 def _seconds(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,7})([smhd])", text)
     seconds = int(match[1]) * UNITS_S[match[2]] if match else -1
@@ -210,6 +238,11 @@ def outputs_of(stack: str) -> dict[str, str]:
     """What a stack tells about itself."""
     (described,) = _aws("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _local_outputs() -> dict[str, str]:
+    outputs: dict[str, str] = json.loads(WHEREABOUTS.read_text())["outputs"]
+    return outputs
 
 
 def enter_local_cloud() -> Json:

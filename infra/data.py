@@ -31,13 +31,14 @@ class Data(Construct):
         self.table_key.add_to_resource_policy(_through("dynamodb"))
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
         self.sandbox_key = self._symmetric_key("SandboxKey", "Wraps the keys of batches of the sandbox, and no others")
+        self.authenticator_key = self._symmetric_key("AuthenticatorKey", "Wraps the secrets of clients' authenticators")
         self.signing_keys = [
             self._signing_key(f"SigningKey{name}", "Signs Kami's access tokens (ES256)")
             for name in settings.signing_keys
         ]
         self.receipt_key = self._signing_key("ReceiptKey", "Signs the receipts of claims (ES256)")
         self.table = self._table(settings)
-        self.index, self.wallets = "gsi1", "gsi2"
+        self.index, self.wallets, self.actors = "gsi1", "gsi2", "gsi3"
         self.cursor_secret = self._cursor_secret()
         # Stream records that relay failed on, whole, until somebody has them replayed.
         self.failures = self._bucket(
@@ -87,12 +88,13 @@ class Data(Construct):
             projection_type=dynamodb.ProjectionType.INCLUDE,
             non_key_attributes=["generation", "status", "valid_until"],
         )
-        table.add_global_secondary_index(
-            index_name="gsi2",
-            partition_key=_string("gsi2pk"),
-            sort_key=_string("gsi2sk"),
-            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
-        )
+        for index in ("gsi2", "gsi3"):
+            table.add_global_secondary_index(
+                index_name=index,
+                partition_key=_string(f"{index}pk"),
+                sort_key=_string(f"{index}sk"),
+                projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+            )
         return table
 
     def _symmetric_key(self, name: str, description: str) -> kms.Key:

@@ -25,7 +25,10 @@ _EVENT: Final = eventbridge.RuleTargetInput.from_event_path("$.detail")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Events of these types go to the queue of a function, as this message; `live`: but for those of the sandbox."""
+    """Events of these types, or of all where none is named, go to the queue of a function, as this message.
+
+    `live`: but for those of the sandbox.
+    """
 
     name: str
     types: tuple[str, ...]
@@ -48,6 +51,7 @@ RULES: Final = (
     ),
     Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),
+    Rule("Recorded", (), "audit", _EVENT),
 )
 
 
@@ -100,9 +104,11 @@ class Events(Construct):
                 self,
                 rule.name,
                 event_bus=self.bus,
-                description=f"{', '.join(rule.types)} to {rule.function}",
+                description=f"{', '.join(rule.types) or 'All'} to {rule.function}",
                 event_pattern=eventbridge.EventPattern(
-                    source=[SOURCE], detail_type=list(rule.types), detail=_NOT_OF_THE_SANDBOX if rule.live else None
+                    source=[SOURCE],
+                    detail_type=list(rule.types) or None,
+                    detail=_NOT_OF_THE_SANDBOX if rule.live else None,
                 ),
                 targets=[
                     targets.SqsQueue(

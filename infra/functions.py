@@ -16,8 +16,11 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.store.keys import (
+    ABOUT,
+    ACTOR,
     BATCH,
     CAMPAIGN,
+    CHAIN,
     CHANNEL,
     CLIENT,
     CODE,
@@ -25,6 +28,8 @@ from functions.store.keys import (
     COUNTER,
     COUNTS,
     DRAW,
+    ENROLMENT,
+    ENTRY,
     EXPIRING,
     EXPIRY,
     EXPORT,
@@ -39,6 +44,7 @@ from functions.store.keys import (
     MESSAGE,
     MOVED,
     POOL,
+    RECORDED,
     RECOVERED,
     RECOVERY,
     REFUSED,
@@ -59,13 +65,17 @@ class Resource(StrEnum):
     TABLE = "table"
     INDEX = "index"
     WALLETS = "index of wallets"
+    ACTORS = "index of actors"
     DATA_KEY = "data key"
     SANDBOX_KEY = "sandbox key"
+    AUTHENTICATOR_KEY = "authenticator key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
+    ENTRIES = "entries"
+    RECORD = "the record's queue"
     STREAM = "stream"
     STREAMS = "the table's streams"
     BUS = "bus"
@@ -78,7 +88,7 @@ class Resource(StrEnum):
     SMS = "SMS"
 
 
-QUEUES: Final = (Resource.JOBS, Resource.MESSAGES)
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
 """A function may have one of these queues as its own."""
 
 
@@ -110,6 +120,7 @@ def _table(*actions: str, on: tuple[str, ...]) -> Grant:
 
 
 _VERIFY_TOKENS: Final = Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey",))
+_CHECK_ONE_TIME_CODES: Final = Grant(Resource.AUTHENTICATOR_KEY, ("kms:Decrypt",))
 _OPEN_BATCH_KEYS: Final = (
     Grant(Resource.DATA_KEY, ("kms:Decrypt",)),
     Grant(Resource.SANDBOX_KEY, ("kms:Decrypt",)),
@@ -117,6 +128,7 @@ _OPEN_BATCH_KEYS: Final = (
 # Sending (work left over, another attempt) is the function's own; the rest is what Lambda's poller does in its name.
 _TAKES_AND_SENDS: Final = ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 _JOBS: Final = Grant(Resource.JOBS, _TAKES_AND_SENDS)
+_RECORDS: Final = Grant(Resource.RECORD, ("sqs:SendMessage",))
 
 FUNCTIONS: Final[Mapping[str, Spec]] = {
     "authorize": Spec(
@@ -126,16 +138,23 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CLIENT,)),
             Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey", "kms:Sign")),
             Grant(Resource.RECEIPT_KEY, ("kms:GetPublicKey",)),
+            _RECORDS,
         ),
     ),
     "generate": Spec(
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER)),
+            _table(
+                "BatchGetItem",
+                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, ENROLMENT, EXPORT, GUARD, IMPORT, LOT, VOUCHER),
+            ),
             _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
-            _table("PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)),
+            _table(
+                "PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, ENROLMENT, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)
+            ),
             _table("Query", on=(REFUSED,)),
+            _table("UpdateItem", on=(GUARD,)),
             Grant(Resource.EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.UPLOADED, ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")),
             Grant(Resource.UPLOADS, ("s3:ListBucket",)),
@@ -143,8 +162,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.INDEX_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.DATA_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
             Grant(Resource.SANDBOX_KEY, ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext")),
+            _CHECK_ONE_TIME_CODES,
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -163,6 +184,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -176,6 +198,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "redeem": Spec(
@@ -188,20 +211,23 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("UpdateItem", on=(GUARD,)),
             *_OPEN_BATCH_KEYS,
             _VERIFY_TOKENS,
+            _RECORDS,
         ),
     ),
     "recover": Spec(
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, DRAW, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
-            _table("PutItem", on=(COMMAND, DRAW, LOT, POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
+            _table("PutItem", on=(COMMAND, DRAW, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
-            _table("UpdateItem", on=(STATISTICS,)),
+            _table("UpdateItem", on=(GUARD, STATISTICS)),
+            _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECOVERYS#", "TOUCHED#")),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -214,6 +240,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("PutItem", on=(LEDGER, MOVED)),
             _table("Query", on=(LEDGER,)),
             _VERIFY_TOKENS,
+            _RECORDS,
             _JOBS,
         ),
     ),
@@ -229,6 +256,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
+            _RECORDS,
             Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
         ),
     ),
@@ -246,6 +274,22 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.FAILED, ("s3:PutObject",)),
         ),
     ),
+    "audit": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(ENTRY,)),
+            _table("GetItem", on=(CHAIN,)),
+            _table("PutItem", on=(CHAIN, ENTRY)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
+            Grant(Resource.ACTORS, ("dynamodb:Query",), (ACTOR,)),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            Grant(Resource.ENTRIES, ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
+        ),
+    ),
     "console": Spec(timeout_s=10, slow_ms=2_000),
 }
 
@@ -261,6 +305,7 @@ class Function(Construct):
         data: Data,
         assets: Assets,
         queue: sqs.IQueue | None,
+        record: sqs.IQueue,
         bus: eventbridge.IEventBus,
         settings: Settings,
     ) -> None:
@@ -279,6 +324,7 @@ class Function(Construct):
         means = {
             **_of_data(data, settings),
             **_of_queue(self.spec, queue),
+            Resource.RECORD: Means((record.queue_arn,), {"RECORD_QUEUE_URL": record.queue_url}),
             **_of_bus(bus, settings),
             **_of_sms(settings),
         }
@@ -361,9 +407,16 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
     assert stream, "the table has a stream"
     return {
         Resource.TABLE: Means((data.table.table_arn,), {"TABLE_NAME": data.table.table_name}),
+        Resource.ACTORS: Means(
+            (f"{data.table.table_arn}/index/{data.actors}",),
+            {"RECORD_KEPT_DAYS": str(settings.record_kept_days), "TABLE_INCARNATION": str(settings.incarnation)},
+        ),
         Resource.INDEX: Means((f"{data.table.table_arn}/index/{data.index}",)),
         Resource.WALLETS: Means((f"{data.table.table_arn}/index/{data.wallets}",)),
         Resource.DATA_KEY: Means((data.data_key.key_arn,), {"DATA_KEY_ARN": data.data_key.key_arn}),
+        Resource.AUTHENTICATOR_KEY: Means(
+            (data.authenticator_key.key_arn,), {"AUTHENTICATOR_KEY_ARN": data.authenticator_key.key_arn}
+        ),
         Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

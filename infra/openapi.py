@@ -25,7 +25,8 @@ from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.recovery import Action
 from functions.domain.voucher import EFFECTIVE
 from functions.domain.wallet import STATUSES
-from functions.edge.http import CSV, FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.http import CSV, FORM, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.models import RFC_3339
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
 from functions.recover.models import Only, Reason
@@ -46,6 +47,7 @@ TAGS: Final = {
     "recover": "Recovery · 回收",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
+    "audit": "Record · 审计",
     "console": "About · 关于",
 }
 
@@ -63,6 +65,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.AUDIT: "Read the record · 查询审计记录",
 }
 
 SERIAL_LENGTHS_SAID: Final = " or ".join(map(str, SERIAL_LENGTHS))
@@ -180,12 +183,33 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
         "description": "Only vouchers of this effective status; without it, those that can be or may yet be used.",
         "schema": {"type": "string", "enum": list(STATUSES)},
     },
+    ("list_entries", "serial"): {
+        "description": "Only what concerns this card, by itself or with its lot.",
+        "schema": {"type": "string", "pattern": "^[0-9]{12,19}$"},
+        "example": "010000000003",
+    },
+    ("list_entries", "actor"): {
+        "description": "Only what this API client did; not together with `serial`.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+        "example": "operator-9f86d081884c7d65",
+    },
+    ("list_entries", "from"): {
+        "description": "Only what happened then or later.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
+        "example": "2026-11-21T08:00:00Z",
+    },
+    ("list_entries", "to"): {
+        "description": "Only what happened before then.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
+        "example": "2026-11-22T08:00:00Z",
+    },
 }
 """Of one operation, where a name means something of its own."""
 
 
 def _parameter(route: Route, name: str) -> Json:
-    return OWN_PARAMETERS.get((route.operation, name), PARAMETERS[name])
+    own = OWN_PARAMETERS.get((route.operation, name))
+    return own if own is not None else PARAMETERS[name]
 
 
 FILE: Final[Json] = {

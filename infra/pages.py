@@ -51,6 +51,7 @@ SUBJECTS: Final = {
     "device": ("a device, by one client", "同一客户端的同一设备"),
     "address": ("a customer's address", "同一客户 IP 地址"),
     "till": ("a client's address, where a request names none of these", "未指明以上各项时，客户端自身的 IP 地址"),
+    "one_time_code": ("a client, by its authenticator's one-time codes", "同一客户端的动态验证码"),
     "lot": (
         "a lot, by forged codes; then one wrong code there is the limit",
         "同一号段的伪造卡密；此后该号段错一次即受限",
@@ -200,12 +201,15 @@ def _type(schema: Json) -> str:
         return " | ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "properties" in schema:
         return "object"
+    if "type" not in schema:
+        return "any value"
     kind = str(schema["type"])
     if kind == "array":
         inner = "" if "properties" in schema["items"] or "$ref" in schema["items"] else f" of {_type(schema['items'])}"
         return f"list{inner}{_bounds(schema, 'minItems', 'maxItems')}"
     if kind == "object":
-        return f"object of {_type(schema['additionalProperties'])}"
+        values = schema["additionalProperties"]
+        return "object" if values is True or "$ref" in values else f"object of {_type(values)}"
     kind += f", {schema['format']}" if "format" in schema else ""
     if kind.startswith("string"):
         return kind + _bounds(schema, "minLength", "maxLength")

@@ -1,6 +1,6 @@
 """Have what was set aside tried again, once its cause is mended. Everything here bears being done twice.
 
-QUEUE is a function with a queue (generate, distribute, recover, notify, ledger): its dead letters go back to it.
+QUEUE is a function with a queue (generate, distribute, recover, notify, ledger, audit): its dead letters go back to it.
 `events`: what the rules could not deliver is put on the bus again. `relay`: the records in the failure bucket are given
 to relay again; an object that succeeds is deleted.
 """
@@ -27,6 +27,7 @@ DEAD_LETTERS: Final = {
     "distribute": "DistributeDeadLettersArn",
     "recover": "RecoverDeadLettersArn",
     "notify": "NotifyDeadLettersArn",
+    "audit": "AuditDeadLettersArn",
     "ledger": "LedgerDeadLettersArn",
 }
 """By function: the stack's output that names its dead-letter queue."""

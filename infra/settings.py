@@ -7,6 +7,9 @@ from typing import Final
 
 from aws_cdk.aws_logs import RetentionDays
 
+RECORD_KEPT_DAYS_MIN: Final = 180
+"""What the law asks of logs (网络安全法, article 21: six months)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
@@ -53,6 +56,8 @@ class Settings:
     `signing_keys` are published in the JWKS; the first one signs. To rotate: append a name and deploy; when caches of
     the JWKS have turned over, move it to the front and deploy; when the last old token has expired, drop the old name
     and deploy. Nobody's token breaks on the way.
+
+    The record is kept for `record_kept_days`, in the table as in its bucket; fewer than 180 are refused.
     """
 
     name: str
@@ -65,7 +70,12 @@ class Settings:
     signing_keys: tuple[str, ...]
     alarms: Thresholds
     incarnation: int = 1
+    record_kept_days: int = RECORD_KEPT_DAYS_MIN
     sms: Sms = Sms()
+
+    def __post_init__(self) -> None:
+        if self.record_kept_days < RECORD_KEPT_DAYS_MIN:
+            raise ValueError(f"{self.name}: the record is kept for {RECORD_KEPT_DAYS_MIN} days at least")
 
 
 ENVIRONMENTS: Final = {
@@ -100,6 +110,7 @@ ENVIRONMENTS: Final = {
             token_requests=Throttle(requests_per_s=20, burst=50),
             workers_max=10,
             signing_keys=("First",),
+            record_kept_days=3 * 365,
             alarms=Thresholds(
                 errors=1,
                 throttles=1,

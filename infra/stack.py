@@ -38,6 +38,7 @@ class Kami(Stack):
                 data=data,
                 assets=assets,
                 queue=queues[name].queue if name in queues else None,
+                record=queues["audit"].queue,
                 bus=events.bus,
                 settings=settings,
             )
@@ -60,6 +61,7 @@ class Kami(Stack):
         )
         CfnOutput(self, "ApiUrl", value=api.http.api_endpoint)
         CfnOutput(self, "TableName", value=data.table.table_name)
+        CfnOutput(self, "AuthenticatorKeyArn", value=data.authenticator_key.key_arn)
         CfnOutput(self, "BusName", value=events.bus.event_bus_name)
         CfnOutput(self, "RelayName", value=functions["relay"].function.function_name)
         CfnOutput(self, "FailuresBucket", value=data.failures.bucket_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Final, NamedTuple
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
@@ -11,11 +11,25 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.domain.events import ENTITIES
+from functions.store.record import ENTRIES_PER_WRITE
 from infra.data import Data
 from infra.functions import FUNCTIONS, Function
 from infra.settings import Settings
 
-BATCH_SIZE: Final = 5
+
+class Batch(NamedTuple):
+    """How many messages a function takes at a time, and how long it waits for them to be so many."""
+
+    size: int
+    window: Duration | None = None
+
+
+BATCHES: Final = {
+    "Jobs": Batch(5),
+    "Messages": Batch(5),
+    "Entries": Batch(ENTRIES_PER_WRITE, Duration.seconds(1)),
+}
+"""By what lies in the queue."""
 RECEIVES_MAX: Final = 5
 VISIBILITY_TIMEOUTS: Final = 6  # AWS's advice: six times the function's, for retries of a throttled invocation
 
@@ -40,7 +54,7 @@ def dead_letters(scope: Construct, name: str) -> sqs.Queue:
 
 
 class Work(Construct):
-    """The queue of one function, and its dead-letter queue. `kind` is what lies in it: `Jobs` or `Messages`."""
+    """The queue of one function, and its dead-letter queue. `kind` is what lies in it, a key of `BATCHES`."""
 
     def __init__(self, scope: Construct, name: str) -> None:
         queue = FUNCTIONS[name].queue
@@ -65,7 +79,8 @@ class Work(Construct):
             "Feed",
             target=function.function,
             event_source_arn=self.queue.queue_arn,
-            batch_size=BATCH_SIZE,
+            batch_size=BATCHES[self.kind].size,
+            max_batching_window=BATCHES[self.kind].window,
             report_batch_item_failures=True,
             max_concurrency=settings.workers_max,
         )

@@ -20,10 +20,10 @@ from functions.domain.actor import (
     in_sandbox,
 )
 from functions.domain.errors import Refusal
-from functions.store import keys, table
+from functions.store import keys, stepup, table
 from functions.store.records import CLIENT
 
-__all__ = ["ROLES", "by_engineer", "create", "every", "find", "revoke", "rotate"]
+__all__ = ["ROLES", "by_engineer", "create", "enrol", "every", "find", "revoke", "rotate", "withdraw"]
 
 LISTED_MAX = 1_000
 ID_LENGTH_MAX = 128
@@ -96,6 +96,20 @@ def revoke(client_id: str, now: int, by: By) -> Client:
         return None if client.revoked_at is not None else replace(client, revoked_at=now)
 
     return table.change(CLIENT, find(client_id), revoked, "revoke_client", by)
+
+
+def enrol(client_id: str, by: By) -> tuple[Client, bytes]:
+    """The client and the secret of a new authenticator of it. Raises Refusal `not_found`, `invalid_client`."""
+    client = _existing(find(client_id), client_id)
+    if client.revoked_at is not None:
+        raise Refusal("invalid_client", f"{client_id} is revoked; create another one.")
+    return client, stepup.enrol(client_id, by)
+
+
+def withdraw(client_id: str, by: By) -> None:
+    """The client has no authenticator any more. Raises Refusal `not_found`."""
+    _existing(find(client_id), client_id)
+    stepup.withdraw(client_id, by)
 
 
 def find(client_id: str) -> Client | None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 from functions.authorize import service
 from functions.authorize.models import JsonWebKeySet, Token, TokenRequest
 from functions.domain.errors import Refusal
-from functions.edge import tokens
+from functions.edge import record, tokens
 from functions.edge.http import App, Call, Event, Reply, Response, ok
 
 app = App("authorize")
@@ -18,8 +18,13 @@ app = App("authorize")
 @app.route("POST /v1/tokens")
 def create_token(request: TokenRequest, call: Call) -> Reply[Token]:
     client_id, secret = _credentials(request, call)
-    client = service.authenticate(client_id, secret, call.now)
-    scope = service.granted_scopes(client, request.grant_type, request.scope)
+    try:
+        client = service.authenticate(client_id, secret, call.now)
+        scope = service.granted_scopes(client, request.grant_type, request.scope)
+    except Refusal as refusal:
+        by = call.by._replace(**refusal.about)
+        record.note("token.refused", by, {"key": refusal.key}, call.now)
+        raise
     claims = {
         "sub": client.client_id,
         "client_id": client.client_id,
@@ -29,7 +34,10 @@ def create_token(request: TokenRequest, call: Call) -> Reply[Token]:
         "scope": scope,
         "jti": call.by.request,
     }
-    return ok(Token(access_token=tokens.issue(claims, call.now), expires_in=tokens.LIFETIME_S, scope=scope))
+    token = tokens.issue(claims, call.now)
+    by = call.by._replace(**service.known(client))
+    record.note("token.issued", by, {"scope": scope}, call.now)
+    return ok(Token(access_token=token, expires_in=tokens.LIFETIME_S, scope=scope))
 
 
 @app.route("GET /.well-known/jwks.json")

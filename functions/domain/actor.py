@@ -21,12 +21,13 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:redeem",
         "recoveries",
         "messages",
+        "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem", "recoveries"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "recoveries", "messages"),
-    "auditor": ("vouchers:inspect",),
+    "auditor": ("vouchers:inspect", "audit"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }
 """Role → the scopes that its clients may ask for."""

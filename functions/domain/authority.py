@@ -49,9 +49,14 @@ DEFAULTS: tuple[Allowance, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRules:
-    """What a campaign says of its recoveries."""
+    """What a campaign says of its recoveries.
+
+    Above so many vouchers to be voided, or codes to be revealed at a time, the caller gives a one-time code too.
+    """
 
     allowances: tuple[Allowance, ...] = DEFAULTS
+    void_code_above: int | None = None
+    reveal_code_above: int | None = None
 
 
 class Asked(NamedTuple):
@@ -80,6 +85,12 @@ def alone(rules: RecoveryRules, asked: Asked, share: Share) -> bool:
         raise Refusal("recovery_not_allowed", detail, extra={"campaign": share.campaign})
     limits = ((allowance.vouchers_alone, share.vouchers), (allowance.value_minor_alone, share.value_minor))
     return all(limit is None or much <= limit for limit, much in limits)
+
+
+def takes_code(rules: RecoveryRules, action: str, vouchers: int) -> bool:
+    """Whether so much of an action (`void`, `reveal`) takes a one-time code."""
+    above = {"void": rules.void_code_above, "reveal": rules.reveal_code_above}.get(action)
+    return above is not None and vouchers > above
 
 
 def _fits(allowance: Allowance, asked: Asked) -> bool:

@@ -111,6 +111,8 @@ PROBLEMS: dict[str, Problem] = {
         "活动规则不允许此回收操作",
         "A campaign's recovery_rules say which roles may take which actions for which reasons.",
     ),
+    "one_time_code_required": Problem(403, "This takes a one-time code", "此操作需要动态验证码"),
+    "one_time_code_wrong": Problem(403, "The one-time code is wrong or was used", "动态验证码错误或已使用"),
     "own_request": Problem(403, "The requester cannot approve it", "申请人不能审批自己的申请"),
     "already_decided": Problem(409, "This was decided before", "该申请已有审批结果"),
     "approval_expired": Problem(409, "The time to approve it is over", "审批已过期"),
@@ -142,7 +144,8 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
 
     `detail` is for people and must never hold a code, key, secret, token or whole phone number;
     `errors` lists what is wrong field by field; `extra` are further members of the problem document;
-    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only.
+    `retry_after_s` becomes the header `Retry-After`; `alarm` is for the log only, and `about` for the record only: what
+    was refused, by ids that are no secret.
     """
 
     def __init__(
@@ -154,6 +157,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         extra: dict[str, Any] | None = None,
         retry_after_s: int | None = None,
         alarm: str | None = None,
+        about: dict[str, str] | None = None,
     ) -> None:
         super().__init__(key, detail)
         self.key = key
@@ -162,6 +166,7 @@ class Refusal(Exception):  # noqa: N818 - it is no error of ours
         self.extra = extra or {}
         self.retry_after_s = retry_after_s
         self.alarm = alarm
+        self.about = about or {}
 
     @property
     def problem(self) -> Problem:

@@ -10,7 +10,7 @@ the failures, where it can be replayed, and not as a gap in somebody's history.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from functions.domain.actor import By
@@ -22,8 +22,17 @@ from functions.domain.times import rfc3339
 Item = dict[str, Any]
 """An image: an item as it was written, `entity`, `version` and `last` included."""
 Data = dict[str, Any]
+Changes = dict[str, list[Any]]
+"""Key → [before, after]; null where there was no item, or it had no such value of its own."""
 
 TYPES: dict[str, int] = {
+    "client.created": 1,
+    "client.rotated": 1,
+    "client.revoked": 1,
+    "campaign.created": 1,
+    "channel.created": 1,
+    "ticket.issued": 1,
+    "ticket.used": 1,
     "batch.requested": 1,
     "batch.completed": 1,
     "distribution.requested": 1,
@@ -91,6 +100,7 @@ class Subject(NamedTuple):
 class Event:
     """One event. `at` is when the write was done (epoch seconds), `version` that of the item it made.
 
+    `changes` are the shown keys of the item whose values the write changed, each before and after.
     `sandbox`: it is about nothing but vouchers of the sandbox, and nothing of value may follow from it.
     """
 
@@ -101,11 +111,12 @@ class Event:
     subject: Subject | None
     data: Data
     version: int
+    changes: Changes = field(default_factory=dict)
     sandbox: bool = False
 
     def detail(self) -> dict[str, Any]:
         """The event as the bus carries it."""
-        return {
+        told = {
             "id": self.id,
             "type": self.type,
             "schema": TYPES[self.type],
@@ -114,6 +125,7 @@ class Event:
             "data": self.data,
             **({"sandbox": True} if self.sandbox else {}),
         }
+        return told | ({"changes": self.changes} if self.changes else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +157,9 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
     found = list(rule(old or {}, new))
     sandbox = by.is_sandbox or bool(new.get("rules", new).get("sandbox", False))
     ids = [cause] if len(found) == 1 else [f"{cause}.{n}" for n in range(1, len(found) + 1)]
+    seen = changes(old, new)
     return [
-        Event(id, type, at, by, subject, data, version, sandbox)
+        Event(id, type, at, by, subject, data, version, seen, sandbox)
         for id, (type, subject, data) in zip(ids, found, strict=True)
     ]
 
@@ -155,6 +168,34 @@ def _key(item: Item) -> str:
     """The partition key of an item that is alone in its partition, else both."""
     pk, sk = item["pk"], item.get("sk")
     return pk if sk is None or pk.startswith(f"{sk}#") else f"{pk}/{sk}"
+
+
+def changes(old: Item | None, new: Item) -> Changes:
+    """What a write changed of what is shown of its entity, each key before and after.
+
+    Of a lot it is what its segments say about the vouchers whose segments changed; a list where they differ among each
+    other.
+    """
+    before, after = old or {}, new
+    if new["entity"] == "lot":
+        ranges = changed(before.get("segments", []), new["segments"])
+        before, after = (_said(item.get("segments", []), ranges) for item in (before, new))
+    shown = {key: [_told(key, item.get(key)) for item in (before, after)] for key in SHOWN.get(new["entity"], ())}
+    return {key: values for key, values in shown.items() if values[0] != values[1]}
+
+
+def _said(segments: Sequence[Item], ranges: Sequence[Sequence[int]]) -> Item:
+    """What segments say within ranges."""
+    within = [s for s in segments if any(s["first"] <= last and first <= s["last"] for first, last in ranges)]
+    said: Item = {}
+    for key in SHOWN["lot"]:
+        values = list(dict.fromkeys(segment.get(key, _SEGMENT[key]) for segment in within))
+        said[key] = values[0] if len(values) == 1 else [_told(key, value) for value in values] or None
+    return said
+
+
+def _told(key: str, value: Any) -> Any:
+    return rfc3339(value) if key.endswith(("_at", "_until")) and isinstance(value, int) else value
 
 
 def counts(old: Item | None, new: Item) -> dict[str, int]:
@@ -206,6 +247,40 @@ def _add(ranges: list[list[int]], first: int, last: int) -> None:
 # The rules: each gives (type, subject, data); `old` is empty where there was no item.
 
 Told = Iterator[tuple[str, Subject | None, Data]]
+
+
+def _client(old: Item, new: Item) -> Told:
+    """Never its name, which is for people and may be that of one, nor anything of its secrets."""
+    if not old:
+        type = "client.created"
+    elif new.get("revoked_at") is not None and old.get("revoked_at") is None:
+        type = "client.revoked"
+    elif new["secrets"] != old["secrets"]:
+        type = "client.rotated"
+    else:
+        return
+    yield type, None, {"id": new["client_id"], "role": new["role"], "tenant": new["tenant"]}
+
+
+def _campaign(old: Item, new: Item) -> Told:
+    if not old:
+        rules = new["rules"]
+        face_value = {name: rules[name] for name in ("amount_minor", "currency")}
+        terms = {name: rules[name] for name in ("kind", "redemption", "code_format")}
+        yield "campaign.created", None, {"id": new["id"], **terms, "face_value": face_value}
+
+
+def _channel(old: Item, new: Item) -> Told:
+    if not old:
+        yield "channel.created", None, {"id": new["id"], "kind": new["kind"]}
+
+
+def _ticket(old: Item, new: Item) -> Told:
+    data = {"export": new["export"], "ticket": new["id"]}
+    if not old:
+        yield "ticket.issued", None, data
+    elif new.get("used_at") is not None and old.get("used_at") is None:
+        yield "ticket.used", None, {**data, "file": new["file"]}
 
 
 def _batch(old: Item, new: Item) -> Told:
@@ -469,6 +544,10 @@ ORDERED = {
 }
 """Kind of a range command that a client orders → the event that brings a worker for it."""
 EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
+    ("client", ANY): _client,
+    ("campaign", ANY): _campaign,
+    ("channel", ANY): _channel,
+    ("ticket", ANY): _ticket,
     ("batch", ANY): _batch,
     ("command", ANY): _command,
     ("recovery", ANY): _recovery,
@@ -509,3 +588,20 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
 
 ENTITIES = frozenset(entity for entity, _ in EVENTS)
 """Whose writes cause events: the stream's filter. What relay writes itself is of none of these."""
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "client": ("role", "tenant", "trusted", "sandbox", "revoked_at"),
+    "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock"),
+    "channel": ("kind", "region", "tenant"),
+    "batch": ("status",),
+    "command": ("status", "changed"),
+    "recovery": ("phase", "recovered"),
+    "export": ("completed_at",),
+    "import": ("accepted", "completed_at"),
+    "ticket": ("file", "used_at"),
+    "lot": ("status", "generation", "channel", "valid_until"),
+    "voucher": ("status", "generation", "balance_minor", "channel", "valid_until"),
+}
+"""Entity → the keys that its events show before and after. Never one that holds a secret, a number or a name."""
+_SEGMENT: Item = {"status": "generated", "generation": 1, "channel": None, "valid_until": None}
+"""What a segment says that does not say it: what its dataclass has by default is not stored."""

@@ -10,7 +10,8 @@ import json
 import secrets
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar, get_args, get_type_hints
 from urllib.parse import parse_qs
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived
-from functions.edge import clock, routes, tokens
+from functions.edge import clock, record, routes, tokens
 from functions.edge.log import failed, logger
 from functions.edge.problems import problem
 from functions.edge.routes import Key, Route
@@ -185,8 +186,11 @@ class App:
         try:
             if route is None:
                 raise Refusal("not_found", "See /docs for the routes.")
-            caller = _authorized(route, event)
-            response = _response(self._perform(route, caller, event, context))
+            caller = _verified(route, event)
+            with _recorded(route, caller, event):
+                if route.scope is not None and route.scope not in caller.scopes:
+                    raise Refusal("insufficient_scope", f"This takes the scope {route.scope}.")
+                response = _response(self._perform(route, caller, event, context))
         except Refusal as refusal:
             key, alarm, response = refusal.key, refusal.alarm, problem(refusal, language)
         except (WriteWindowOver, HTTPClientError):
@@ -213,7 +217,7 @@ class App:
 
     def _perform(self, route: Route, caller: tokens.Caller, event: Event, context: Any) -> Reply[Any]:
         operation, model = self.operations[route.key]
-        http, path = event["requestContext"]["http"], event.get("pathParameters") or {}
+        path = event.get("pathParameters") or {}
         query = event.get("queryStringParameters") or {}
         if any(len(value) > ID_LENGTH_MAX for value in path.values()):
             raise Refusal("not_found")
@@ -222,7 +226,7 @@ class App:
             refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
         call = Call(
             route=route.key,
-            by=By(caller.client, caller.role, caller.tenant, http["sourceIp"], event["requestContext"]["requestId"]),
+            by=_by(caller, event),
             scopes=caller.scopes,
             trusted=caller.trusted,
             idempotency_key=_idempotency_key(route, event),
@@ -239,13 +243,27 @@ class App:
         return operation(parse(model, event), call)
 
 
-def _authorized(route: Route, event: Event) -> tokens.Caller:
+def _verified(route: Route, event: Event) -> tokens.Caller:
     if route.scope is None:
         return tokens.Caller("", "", "", frozenset(), trusted=False)
-    caller = tokens.verify(_headers(event).get("authorization"), clock.now())
-    if route.scope not in caller.scopes:
-        raise Refusal("insufficient_scope", f"This takes the scope {route.scope}.")
-    return caller
+    return tokens.verify(_headers(event).get("authorization"), clock.now())
+
+
+def _by(caller: tokens.Caller, event: Event) -> By:
+    context = event["requestContext"]
+    return By(caller.client, caller.role, caller.tenant, context["http"]["sourceIp"], context["requestId"])
+
+
+@contextmanager
+def _recorded(route: Route, caller: tokens.Caller, event: Event) -> Iterator[None]:
+    """A refusal that belongs on record is answered once it is on its way there."""
+    try:
+        yield
+    except Refusal as refusal:
+        if refusal.key == "insufficient_scope" or (route.takes_a_code and refusal.key in route.errors):
+            data = {"route": route.key, "key": refusal.key, **refusal.about}
+            record.note("request.refused", _by(caller, event), data, clock.now())
+        raise
 
 
 def _headers(event: Event) -> dict[str, str]:

@@ -29,6 +29,11 @@ Address = Annotated[
     StringConstraints(min_length=2, max_length=45, pattern=r"^[0-9A-Fa-f.:]+$"),
     Field(description="The customer's IP address; only trusted clients may state it."),
 ]
+OneTimeCode = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{6}$"),
+    Field(description="Of the client's authenticator (RFC 6238); where a campaign asks for it.", examples=["492039"]),
+]
 SerialText = Annotated[str, StringConstraints(max_length=40), Field(examples=["010000000003"])]
 """A serial as it comes in: whether it is one is the domain's to say."""
 

@@ -30,6 +30,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,18 @@ class Route:
         """The gateway's route key, e.g. `POST /v1/redemptions`."""
         return f"{self.method} {self.path}"
 
+    @property
+    def takes_a_code(self) -> bool:
+        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
+        return "too_many_attempts" in self.errors
+
 
 _PAGED = ("limit", "cursor")
 _REFUSED = ("voucher_not_redeemable", "voucher_expired", "already_redeemed")
 _CODE = (*_REFUSED, "voucher_offered", "too_many_attempts")
 _TRANSFER = ("transfer_not_valid", "transfer_over", "too_many_attempts")
 _AMOUNT = ("amount_exceeds_balance", "amount_held", "partial_not_allowed", "redemption_limit_reached")
+_ONE_TIME_CODE = ("one_time_code_required", "one_time_code_wrong", "too_many_attempts")
 _HOLD_ENDED = ("hold_captured", "hold_released", "hold_expired")
 _SELECTED = (
     "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_in_progress",
@@ -114,7 +121,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/reveals", "generate", "create_reveal", Scope.SECRETS,
-        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials",),
+        "Reveal the codes of up to 100 serials", "查看卡密（最多 100 个）", errors=("unknown_serials", *_ONE_TIME_CODE),
     ),
     Route(
         "POST", "/v1/imports", "generate", "create_import", Scope.GENERATE,
@@ -293,6 +300,7 @@ ROUTES: tuple[Route, ...] = (
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
             "recovery_in_progress",
+            *_ONE_TIME_CODE,
         ),
         csv=("action", "reason", "only", "note", "recovery"), csv_bytes_max=4_194_304,
     ),
@@ -332,6 +340,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    # the record
+    Route(
+        "GET", "/v1/audit", "audit", "list_entries", Scope.AUDIT,
+        "List what is on record, newest first: of a card, of a client, or of all", "审计记录（按卡号、操作者或时间）",
+        query=("serial", "actor", "from", "to", *_PAGED),
     ),
     # about
     Route(

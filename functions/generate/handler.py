@@ -129,7 +129,9 @@ def list_batch_vouchers(call: Call) -> Reply[VoucherList]:
 
 @app.route("POST /v1/reveals")
 def create_reveal(request: RevealRequest, call: Call) -> Reply[RevealList]:
-    id, shown = vouchers.reveal(call.derived_id("rvl"), request.serials, request.reason, call.by, call.now)
+    id, shown = vouchers.reveal(
+        call.derived_id("rvl"), request.serials, request.reason, call.by, call.now, request.one_time_code
+    )
     return ok(RevealList(id=id, data=[Revealed(serial=serial, code=code) for serial, code in shown]))
 
 
@@ -223,8 +225,10 @@ def _recovery_rules(rules: RecoveryRules) -> RecoveryRulesAnswer:
         {name: list(value) if isinstance(value, tuple) else value for name, value in each._asdict().items()}
         for each in rules.allowances
     )
+    code = {"void_above": rules.void_code_above, "reveal_above": rules.reveal_code_above}
+    taken = code if any(above is not None for above in code.values()) else None
     return RecoveryRulesAnswer.model_validate(
-        {"allow": [each | {"reasons": each["reasons"] or None} for each in shown]}
+        {"one_time_code": taken, "allow": [each | {"reasons": each["reasons"] or None} for each in shown]}
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from functions.domain.authority import Allowance, RecoveryRules
+from functions.domain.authority import DEFAULTS, Allowance, RecoveryRules
 from functions.domain.campaign import BATCH_QUANTITY_MAX, WRONG_CODES_PER_LOT_AND_HOUR_MIN
 from functions.domain.codefile import FAULTS, FILE_BYTES_MAX
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
@@ -17,6 +17,7 @@ from functions.edge.models import (
     Answer,
     Money,
     MoneyAnswer,
+    OneTimeCode,
     Progress,
     Reference,
     Request,
@@ -77,17 +78,27 @@ class AllowanceRequest(Request):
         )
 
 
+class CodeRulesRequest(Request):
+    """Above so many, a caller also gives a one-time code of its authenticator (RFC 6238); never where it is absent."""
+
+    void_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Vouchers voided.", examples=[1_000])
+    reveal_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed.", examples=[10])
+
+
 class RecoveryRulesRequest(Request):
     """Who may recover vouchers of the campaign: the first rule that fits a recovery decides; none fits, it is refused.
 
-    They stand in place of the default rules.
+    `allow` stands in place of the default rules.
     """
 
-    allow: list[AllowanceRequest] = Field(max_length=RULES_MAX)
+    allow: list[AllowanceRequest] | None = Field(default=None, max_length=RULES_MAX)
+    one_time_code: CodeRulesRequest | None = None
 
     def rules(self) -> RecoveryRules:
         """The same, for the domain."""
-        return RecoveryRules(tuple(each.allowance() for each in self.allow))
+        allowances = DEFAULTS if self.allow is None else tuple(each.allowance() for each in self.allow)
+        code = self.one_time_code or CodeRulesRequest()
+        return RecoveryRules(allowances, code.void_above, code.reveal_above)
 
 
 class CampaignRequest(Request):
@@ -215,10 +226,18 @@ class AllowanceAnswer(Answer):
     serials_only: bool = Field(examples=[False])
 
 
+class CodeRulesAnswer(Answer):
+    """Above so many, a one-time code is taken."""
+
+    void_above: int | None = Field(default=None, examples=[1_000])
+    reveal_above: int | None = Field(default=None, examples=[10])
+
+
 class RecoveryRulesAnswer(Answer):
     """Who may recover vouchers of the campaign; the first rule that fits decides."""
 
     allow: list[AllowanceAnswer]
+    one_time_code: CodeRulesAnswer | None = None
 
 
 class CampaignAnswer(Answer):
@@ -306,6 +325,7 @@ class RevealRequest(Request):
 
     serials: list[SerialText] = Field(min_length=1, max_length=REVEALED_MAX)
     reason: Text = Field(examples=["Print proof 2026-11"])
+    one_time_code: OneTimeCode | None = None
 
 
 class Revealed(Answer):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from functions.domain.actor import By
+from functions.domain.authority import takes_code
 from functions.domain.campaign import Batch
 from functions.domain.command import Reveal
 from functions.domain.lot import Lot
 from functions.domain.selection import refuse_unknown
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import standing
-from functions.store import cursors, keys, lots, table
+from functions.store import authority, cursors, keys, lots, stepup, table
 from functions.store.codes import codes_of
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import REVEAL
@@ -86,10 +88,12 @@ def _candidates(lot: Lot, status: str, first: int, last: int, now: int) -> list[
     return sorted(position for position in found if first <= position <= last)
 
 
-def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[str, list[Line]]:
+def reveal(
+    id: str, serials: list[str], reason: str, by: By, now: int, one_time_code: str | None = None
+) -> tuple[str, list[Line]]:
     """(serial, code) in the order asked for, once the reveal is on record.
 
-    Raises Refusal `unknown_serials`, or as `codes_of`.
+    Raises Refusal `unknown_serials`, or as `codes_of` and `stepup.require`.
     """
     positions = {serial: position_of(serial) for serial in serials}
     known = [position for position in positions.values() if position is not None]
@@ -109,6 +113,10 @@ def reveal(id: str, serials: list[str], reason: str, by: By, now: int) -> tuple[
         for index, code in codes_of(found[number], of_lot).items()
     }
     refuse_unknown([serial for serial in serials if serial not in shown])
+    shares = Counter(lot.rules.campaign for number, lot in found.items() for _ in generations.get(number, ()))
+    rules = authority.rules(shares)
+    if any(takes_code(rules[campaign], "reveal", much) for campaign, much in shares.items()):
+        stepup.require(one_time_code, id, by, now)
     record = Reveal(id, tuple(serials), reason, by, now, sandbox=all(found[n].rules.sandbox for n in generations))
     table.change(REVEAL, None, lambda current: record if current is None else None, "reveal", by)
     return id, [(serial, shown[serial]) for serial in serials]

@@ -72,6 +72,7 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Recove
         call.now,
         batch.call_deadline(call.remaining_s),
         file,
+        request.one_time_code if isinstance(request, RecoveryRequest) else None,
     )
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))

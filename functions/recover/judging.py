@@ -6,40 +6,30 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from functions.domain.authority import APPROVAL_S, Approval, Asked, RecoveryRules, Share, alone, approval
+from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
-from functions.store import keys, selected, table
+from functions.store import authority, selected, stepup
 from functions.store.lots import WORKERS_MAX, read_many
 from functions.store.reach import Reach
-from functions.store.records import CAMPAIGN
 from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX
 
 
-def judge(recovery: Recovery, serials: bool) -> Approval | None:
+def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Approval | None:
     """What a second person is to approve, None where the requester may do it alone.
 
-    Raises Refusal `recovery_not_allowed`.
+    Raises Refusal `recovery_not_allowed`, and as `stepup.require` where a campaign asks for a one-time code.
     """
     found = shares(recovery)
-    rules = _rules(share.campaign for share in found)
+    rules = authority.rules(share.campaign for share in found)
     asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
     may = [alone(rules[share.campaign], asked, share) for share in found]
+    if any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found):
+        stepup.require(one_time_code, recovery.id, recovery.by, recovery.created_at)
     if all(may):
         return None
     return approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S)
-
-
-def _rules(campaigns: Iterable[str]) -> dict[str, RecoveryRules]:
-    wanted = [keys.campaign(id) for id in campaigns]
-    items = [
-        item
-        for at in range(0, len(wanted), BATCH_GET_MAX)
-        for item in table.get_many(wanted[at : at + BATCH_GET_MAX]).values()
-    ]
-    found = [CAMPAIGN.load(item) for item in items]
-    return {campaign.id: campaign.recovery_rules or RecoveryRules() for campaign in found}
 
 
 def shares(recovery: Recovery) -> list[Share]:

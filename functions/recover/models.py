@@ -10,6 +10,7 @@ from functions.edge.models import (
     Answer,
     Currency,
     Minor,
+    OneTimeCode,
     Progress,
     Request,
     SelectionRequest,
@@ -53,6 +54,7 @@ class RecoveryRequest(Terms):
     """
 
     selection: SelectionRequest | None = None
+    one_time_code: OneTimeCode | None = None
 
     @model_validator(mode="after")
     def _selects(self) -> Self:

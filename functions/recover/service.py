@@ -90,7 +90,15 @@ SINGLY = (Action.VOID, Action.SUSPEND)
 """What single serials suffer on their own items, whatever their lots are like."""
 
 
-def create(id: str, order: Order, by: By, now: int, until: float, file: bytes | None = None) -> Recovery:
+def create(
+    id: str,
+    order: Order,
+    by: By,
+    now: int,
+    until: float,
+    file: bytes | None = None,
+    one_time_code: str | None = None,
+) -> Recovery:
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
@@ -98,7 +106,7 @@ def create(id: str, order: Order, by: By, now: int, until: float, file: bytes | 
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _wanted(id, asked, order, by, now, file)
+    wanted = known or _wanted(id, asked, order, by, now, file, one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -119,7 +127,9 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
     return recovery
 
 
-def _wanted(id: str, asked: str, order: Order, by: By, now: int, file: bytes | None) -> Recovery:
+def _wanted(
+    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None, one_time_code: str | None
+) -> Recovery:
     """A new recovery of what exists and is within reach, with what a second person is to approve.
 
     Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file` and `judging.judge`.
@@ -157,7 +167,7 @@ def _wanted(id: str, asked: str, order: Order, by: By, now: int, file: bytes | N
     if lifted is not None and lifted.parts and file is None and order.selection is None:
         wanted = replace(wanted, lots=lifted.lots, parts=lifted.parts)
         selected.keep(wanted, [list(selected.spans_of(lifted, n)) for n in range(len(lifted.parts))], (), by)
-    approval = judging.judge(wanted, serials)
+    approval = judging.judge(wanted, serials, one_time_code)
     if approval is not None:
         wanted = replace(wanted, phase=Phase.APPROVAL, approval=approval)
     if lines:

@@ -24,9 +24,11 @@ LIMITS: dict[str, Limit] = {
     "device": Limit(10, 900),
     "address": Limit(50, 900),
     "till": Limit(100, 900),
+    "one_time_code": Limit(5, 3_600),
     "lot": Limit(WRONG_CODES_PER_LOT_AND_HOUR_MAX, 3_600),
 }
-"""Who is limited. `till` is a caller's address where a request names neither account, device nor customer's address."""
+"""Who is limited. `till` is a caller's address where a request names neither account, device nor customer's address.
+`one_time_code`: a client's; three of a million being good at a time, 5 an hour are one right guess in eight years."""
 
 LIMIT_WHILE_BREAKER_IS_OPEN = 1
 """While forged codes pour in on a lot, a subject has so many wrong guesses at it instead of its usual number."""

@@ -7,6 +7,7 @@ a write that the stream brings again, in whatever order, is told once and counte
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from functions.domain.events import TYPES, Event
@@ -47,11 +48,16 @@ def record(lines: Iterable[Line]) -> None:
     for at in range(0, len(every), LINES_PER_WRITE):
         left = every[at : at + LINES_PER_WRITE]
         while left:
-            items = [HISTORY.item(line.event, line.event.type, line.event.by) for line in left]
+            items = [HISTORY.item(_kept(line.event), line.event.type, line.event.by) for line in left]
             existing = table.put_new(items, _summed(left), COUNTS)
             if not existing:
                 break
             left = [line for n, line in enumerate(left) if n not in existing]
+
+
+def _kept(event: Event) -> Event:
+    """What a line keeps: what the write changed by key is for the record."""
+    return replace(event, changes={})
 
 
 def _summed(lines: list[Line]) -> dict[Key, dict[str, int]]:

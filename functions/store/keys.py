@@ -17,14 +17,19 @@ CODE, IMPORTED = "CODE#", "IMPORTED#"
 IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
+ENTRY, CHAIN = "ENTRY#", "CHAIN#"
+RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
+ENROLMENT = "ENROLMENT#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
 index partition."""
+RECORD_LANES = 4
+"""So many index partitions share the record's entries, and those of one client."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
 
@@ -43,6 +48,11 @@ def _own(prefix: str, id: str) -> Key:
 def client(id: str) -> Key:
     """An API client."""
     return _own(CLIENT, id)
+
+
+def enrolment(client_id: str) -> Key:
+    """The authenticator of a client."""
+    return _own(ENROLMENT, client_id)
 
 
 def campaign(id: str) -> Key:
@@ -360,3 +370,43 @@ def received(number: str, id: str, created_at: int) -> Key:
 def received_by(number: str) -> str:
     """The index partition of a recipient's messages; the number only as a hash."""
     return f"RECIPIENT#{derived(number)}"
+
+
+def entry(id: str) -> Key:
+    """An entry of the record, by the id of its event: it is there once."""
+    return _own(ENTRY, id)
+
+
+def chain(name: str) -> Key:
+    """The head of a chain of the record."""
+    return Key(chain_of(name), "HEAD")
+
+
+def page(name: str, last: int) -> Key:
+    """The ids of the entries that one write appended to a chain, up to this number."""
+    return Key(chain_of(name), f"{last:012d}")
+
+
+def chain_of(name: str) -> str:
+    """The partition of a chain's pages."""
+    return CHAIN + name
+
+
+def in_record(at: int, chain_name: str, number: int) -> str:
+    """Where an entry stands among others, by the time of what happened (sort key of each index)."""
+    return f"{at:012d}#{chain_name}#{number:012d}"
+
+
+def recorded_in(lane: int) -> str:
+    """One of the index partitions of all entries, by time (index `gsi1`)."""
+    return f"{RECORDED}{lane}"
+
+
+def recorded_about(kind: str, number: int) -> str:
+    """The index partition of the entries about a voucher or a lot (index `gsi2`)."""
+    return f"{ABOUT}{kind.upper()}#{number:0{_DIGITS[kind]}d}"
+
+
+def recorded_by(client_id: str, lane: int) -> str:
+    """One index partition of the entries of what a client did (index `gsi3`)."""
+    return f"{ACTOR}{client_id}#{lane}"

@@ -11,7 +11,7 @@ from functions.domain.actor import By
 from functions.domain.codes import Candidate, is_right, parse
 from functions.domain.errors import Refusal
 from functions.domain.lot import Lot
-from functions.domain.serials import LOT_SIZE
+from functions.domain.serials import LOT_SIZE, serial_of
 from functions.domain.voucher import Standing, Voucher, standing
 from functions.store import guards, keys, vault
 from functions.store.entities import LOT, VOUCHER
@@ -101,11 +101,23 @@ class Sight:
         try:
             yield
         except Refusal as refusal:
-            raise self.wrong() if refusal.key == "voucher_not_redeemable" else refusal from None
+            told = self.wrong() if refusal.key == "voucher_not_redeemable" else refusal
+            told.about |= self.about
+            raise told from None
+
+    @property
+    def about(self) -> dict[str, str]:
+        """The serial that the code names, right or wrong, if it is one of a lot that is there."""
+        if self.candidate is None or self.lot is None or self.lot.part(self.candidate.position % LOT_SIZE) is None:
+            return {}
+        return {"serial": serial_of(self.candidate.position)}
 
     def wrong(self) -> Refusal:
         """Count a code that a stranger must not learn more about, and give the refusal, the same for every reason."""
-        guards.count_wrong(self.guarded, self.now)
+        try:
+            guards.count_wrong(self.guarded, self.now)
+        except Refusal as over:
+            return over
         forged = self.breaker is not None and self._named(self.item) is None
         opened = self.breaker is not None and forged and guards.count_forged(self.breaker, self.now)
         return Refusal("voucher_not_redeemable", alarm="lot_breaker_open" if opened else None)

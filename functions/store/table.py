@@ -244,6 +244,17 @@ def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: st
     return _transact(actions, "Others are writing the same.")
 
 
+def put_together(items: list[tuple[Item, int]]) -> set[int]:
+    """Write items, each if it still is at the version seen (0: if there is none), all in one transaction.
+
+    Says whose condition failed, by place; then nothing was written. At most 100 items. Raises Refusal `try_again` where
+    others are at the same ones for too long.
+    """
+    table = table_name()
+    actions = [{"Put": {"TableName": table, "Item": _wire(item), **_unchanged(seen)}} for item, seen in items]
+    return set(_transact(actions, "Others are writing the same."))
+
+
 def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
     """Which conditions of a transaction failed, with the item that is there where that was asked for.
 

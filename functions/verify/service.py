@@ -32,12 +32,13 @@ def verify(code: str, device: str | None, customer_address: str | None, by: By, 
     Raises Refusal `too_many_attempts` after too many wrong codes, right or wrong the next one.
     """
     sight = look(code, by, guards.subjects(by.client, None, device, customer_address, by.address), now)
-    sight.refuse_over_limit()
-    at = sight.standing(sight.item)
-    if at is None or sight.lot is None:
-        raise sight.wrong()
-    if not entitled and at.reason is not None:
-        raise sight.wrong() if REFUSALS[at.reason] == "voucher_not_redeemable" else Refusal(REFUSALS[at.reason])
+    with sight.counting():
+        sight.refuse_over_limit()
+        at = sight.standing(sight.item)
+        if at is None or sight.lot is None:
+            raise Refusal("voucher_not_redeemable")
+        if not entitled and at.reason is not None:
+            raise Refusal(REFUSALS[at.reason])
     return Found(sight.lot, at)
 
 

@@ -198,6 +198,16 @@ def use_the_rest(kami: Kami) -> None:
     kami.cloud.drain()
 
 
+def use_the_record(kami: Kami) -> None:
+    """A refusal of each function's, and all ways to find them."""
+    ledger = "/v1/vouchers/010000000003/ledger"
+    for path in ("/v1/campaigns", "/v1/channels", "/v1/recoveries", "/v1/messages", "/v1/audit", ledger):
+        refused(kami.merchant.get(path), 403, "insufficient_scope")
+    kami.cloud.drain()
+    for query in ("limit=1", f"serial={kami.voucher().serial}", f"actor={kami.merchant.client_id}&limit=1"):
+        granted(kami.operator.get(f"/v1/audit?{query}"))
+
+
 def overdraw(kami: Kami, serial: str) -> None:
     """A redemption of a generation that was never given out."""
     by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
@@ -221,5 +231,6 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         reminded(kami, number)
         assert len(cloud.carriers.phone(number)) == 1
         use_the_rest(kami)
+        use_the_record(kami)
         unneeded = {grant for grants in cloud.unneeded_grants().values() for grant in grants}
         assert {grant for grant in unneeded if not grant.startswith(NOT_HERE)} == set()

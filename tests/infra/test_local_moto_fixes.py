@@ -126,6 +126,40 @@ bodies = [message["Body"] for _ in range(2)
 print(json.dumps([sent, bodies == [str(n) for n in range(20)]]))
 """
 
+ANSWERS = """
+from botocore.exceptions import ClientError
+large = {**key("large"), "v": {"S": "卡" * 140_000}}
+full = {**key("full"), "b": {"B": b"\\x00"},
+        "bs": {"BS": [b"\\x01"]}, "m": {"M": {"B": {"S": "text"}, "n": {"N": "1"}}}}
+new = {"ConditionExpression": "attribute_not_exists(pk)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+only = {"KeyConditionExpression": "pk = :pk", "ExpressionAttributeValues": {":pk": {"S": "full"}}}
+one = {"UpdateExpression": "ADD n :n", "ExpressionAttributeValues": {":n": {"N": "1"}}, "ReturnValues": "ALL_NEW"}
+def answer(operation, **request):
+    try:
+        reply = getattr(client, operation)(**request)
+    except ClientError as refused:
+        reply = refused.response
+    status = reply.pop("ResponseMetadata")["HTTPStatusCode"]
+    return [status, json.loads(json.dumps(reply, default=list))]
+print(json.dumps([
+    answer("put_item", TableName="t", Item=full, **new, ReturnConsumedCapacity="TOTAL"),
+    answer("put_item", TableName="t", Item=full, **new),
+    answer("put_item", TableName="t", Item=large),
+    answer("put_item", TableName="t", Item={"v": {"S": "no key"}}),
+    answer("get_item", TableName="t", Key=key("full")),
+    answer("get_item", TableName="t", Key=key("none")),
+    answer("get_item", TableName="none", Key=key("full")),
+    answer("update_item", TableName="t", Key=key("n"), **one),
+    answer("query", TableName="t", **only),
+    answer("scan", TableName="t", Limit=1),
+    answer("batch_get_item", RequestItems={"t": {"Keys": [key("full"), key("none")]}}),
+    answer("batch_write_item", RequestItems={"t": [{"DeleteRequest": {"Key": key("n")}}]}),
+    answer("transact_write_items", TransactItems=[put("p"), {"Put": {"TableName": "t", "Item": full, **new}}]),
+    answer("transact_get_items", TransactItems=[{"Get": {"TableName": "t", "Key": key("full")}}]),
+    answer("delete_item", TableName="t", Key=key("full"), ReturnValues="ALL_OLD"),
+]))
+"""
+
 
 def outcome(script: str, how: str) -> Any:
     done = subprocess.run([sys.executable, "-c", HEAD + script, how], cwd=ROOT, capture_output=True, check=False)
@@ -159,3 +193,25 @@ def test_a_cancelled_transaction_leaves_items_and_stream_as_they_were() -> None:
 
 def test_values_of_every_kind_come_back_as_they_were() -> None:
     assert outcome(EVERY_KIND, "fixed") == [True, True]
+
+
+def test_the_straight_way_answers_as_moto_does() -> None:
+    answers = outcome(ANSWERS, "fixed")
+    assert [status for status, _ in answers] == [
+        200,
+        400,
+        400,
+        400,
+        200,
+        200,
+        400,
+        200,
+        200,
+        200,
+        200,
+        200,
+        400,
+        200,
+        200,
+    ]
+    assert answers == outcome(ANSWERS, "unfixed")

@@ -133,6 +133,11 @@ def test_a_function_is_told_of_what_it_may_use_and_of_nothing_else(template: Tem
             assert logical_id in granted
 
 
+def test_whoever_refuses_callers_can_put_it_on_record(template: Template) -> None:
+    for name in {route.function for route in ROUTES if route.scope is not None or route.operation == "create_token"}:
+        assert "RECORD_QUEUE_URL" in template.functions()[name]["Environment"]["Variables"], name
+
+
 def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(template: Template) -> None:
     (table,) = template.of_type("AWS::DynamoDB::Table").values()
 
@@ -140,12 +145,12 @@ def test_the_table_is_encrypted_recoverable_and_expires_by_its_own_attribute(tem
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["SSESpecification"]["SSEType"] == "KMS"
     assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl_epoch_s", "Enabled": True}
-    index, wallets = table["GlobalSecondaryIndexes"]
+    index, wallets, actors = table["GlobalSecondaryIndexes"]
     assert index["Projection"] == {
         "NonKeyAttributes": ["generation", "status", "valid_until"],
         "ProjectionType": "INCLUDE",
     }
-    assert wallets["Projection"] == {"ProjectionType": "KEYS_ONLY"}
+    assert wallets["Projection"] == actors["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 
 def test_production_keeps_what_cannot_be_made_again(template: Template) -> None:
@@ -217,7 +222,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert fed == 5
+    assert fed == 6
     assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
 
@@ -332,15 +337,16 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         assert rule["EventPattern"]["source"] == ["kami"]
         assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
         whole = target.get("InputPath") == "$.detail"
-        assert whole == any(name in queue for name in ("NotifyMessages", "LedgerJobs"))
+        assert whole == any(name in queue for name in ("NotifyMessages", "LedgerJobs", "AuditEntries"))
         assert whole or target["InputTransformer"] == {
             "InputPathsMap": {"detail-data-id": "$.detail.data.id"},
             "InputTemplate": '{"id":<detail-data-id>}',
         }
-        for kind in rule["EventPattern"]["detail-type"]:
+        for kind in rule["EventPattern"].get("detail-type", ("all",)):
             fed[kind].append(re.findall("[A-Z][a-z]+", queue)[0])
 
     assert {kind: " ".join(sorted(names)) for kind, names in fed.items()} == {
+        "all": "Audit",
         "batch.requested": "Generate",
         "export.requested": "Generate",
         "import.requested": "Generate",

@@ -338,6 +338,13 @@ class Kami:
             lot = table.read(LOT, keys.lot(place // LOT_SIZE))
             table.change(LOT, lot, rewritten, "recover", NOBODY)
 
+    def writes(self) -> int:
+        """How often an item of the table was written or deleted since it was made: so long is its stream."""
+        (name,) = self.cloud.stack.tables
+        shard = dynamodb_backends[ACCOUNT][REGION].tables[name].stream_shard
+        assert shard is not None
+        return len(shard.items)
+
     def items(self, *without: str) -> dict[tuple[str, str], Json]:
         """Every item of the table as DynamoDB has it, but for those whose key begins with one of the prefixes.
 

@@ -24,6 +24,7 @@ ELSEWHERE: Final = ("bus", "schemas", "relay")
 FILES: Final = sorted(path for path in EVENTS.rglob("*.json") if path.parent.name not in ELSEWHERE)
 
 EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
+    "audit/entries": 200,
     "authorize/key-set": 200,
     "authorize/token": 200,
     "authorize/token-of-a-stranger": (401, "invalid_client"),
@@ -100,8 +101,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "generate/export-job", "generate/import-job", "ledger/event", "ledger/late", "notify/event", "notify/reminders",
-    "notify/reminders-page", "recover/job",
+    "audit/event", "generate/export-job", "generate/import-job", "ledger/event", "ledger/late", "notify/event",
+    "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -68,15 +68,17 @@ GET  /v1/holds/{id}                       200      403      200     404      200
 POST /v1/holds/{id}/captures              201      403      201     404      201      404       403     403     403
 POST /v1/holds/{id}/releases              201      403      201     404      201      404       403     403     403
 
-POST /v1/recoveries                       202      202      403     403      403      403       403     403     403
-GET  /v1/recoveries                       200      200      403     403      403      403       403     403     403
-GET  /v1/recoveries/{id}                  200      200      403     403      403      403       403     403     403
-GET  /v1/recoveries/{id}/report           200      200      403     403      403      403       403     403     403
-GET  /v1/recoveries/statistics            200      200      403     403      403      403       403     403     403
+POST /v1/recoveries                       202      202      202     422      403      403       403     403     403
+GET  /v1/recoveries                       200      200      200     none     403      403       200     403     403
+GET  /v1/recoveries/{id}                  200      200      200     404      403      403       200     403     403
+GET  /v1/recoveries/{id}/report           200      200      200     404      403      403       200     403     403
+GET  /v1/recoveries/statistics            200      200      403     403      403      403       200     403     403
 POST /v1/recoveries/{id}/approvals        403      201      403     403      403      403       403     403     403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
+
+GET  /v1/audit                            200      403      403     403      403      403       403     200     403
 """
 OPEN: Final = {"create_token", "get_jwks", "get_openapi", "get_docs", "get_home"}
 """To everybody, without a token."""
@@ -163,6 +165,11 @@ class Case:
         self.channel()
         return {"selection": {"serials": self._made["serials"][:1]}}
 
+    def recovery(self) -> Json:
+        """Of a card that the owner's channel holds."""
+        self.channel()
+        return self.kami.recovery(serials=self._made["serials"][:1])
+
     def dispense(self) -> Json:
         channel = self.channel()
         return {"campaign": self._made["campaign"], "quantity": 1, "channel": channel}
@@ -227,10 +234,11 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_hold": lambda c: (f"/v1/holds/{c.hold()}", None),
     "create_capture": lambda c: (f"/v1/holds/{c.hold()}/captures", {"account": account()}),
     "create_release": lambda c: (f"/v1/holds/{c.hold()}/releases", None),
-    "create_recovery": lambda c: ("/v1/recoveries", c.kami.recovery(serials=[c.card().serial])),
-    "list_recoveries": lambda c: ("/v1/recoveries", None),
-    "get_recovery": lambda c: (f"/v1/recoveries/{recovery(c)['id']}", None),
-    "get_recovery_report": lambda c: (f"/v1/recoveries/{recovery(c)['id']}/report", None),
+    "create_recovery": lambda c: ("/v1/recoveries", c.recovery()),
+    "list_entries": lambda c: ("/v1/audit?limit=1", None),
+    "list_recoveries": lambda c: (f"/v1/recoveries?limit=100#{c.ordered('/v1/recoveries', c.recovery())}", None),
+    "get_recovery": lambda c: (f"/v1/recoveries/{c.ordered('/v1/recoveries', c.recovery())}", None),
+    "get_recovery_report": lambda c: (f"/v1/recoveries/{c.ordered('/v1/recoveries', c.recovery())}/report", None),
     "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
@@ -245,10 +253,6 @@ CAMPAIGN: Final[Json] = {
 
 def account() -> Json:
     return {"type": "mobile", "number": mobile()}
-
-
-def recovery(case: Case) -> Json:
-    return granted(case.operator.post("/v1/recoveries", case.kami.recovery(serials=[case.card().serial])), 202)
 
 
 def _about(offer: Json, what: str, **more: str) -> Request:

@@ -140,14 +140,15 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
-    of_exports = {"export.requested", "lot.exported", "export.completed"}
+    of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
     of_imports = {"import.requested", "lot.imported", "import.completed"}
     of_stock = {"distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
                 "voucher.extended"}  # fmt: skip
     of_customers = {"voucher.dispensed", "voucher.claimed", "stock.low", "voucher.offered", "voucher.transferred",
                     "voucher.offer_returned", "voucher.expiring"}  # fmt: skip
+    of_rights = {"client.created", "client.rotated", "client.revoked", "channel.created"}
     of_ledger = {"ledger.posted", "ledger.disputed"}
-    elsewhere = of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
+    elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
     assert {event["type"] for event in on_bus.events} == set(TYPES) - elsewhere
     text = json.dumps(on_bus.events)
     assert "+86139" not in text
