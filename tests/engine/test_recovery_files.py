@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from functions.domain.actor import By
 from functions.domain.channel import Channel
 from functions.domain.lot import Scope
 from functions.domain.recovery import Action, Order, Recovery, Via
-from functions.domain.selection import Selection
+from functions.domain.selection import Selection, Span
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.recover import reports
 from functions.recover import service as recover
@@ -96,7 +97,7 @@ def test_each_line_is_told_what_came_of_it(world: World) -> None:
 @pytest.mark.parametrize("action", [Action.VOID, Action.RECLAIM, Action.SUSPEND])
 def test_a_file_that_fits_no_item_is_done_part_by_part(world: World, action: Action) -> None:
     _, positions = scattered(world, 15)
-    codes = {p: world.codes(selected.Span(p, p))[0] for p in positions[::7]}
+    codes = {p: world.codes(Span(p, p))[0] for p in positions[::7]}
     redeem.create(order(codes[positions[7]]), "key", till(1), NOW)
     recovery = sent("rec_file", [serial_of(position) for position in positions], action)
     assert (recovery.spans, len(recovery.parts), sum(recovery.parts)) == ((), 2, 2)
@@ -107,7 +108,7 @@ def test_a_file_that_fits_no_item_is_done_part_by_part(world: World, action: Act
     lines, _ = reports.skipped(recovery, 100, None, OPERATOR)
     assert lines == [(serial_of(positions[7]), "redeemed")]
     for position in (positions[0], positions[14]):
-        late = outcome(lambda p=position: redeem.create(order(codes[p]), "late", till(2), NOW))
+        late = outcome(partial(redeem.create, order(codes[position]), "late", till(2), NOW))
         assert late == "voucher_not_redeemable"
     if action is Action.SUSPEND:
         go = resumed("go", "rec_file")
@@ -153,8 +154,9 @@ def test_a_partner_recovers_what_its_own_channels_hold_and_nothing_else(world: W
     channels.create(Channel("chn_own", "partner", "Shop", None, "tenant-1", "f", OPERATOR, NOW))
     channels.create(Channel("chn_other", "partner", "Shop", None, "tenant-2", "f", OPERATOR, NOW))
     for n, channel in enumerate(("chn_own", "chn_other")):
-        ends = {"first_serial": serial_of(batch.first + 10 * n), "last_serial": serial_of(batch.first + 10 * n + 9)}
-        distributions.distribute(f"dst_{n}", Selection(**ends), None, channel, None, OPERATOR, NOW, later())
+        first, last = serial_of(batch.first + 10 * n), serial_of(batch.first + 10 * n + 9)
+        tens = Selection(first_serial=first, last_serial=last)
+        distributions.distribute(f"dst_{n}", tens, None, channel, None, OPERATOR, NOW, later())
 
     def asked(selection: Selection) -> Any:
         wanted = Order(selection, Action.VOID, Scope.ALL, "stolen", via=Via.PARTNER)
