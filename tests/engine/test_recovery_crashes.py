@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -56,7 +57,6 @@ CASES: dict[str, tuple[Action, Callable[[Action, Batch], Asked]]] = {
     "batch, void": (Action.VOID, of_batch),
     "batch, reclaim": (Action.RECLAIM, of_batch),
     "range, suspend": (Action.SUSPEND, of_range),
-    "range, reclaim": (Action.RECLAIM, of_range),
     "serials, void": (Action.VOID, of_serials),
     "serials, reclaim": (Action.RECLAIM, of_serials),
 }
@@ -119,7 +119,10 @@ def adds_up_to(recovery: Recovery) -> None:
 def left(world: World, batch: Batch, recovery: Recovery) -> Any:
     """All that it left, by places in the batch."""
     text, cursor = reports.page(recovery, None, OPERATOR)
-    assert cursor is None
+    while cursor is not None:
+        more, cursor = reports.page(recovery, cursor, OPERATOR)
+        text += more
+    lines = [line.split(",") for line in text.splitlines()[1:]]
     lots = [world.lot(number) for number in batch.span.lots]
     told = [table.read(RECOVERED, keys.recovered(recovery.id, batch.first + n)) is not None for n in range(2)]
     return {
@@ -127,7 +130,7 @@ def left(world: World, batch: Batch, recovery: Recovery) -> Any:
         "recovered": recovery.recovered,
         "skipped": recovery.skipped,
         "values": recovery.values,
-        "lines": [line.split(",")[2:] for line in text.splitlines()[1:] if not recovery.lines] or text.count("recov"),
+        "lines": Counter(tuple(line[3:]) for line in lines) if recovery.lines else [line[2:] for line in lines],
         "segments": [
             [(s.last - s.first, s.status, s.generation, len(s.vetoes)) for s in lot.segments if in_batch(batch, lot, s)]
             for lot in lots
