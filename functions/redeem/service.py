@@ -149,8 +149,9 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     """Give back exactly what one redemption took, once, whatever vetoes stand by now.
 
     Of a voucher that was replaced the value goes to its successor, in one transaction.
-    By the client that redeemed, or the operator, within the campaign's window. Raises Refusal `not_found`,
-    `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
+    Not where a reclaim that is over spared the voucher only for being used: with its value back it would be in stock,
+    as new, and not its holder's. By the client that redeemed, or the operator, within the campaign's window. Raises
+    Refusal `not_found`, `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
     """
     position = position_in(id)
     lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
@@ -178,7 +179,10 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
                 reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
                 if item.reissue is not None:
                     raise _Replaced(item, redemption, reversal)
-                after = standing(lot, position % LOT_SIZE, with_reversal(item, redemption, reversal), now)
+                back, segment = with_reversal(item, redemption, reversal), lot.segment(position % LOT_SIZE)
+                if segment is None or reclaimed(segment, back):
+                    raise Refusal("reversal_not_possible")
+                after = standing(lot, position % LOT_SIZE, back, now)
                 assert after is not None
                 return with_reversal(item, redemption, replace(reversal, status=after.status))
 

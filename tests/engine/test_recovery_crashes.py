@@ -57,7 +57,6 @@ CASES: dict[str, tuple[Action, Callable[[Action, Batch], Asked]]] = {
     "batch, void": (Action.VOID, of_batch),
     "batch, reclaim": (Action.RECLAIM, of_batch),
     "range, suspend": (Action.SUSPEND, of_range),
-    "serials, void": (Action.VOID, of_serials),
     "serials, reclaim": (Action.RECLAIM, of_serials),
 }
 

@@ -133,7 +133,7 @@ def dispense_and_reclaim(kami: Kami) -> None:
     partner = kami.client("partner")
     card = kami.serials(kami.batch(campaign, 1)["id"])
     kami.distribute(to=kami.channel(kind="partner", tenant=partner.tenant)["id"], serials=card)
-    granted(partner.post("/v1/recoveries", kami.recovery(serials=card)), 202)
+    granted(partner.post("/v1/recoveries", {**kami.recovery(serials=card), "reason": "stolen"}), 202)
 
 
 def extend_single_vouchers(kami: Kami) -> None:

@@ -168,7 +168,7 @@ class Case:
     def recovery(self) -> Json:
         """Of a card that the owner's channel holds."""
         self.channel()
-        return self.kami.recovery(serials=self._made["serials"][:1])
+        return {**self.kami.recovery(serials=self._made["serials"][:1]), "reason": "stolen"}
 
     def dispense(self) -> Json:
         channel = self.channel()

@@ -426,7 +426,8 @@ def test_a_partner_recovers_its_own_and_sees_its_own(kami: Kami, clock: Clock) -
     batch = kami.batch(kami.campaign()["id"], 3)["id"]
     serials = kami.serials(batch)
     kami.distribute(to=kami.channel(kind="partner", tenant=partner.tenant)["id"], serials=serials[:2])
-    body = kami.recovery(serials=serials[:1])
+    body = {**kami.recovery(serials=serials[:1]), "reason": "stolen"}
+    refused(partner.post("/v1/recoveries", kami.recovery(serials=serials[:1])), 403, "recovery_not_allowed")
     refused(other.post("/v1/recoveries", body), 422, "unknown_serials")
     refused(partner.post("/v1/recoveries", kami.recovery(serials=serials)), 422, "unknown_serials")
     refused(partner.post("/v1/recoveries", kami.recovery(batch=batch)), 404, "not_found")
