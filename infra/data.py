@@ -39,7 +39,12 @@ class Data(Construct):
         self.receipt_key = self._signing_key("ReceiptKey", "Signs the receipts of claims (ES256)")
         self.table = self._table(settings)
         self.index, self.wallets, self.actors = "gsi1", "gsi2", "gsi3"
-        self.cursor_secret = self._cursor_secret()
+        self.cursor_secret = self._secret(
+            "CursorSecret",
+            "Authenticates the cursors of Kami's lists",
+            "It opens nothing: it keeps callers from making up cursors. A rotation would break the lists being paged "
+            "at that moment, so an operator does it when there is cause.",
+        )
         # Stream records that relay failed on, whole, until somebody has them replayed.
         self.failures = self._bucket(
             "Failures", FAILURES_KEPT, "Only Lambda writes to it and only `make redrive` reads it; CloudTrail has both."
@@ -53,7 +58,17 @@ class Data(Construct):
             "Each file is fetched with a ticket that records who used it when, and CloudTrail has the rest.",
             self.exports_key,
         )
-        self.index_secret = self._index_secret()
+        self.index_secret = self._secret(
+            "IndexSecret",
+            "Finds imported codes that are in stock already, by a keyed hash",
+            "Under another key no code in stock would be found again, and each could be imported and sold twice. It "
+            "never changes.",
+        )
+        self.person_secret = self._secret(
+            "PersonSecret",
+            "Makes the ids that stand for persons, by a keyed hash",
+            "Under another key nobody's vouchers would be found to erase them. It never changes.",
+        )
         self.uploads_key = self._symmetric_key("UploadsKey", "Encrypts files of codes until they are imported")
         self.uploads_key.add_to_resource_policy(_through("s3"))
         # Files of bought codes, in clear but for this encryption; deleted once imported, at the latest in a day.
@@ -131,38 +146,16 @@ class Data(Construct):
         Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=no_access_log))
         return bucket
 
-    def _index_secret(self) -> secretsmanager.Secret:
+    def _secret(self, name: str, description: str, unrotated: str) -> secretsmanager.Secret:
+        """64 random letters and digits, and why nobody rotates them."""
         secret = secretsmanager.Secret(
             self,
-            "IndexSecret",
-            description="Finds imported codes that are in stock already, by a keyed hash",
+            name,
+            description=description,
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=self.removal_policy,
         )
-        Validations.of(secret).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-SMG4",
-                reason="Under another key no code in stock would be found again, and each could be imported and sold "
-                "twice. It never changes.",
-            )
-        )
-        return secret
-
-    def _cursor_secret(self) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
-            self,
-            "CursorSecret",
-            description="Authenticates the cursors of Kami's lists",
-            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
-            removal_policy=self.removal_policy,
-        )
-        Validations.of(secret).acknowledge(
-            Acknowledgment(
-                id="AwsSolutions-SMG4",
-                reason="It opens nothing: it keeps callers from making up cursors. A rotation would break the lists "
-                "being paged at that moment, so an operator does it when there is cause.",
-            )
-        )
+        Validations.of(secret).acknowledge(Acknowledgment(id="AwsSolutions-SMG4", reason=unrotated))
         return secret
 
 

@@ -43,6 +43,7 @@ RULES: Final = (
     Rule("ImportRequested", ("import.requested",), "generate", _JOB),
     Rule("RangeOrdered", ("distribution.requested", "activation.requested", "extension.requested"), "distribute", _JOB),
     Rule("RecoveryRequested", ("recovery.requested", "recovery.approved"), "recover", _JOB),
+    Rule("ErasureRequested", ("erasure.requested",), "erase", _JOB),
     Rule(
         "HolderConcerned",
         ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"),

@@ -30,6 +30,7 @@ from functions.store.keys import (
     DRAW,
     ENROLMENT,
     ENTRY,
+    ERASURE,
     EXPIRING,
     EXPIRY,
     EXPORT,
@@ -43,6 +44,7 @@ from functions.store.keys import (
     LOT,
     MESSAGE,
     MOVED,
+    PERSON,
     POOL,
     RECORDED,
     RECOVERED,
@@ -85,6 +87,7 @@ class Resource(StrEnum):
     UPLOADS = "uploads"
     UPLOADED = "uploaded files"
     INDEX_SECRET = "secret of the blind index"
+    PERSON_SECRET = "secret of accounts' ids"
     SMS = "SMS"
 
 
@@ -182,6 +185,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             *_OPEN_BATCH_KEYS,
             Grant(Resource.INDEX, ("dynamodb:Query",), ("CHANNELS#", IMPORTED, "TOUCHED#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (HOLDER,)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -218,7 +222,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(COMMAND, DRAW, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
@@ -264,14 +268,30 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("PutItem", on=(HISTORY, STOCK)),
+            _table("PutItem", on=(HISTORY, PERSON, STOCK)),
             _table("UpdateItem", on=(COUNTS,)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             # Lambda's poller in the function's name.
             Grant(Resource.STREAM, ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")),
             Grant(Resource.STREAMS, ("dynamodb:ListStreams",)),
             Grant(Resource.FAILURES, ("s3:ListBucket",)),
             Grant(Resource.FAILED, ("s3:PutObject",)),
+        ),
+    ),
+    "erase": Spec(
+        timeout_s=60,
+        slow_ms=20_000,
+        grants=(
+            _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(ERASURE,)),
+            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("Query", on=(PERSON,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            _JOBS,
         ),
     ),
     "audit": Spec(
@@ -432,6 +452,9 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
         Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
         Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
+        Resource.PERSON_SECRET: Means(
+            (data.person_secret.secret_arn,), {"PERSON_SECRET_ARN": data.person_secret.secret_arn}
+        ),
         Resource.INDEX_SECRET: Means(
             (data.index_secret.secret_arn,), {"INDEX_SECRET_ARN": data.index_secret.secret_arn}
         ),

@@ -45,6 +45,7 @@ TAGS: Final = {
     "verify": "Verification · 验证",
     "redeem": "Redemption · 核销",
     "recover": "Recovery · 回收",
+    "erase": "Persons · 个人信息",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
     "audit": "Record · 审计",
@@ -65,6 +66,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }
 
@@ -108,6 +110,10 @@ PARAMETERS: Final[dict[str, Json]] = {
     "recovery": {
         "description": "With `text/csv` and a `resume` only: the suspension that it lifts.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "dry_run": {
+        "description": "Only say what it would come to.",
+        "schema": {"type": "boolean", "default": False},
     },
     "since": {
         "description": "The first day (UTC); 30 days before the last unless it is said.",
@@ -285,13 +291,17 @@ GATEWAY_SCHEMA: Final[Json] = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A route with the models of its body and its answer; console's routes have neither, nor are they an `App`'s."""
+    """A route with the models of its body and its answer; console's routes have neither, nor are they an `App`'s.
+
+    `preview` is what a route that takes `dry_run` answers then, with 200.
+    """
 
     route: Route
     description: str | None = None
     request: type[BaseModel] | None = None
     answer: type[BaseModel] | None = None
     by_app: bool = False
+    preview: type[BaseModel] | None = None
 
     @property
     def is_form(self) -> bool:
@@ -332,8 +342,10 @@ def _operation(route: Route) -> Operation:
         return Operation(route)
     function, request = app.operations[route.key]
     (hint,) = get_args(get_type_hints(function)["return"])
-    answer = next((each for each in get_args(hint) or [hint] if issubclass(each, BaseModel)), None)
-    return Operation(route, inspect.getdoc(function), request, answer, by_app=True)
+    models = [each for each in get_args(hint) or [hint] if issubclass(each, BaseModel)]
+    preview = models.pop(0) if "dry_run" in route.query else None
+    answer = models[0] if models else None
+    return Operation(route, inspect.getdoc(function), request, answer, by_app=True, preview=preview)
 
 
 def document() -> Json:
@@ -367,7 +379,7 @@ def document() -> Json:
 def _schemas(every: Iterable[Operation]) -> Json:
     """The models by name. Answers leave absent members out, and so do forms: nothing in them is null."""
     requests = _generated("validation", [o.request for o in every if o.request])
-    answers = _generated("serialization", [o.answer for o in every if o.answer])
+    answers = _generated("serialization", [a for o in every for a in (o.answer, o.preview) if a])
     forms = {o.request.__name__ for o in every if o.request and o.is_form}
     if clash := [name for name in requests.keys() & answers.keys() if requests[name] != answers[name]]:
         raise ValueError(f"two models of one name: {clash}")
@@ -484,8 +496,9 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
         if HTTPStatus.NOT_MODIFIED in route.success:
             headers |= _headers("ETag")
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
-        if operation.answer:
-            response["content"] = _content(JSON, operation.answer, schemas)
+        answer = operation.preview if operation.preview and status == HTTPStatus.OK else operation.answer
+        if answer:
+            response["content"] = _content(JSON, answer, schemas)
             if route.media_type != JSON:
                 response["content"][route.media_type] = {"schema": {"type": "string"}}
         elif status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.SEE_OTHER):

@@ -6,6 +6,8 @@ import re
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 """ITU-T E.164, as it is written with its plus sign."""
+BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
+"""A broadband account; no phone number looks like it."""
 
 
 def masked(number: str) -> str:

@@ -21,6 +21,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:redeem",
         "recoveries",
         "messages",
+        "erasures",
         "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),

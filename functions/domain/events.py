@@ -42,6 +42,7 @@ TYPES: dict[str, int] = {
     "recovery.approved": 1,
     "recovery.rejected": 1,
     "recovery.requested": 1,
+    "erasure.requested": 1,
     "export.requested": 1,
     "import.requested": 1,
     "lot.generated": 1,
@@ -76,10 +77,12 @@ TYPES: dict[str, int] = {
     "voucher.resumed": 1,
     "voucher.recovered": 1,
     "lot.reclaimed": 1,
+    "voucher.erased": 1,
     "activation.completed": 1,
     "recovery.completed": 1,
     "export.completed": 1,
     "import.completed": 1,
+    "erasure.completed": 1,
     "stock.low": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
@@ -338,6 +341,13 @@ def _import(old: Item, new: Item) -> Told:
         yield "import.completed", None, {"id": new["id"], "campaign": new["campaign"], **batch, **done, **failed}
 
 
+def _erasure(old: Item, new: Item) -> Told:
+    if not old:
+        yield "erasure.requested", None, {"id": new["id"]}
+    if new.get("phase") == "done" and old.get("phase") != "done":
+        yield "erasure.completed", None, {"id": new["id"], "account": new["account"], "erased": new.get("erased", {})}
+
+
 def _lot(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item], Told]:
     """A rule for lots; a command that changed no segment (it skipped all, or touched single vouchers) tells nothing."""
 
@@ -576,6 +586,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
+    ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
     ("line", ANY): _posted,
     ("dispute", ANY): _disputed,
     ("front", ANY): _front,
@@ -583,6 +594,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,
     ("import", ANY): _import,
+    ("erasure", ANY): _erasure,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 

@@ -36,7 +36,7 @@ class Status(StrEnum):
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.SENDING}),
+    Status.QUEUED: frozenset({Status.SENDING, Status.FAILED}),
     Status.SENDING: frozenset({Status.QUEUED, Status.SENT, Status.FAILED, Status.UNKNOWN}),
     Status.SENT: frozenset(),
     Status.FAILED: frozenset(),
@@ -148,6 +148,10 @@ class Message:
         after = replace(self, attempts=(*before, closed))
         status = after._follows(closed)
         return replace(after._to(status), due_at=due_at if status is Status.QUEUED else self.due_at)
+
+    def abandoned(self) -> Message:
+        """The message, given up while it is queued: there is nobody to send it to any more."""
+        return self._to(Status.FAILED)
 
     def _follows(self, closed: Attempt) -> Status:
         if closed.reason is None:

@@ -30,6 +30,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    ERASURES = "erasures"
     AUDIT = "audit"
 
 
@@ -296,7 +297,7 @@ ROUTES: tuple[Route, ...] = (
     # recovery
     Route(
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
-        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(202,),
+        "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
             "recovery_in_progress",
@@ -340,6 +341,16 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    # persons
+    Route(
+        "POST", "/v1/erasures", "erase", "create_erasure", Scope.ERASURES,
+        "Erase a person: their number or name gives way to an account's id", "删除个人信息（以账户标识替换）",
+        Key.REQUIRED, success=(202,),
+    ),
+    Route(
+        "GET", "/v1/erasures/{id}", "erase", "get_erasure", Scope.ERASURES,
+        "Get an erasure and what it has found", "查询个人信息删除进度",
     ),
     # the record
     Route(

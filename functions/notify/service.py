@@ -94,7 +94,8 @@ def _message(occasion: Occasion, lot: Lot, recipient: str, said: str, now: int) 
 
 
 def _mobile(redemption: Redemption) -> str | None:
-    return redemption.account_number if redemption.account_type == "mobile" else None
+    """Whom a redemption was for, where that is a phone and they have not been erased since."""
+    return redemption.account_number if E164.fullmatch(redemption.account_number) else None
 
 
 def _holder(voucher: Voucher) -> str | None:
@@ -136,6 +137,8 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
         return _ended(message, turn, Outcome(IN_DOUBT), now) if left else None
     if number > made + 1:
         raise LookupError("the attempt before was never made")
+    if not E164.fullmatch(message.recipient):  # erased since
+        return message.abandoned()
     provider = message.provider(providers.names())
     return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
 

@@ -27,11 +27,13 @@ from functions.edge.http import (
     refuse_fields,
 )
 from functions.edge.models import Progress
-from functions.recover import approvals, reports, service
+from functions.recover import approvals, forecasts, reports, service
+from functions.recover.forecasts import Forecast
 from functions.recover.models import (
     ApprovalMade,
     ApprovalRequest,
     Days,
+    ForecastAnswer,
     RecoveryAnswer,
     RecoveryList,
     RecoveryRequest,
@@ -51,32 +53,59 @@ VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 
 
 @app.route("POST /v1/recoveries")
-def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[RecoverySummary]:
-    """A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report."""
+def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
+    """With `dry_run` nothing is written, and what it would come to is answered (200).
+
+    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report.
+    """
     file = request.content if isinstance(request, File) else None
-    terms = of_query(Terms, call.query) if isinstance(request, File) else request
+    said = {name: value for name, value in call.query.items() if name != "dry_run"}
+    terms = of_query(Terms, said) if isinstance(request, File) else request
     selection = request.selection if isinstance(request, RecoveryRequest) else None
-    recovery = service.create(
-        call.derived_id("rec"),
-        Order(
-            selection.selection() if selection is not None else None,
-            Action(terms.action),
-            Scope(terms.only) if terms.only is not None else Scope.ALL,
-            terms.reason,
-            terms.note,
-            terms.recovery,
-            VIA.get(call.by.role, Via.OPERATOR if file is None else Via.SHOP_FILE),
-            hashlib.sha256(file).hexdigest() if file is not None else None,
-        ),
-        call.by,
-        call.now,
-        batch.call_deadline(call.remaining_s),
-        file,
-        request.one_time_code if isinstance(request, RecoveryRequest) else None,
+    order = Order(
+        selection.selection() if selection is not None else None,
+        Action(terms.action),
+        Scope(terms.only) if terms.only is not None else Scope.ALL,
+        terms.reason,
+        terms.note,
+        terms.recovery,
+        VIA.get(call.by.role, Via.OPERATOR if file is None else Via.SHOP_FILE),
+        hashlib.sha256(file).hexdigest() if file is not None else None,
     )
+    until = batch.call_deadline(call.remaining_s)
+    if _is_dry_run(call):
+        return ok(_forecast(forecasts.foresee(order, call.by, call.now, until, file), call.now))
+    one_time_code = request.one_time_code if isinstance(request, RecoveryRequest) else None
+    recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, file, one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))
     return accepted(answer, replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
+
+
+def _is_dry_run(call: Call) -> bool:
+    asked = call.query.get("dry_run", "false")
+    if asked not in ("true", "false"):
+        refuse_fields([("query.dry_run", "true or false")])
+    return asked == "true"
+
+
+def _forecast(forecast: Forecast, now: int) -> ForecastAnswer:
+    recovery = forecast.recovery
+    counts = {"count": sum(recovery.skipped.values()), "by_reason": recovery.skipped}
+    shown = _summary(recovery, now)
+    return ForecastAnswer.model_validate(
+        {
+            **{
+                name: shown[name] for name in ("action", "reason", "recovery", "only", "selected", "recovered", "value")
+            },
+            "skipped": counts,
+            "told": forecast.told,
+            "exact": forecast.exact,
+            "needs_approval": forecast.judgement.approval is not None,
+            "needs_one_time_code": forecast.judgement.one_time_code,
+            "as_of": rfc3339(now),
+        }
+    )
 
 
 @app.route("GET /v1/recoveries")

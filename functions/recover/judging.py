@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
 from functions.domain.lot import Lot
@@ -16,20 +17,34 @@ from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX
 
 
+class Judgement(NamedTuple):
+    """What a requester needs: the approval of a second person, if any, and whether a one-time code."""
+
+    approval: Approval | None
+    one_time_code: bool
+
+
 def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Approval | None:
     """What a second person is to approve, None where the requester may do it alone.
 
-    Raises Refusal `recovery_not_allowed`, and as `stepup.require` where a campaign asks for a one-time code.
+    Raises Refusal as `judged`, and as `stepup.require` where a campaign asks for a one-time code.
     """
+    needed = judged(recovery, serials)
+    if needed.one_time_code:
+        stepup.require(one_time_code, recovery.id, recovery.by, recovery.created_at)
+    return needed.approval
+
+
+def judged(recovery: Recovery, serials: bool) -> Judgement:
+    """What the campaigns' rules ask for. Raises Refusal `recovery_not_allowed`."""
     found = shares(recovery)
     rules = authority.rules(share.campaign for share in found)
     asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
     may = [alone(rules[share.campaign], asked, share) for share in found]
-    if any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found):
-        stepup.require(one_time_code, recovery.id, recovery.by, recovery.created_at)
+    code = any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found)
     if all(may):
-        return None
-    return approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S)
+        return Judgement(None, code)
+    return Judgement(approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S), code)
 
 
 def shares(recovery: Recovery) -> list[Share]:

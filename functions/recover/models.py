@@ -15,6 +15,7 @@ from functions.edge.models import (
     Request,
     SelectionRequest,
     Serial,
+    Skipped,
     Text,
     Time,
 )
@@ -121,6 +122,27 @@ class ApprovalRequest(Request):
         examples=["b7k3q7x2m5c4wz6n7pjh2d4r"],
     )
     decision: Literal["approve", "reject"]
+
+
+class ForecastAnswer(Answer):
+    """What a recovery would come to if it were ordered now; nothing was written.
+
+    Not `exact` where so much is touched that a call has not the time to look at it all: that counts as untouched then.
+    """
+
+    action: Action
+    reason: Reason
+    recovery: str | None = Field(default=None, description="The suspension that a resume would lift.")
+    only: Only | None = None
+    selected: int = Field(examples=[10_000])
+    recovered: int = Field(examples=[9_998])
+    skipped: Skipped
+    value: list[ValueAnswer]
+    told: int = Field(description="So many holders would be told.", examples=[3])
+    exact: bool = Field(examples=[True])
+    needs_approval: bool = Field(examples=[False])
+    needs_one_time_code: bool = Field(examples=[False])
+    as_of: Time
 
 
 class RecoverySummary(Answer):

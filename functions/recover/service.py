@@ -106,7 +106,7 @@ def create(
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _wanted(id, asked, order, by, now, file, one_time_code)
+    wanted = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -127,12 +127,24 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
     return recovery
 
 
-def _wanted(
-    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None, one_time_code: str | None
-) -> Recovery:
-    """A new recovery of what exists and is within reach, with what a second person is to approve.
+def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code: str | None) -> Recovery:
+    """The recovery with what a second person is to approve, and what fits no item beside it."""
+    approval = judging.judge(recovery, serials, one_time_code)
+    if approval is not None:
+        recovery = replace(recovery, phase=Phase.APPROVAL, approval=approval)
+    parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
+    if parts:
+        recovery = replace(recovery, spans=(), parts=tuple(lot_count(part) for part in parts))
+    selected.keep(recovery, parts, named(lines), recovery.by)
+    return recovery
 
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file` and `judging.judge`.
+
+def prepared(
+    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None
+) -> tuple[Recovery, bool, list[Line]]:
+    """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
+
+    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
     """
     reach, serials, lines = Reach(by), False, list[Line]()
     lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
@@ -146,8 +158,9 @@ def _wanted(
         serials = order.selection.serials is not None
     else:
         assert lifted is not None
-        spans, serials = list(lifted.spans), lifted.one_by_one
-    wanted = Recovery(
+        spans = [span for part in range(max(len(lifted.parts), 1)) for span in selected.spans_of(lifted, part)]
+        serials = lifted.one_by_one
+    recovery = Recovery(
         id,
         asked,
         tuple(spans),
@@ -164,18 +177,7 @@ def _wanted(
         via=order.via,
         lines=len(lines),
     )
-    if lifted is not None and lifted.parts and file is None and order.selection is None:
-        wanted = replace(wanted, lots=lifted.lots, parts=lifted.parts)
-        selected.keep(wanted, [list(selected.spans_of(lifted, n)) for n in range(len(lifted.parts))], (), by)
-    approval = judging.judge(wanted, serials, one_time_code)
-    if approval is not None:
-        wanted = replace(wanted, phase=Phase.APPROVAL, approval=approval)
-    if lines:
-        parts = list(in_parts(spans)) if len(spans) > SPANS_IN_ITEM_MAX else []
-        if parts:
-            wanted = replace(wanted, spans=(), parts=tuple(lot_count(part) for part in parts))
-        selected.keep(wanted, parts, named(lines), by)
-    return wanted
+    return recovery, serials, lines
 
 
 def _of_file(content: bytes) -> tuple[list[Span], list[Line]]:
@@ -368,29 +370,38 @@ def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part
     lot = table.read(LOT, keys.lot(number))
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
-    items, kept = _touched(lot, within), NONE_KEPT
+    items, kept = touched_in(lot, within), NONE_KEPT
     if recovery.action is Action.REISSUE:
         outcome = reissues.replace_all(recovery, items, reach.holds, now, until)
         if outcome is None:
             return None
         items, kept = _read(lot, list(items)), outcome
     report = surveyed(recovery, lot, within, items, reach.holds, kept)
+    for voucher in to_be_told(lot, items, report):
+        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
+        table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
+    return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
+
+
+def to_be_told(lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
+    """The vouchers that were recovered from somebody who held them or had begun to use them."""
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
+    found = []
     for index, voucher in items.items():
         segment = lot.segment(index)
         uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
         held = voucher.holder is not None or any(r.reversal is None for r in uses)
         if index not in skipped and held and segment is not None and not reclaimed(segment, voucher):
-            told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
-            table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
-    return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
+            found.append(voucher)
+    return found
 
 
 def _once(wanted: T, current: T | None) -> T | None:
     return wanted if current is None else None
 
 
-def _touched(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
+def touched_in(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
+    """Index → voucher, of those in the ranges that have items of their own."""
     entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
     indexes = [int(entry["gsi1sk"]) for entry in entries]
     return _read(lot, [i for i in indexes if any(first <= i <= last for first, last in within)])

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from functions.domain.account import E164
+from functions.domain.account import BROADBAND, E164
 from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.hold import MINUTES_DEFAULT, MINUTES_MAX, State
 from functions.domain.money import AMOUNT_MINOR_MAX
@@ -26,7 +26,6 @@ from functions.edge.models import (
 
 NATIONAL: dict[str, re.Pattern[str]] = {"+86": re.compile(r"\+861[3-9][0-9]{9}")}
 """Country code → its mobile numbers, where they are told apart from others by their first digits."""
-BROADBAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._-]{3,63}")
 REDEMPTION_EXAMPLE = "010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"
 HOLD_EXAMPLE = "hld_010000000003-7pjh2d4r6tn5xw2y4kc4wz6n"
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from functions.domain.erasure import Named, named
 from functions.domain.events import Event, Holding, Subject, counts, events, holdings
 from functions.domain.serials import LOT_SIZE
-from functions.store import bus, history, stock, wire
+from functions.store import bus, history, persons, stock, wire
 from functions.store.history import Line
 from functions.store.table import Item
 
-Told = Line | Event | Holding
-"""A line of history, which is an event too; an event that belongs to nobody's history; or a channel new to a lot."""
+Told = Line | Event | Holding | Named
+"""A line of history, which is an event too; an event that belongs to nobody's history; a channel new to a lot; or a
+person new to a voucher."""
 
 
 class Written(NamedTuple):
@@ -49,7 +51,12 @@ def told(written: Written, incarnation: int) -> list[Told]:
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event
         for n, event in enumerate(found)
     ]
-    return [*lines, *holdings(old, new)] if new.get("entity") == "lot" else lines
+    match new.get("entity"):
+        case "lot":
+            return [*lines, *holdings(old, new)]
+        case "voucher":
+            return [*lines, *named(old, new)]
+    return lines
 
 
 def _lot(subject: Subject) -> int:
@@ -57,9 +64,10 @@ def _lot(subject: Subject) -> int:
 
 
 def follow(found: Iterable[Told]) -> None:
-    """Record the lines that are new and where channels hold stock, then publish all events."""
+    """Record the lines that are new, where channels hold stock and who is named where, then publish all events."""
     every = list(found)
     history.record(each for each in every if isinstance(each, Line))
     stock.note(each for each in every if isinstance(each, Holding))
+    persons.note(each for each in every if isinstance(each, Named))
     told = (each.event if isinstance(each, Line) else each for each in every)
     bus.publish(each for each in told if isinstance(each, Event))

@@ -20,6 +20,7 @@ EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
 ENTRY, CHAIN = "ENTRY#", "CHAIN#"
 RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 
+ERASURE, PERSON = "ERASURE#", "PERSON#"
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
 ENROLMENT = "ENROLMENT#"
@@ -280,9 +281,9 @@ def draw(id: str) -> Key:
     return _own(DRAW, id)
 
 
-def claims_of(campaign_id: str, tenant: str, customer: str) -> Key:
-    """How much a customer of a tenant has claimed of a campaign; the customer only as a hash."""
-    return _own(LIMIT, f"{campaign_id}#{derived(tenant, customer)}")
+def claims_of(campaign_id: str, tenant: str, account: str) -> Key:
+    """How much a customer of a tenant has claimed of a campaign; the customer only by the account's id."""
+    return _own(LIMIT, f"{campaign_id}#{derived(tenant, account)}")
 
 
 def claims_share(campaign_id: str, share: int) -> Key:
@@ -357,6 +358,21 @@ def counts(lot_number: int) -> Key:
     return _own(COUNTS, f"{lot_number:07d}")
 
 
+def erasure(id: str) -> Key:
+    """An erasure."""
+    return _own(ERASURE, id)
+
+
+def known(account: str, position: int) -> Key:
+    """That a voucher has named the person of an account."""
+    return Key(known_of(account), f"{position:011d}")
+
+
+def known_of(account: str) -> str:
+    """The partition of the vouchers that have named the person of an account."""
+    return PERSON + account
+
+
 def message(id: str) -> Key:
     """A message with its attempts."""
     return _own(MESSAGE, id)
@@ -369,7 +385,12 @@ def received(number: str, id: str, created_at: int) -> Key:
 
 def received_by(number: str) -> str:
     """The index partition of a recipient's messages; the number only as a hash."""
-    return f"RECIPIENT#{derived(number)}"
+    return received_at(derived(number))
+
+
+def received_at(place: str) -> str:
+    """The same by that hash."""
+    return f"RECIPIENT#{place}"
 
 
 def entry(id: str) -> Key:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
+from functions.domain.erasure import customer
 from functions.domain.errors import Refusal
-from functions.store import keys, table
+from functions.store import keys, persons, table
 from functions.store.keys import Key
 from functions.store.table import Bounded, Write
 
@@ -34,11 +35,12 @@ class Limits:
 
     @property
     def own(self) -> Bounded | None:
-        """The customer's count."""
+        """The customer's count; it is of the account, so that an erasure need not find it, and does not undo it."""
         limit = self.campaign.claims_per_customer
-        return (
-            Bounded(keys.claims_of(self.campaign.id, self.tenant, self.customer), limit) if limit is not None else None
-        )
+        if limit is None:
+            return None
+        account = persons.account_of(customer(self.tenant, self.customer))
+        return Bounded(keys.claims_of(self.campaign.id, self.tenant, account), limit)
 
     @property
     def shares(self) -> list[Bounded]:

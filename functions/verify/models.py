@@ -93,6 +93,7 @@ class HistoryLine(Answer):
         "voided",
         "recovered",
         "reclaimed",
+        "erased",
     ] = Field(examples=["redeemed"])
     at: Time
     actor: str = Field(description="The API client.", examples=["merchant-9f86d081884c7d65"])

@@ -164,6 +164,11 @@ def _recovery(samples: Samples) -> str:
     return str(samples.post("/v1/recoveries", {"selection": selection, "action": "void", "reason": "stolen"})["id"])
 
 
+def _erasure(samples: Samples) -> str:
+    body = {"number": "+8613812345699", "reason": "request_of_the_person"}
+    return str(samples.post("/v1/erasures", body, key="sample")["id"])
+
+
 def _awaiting_recovery(samples: Samples) -> str:
     face_value = {"amount_minor": 5000, "currency": "CNY"}
     body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "single"}
@@ -264,6 +269,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "erasure": _erasure,
     "awaiting_recovery": _awaiting_recovery,
     "digest": _digest,
     "export": _done_export,

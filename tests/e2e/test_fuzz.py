@@ -136,6 +136,8 @@ class Existing:
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")
         messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
+        person = {"number": "+8613812345600", "reason": "request_of_the_person"}
+        erasure = self._post("/v1/erasures", person)
         client_id, client_secret = cloud.demo_client("operator")
         self.ids = {
             "campaigns": campaign["id"],
@@ -153,6 +155,7 @@ class Existing:
             "recoveries": recovery["id"],
             "/v1/recoveries/{id}/approvals": awaiting["id"],
             "messages": messages[0]["id"],
+            "erasures": erasure["id"],
             "exports": export["id"],
             "imports": import_["id"],
             "file": "1",

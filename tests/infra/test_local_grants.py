@@ -156,6 +156,19 @@ def give_a_voucher(kami: Kami) -> None:
     assert len(granted(kami.operator.get("/v1/customers/receiver/vouchers"))["data"]) == 1
 
 
+def erase_somebody(kami: Kami) -> None:
+    """Who claimed, used and was told."""
+    number, campaign = mobile(), kami.campaign(claims_per_customer=1)["id"]
+    kami.batch(campaign, 1)
+    granted(kami.operator.post("/v1/claims", {"customer": number, "campaign": campaign}, unique()), 201)
+    granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
+    kami.cloud.drain()
+    order = {"number": number, "reason": "other"}
+    id = granted(kami.operator.post("/v1/erasures", order, unique()), 202)["id"]
+    kami.cloud.drain(delayed=False)
+    assert granted(kami.operator.get(f"/v1/erasures/{id}"))["erased"] == {"vouchers": 2, "draws": 1, "messages": 1}
+
+
 def use_the_sandbox(kami: Kami) -> None:
     """Its codes are computed and checked with a key of its own, by each function that does so."""
     till, app = kami.client("merchant", sandbox=True), kami.client("customer", sandbox=True)
@@ -236,6 +249,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         use_everything(kami)
         use_channels(kami)
         use_the_sandbox(kami)
+        erase_somebody(kami)
         number = mobile()
         reminded(kami, number)
         assert len(cloud.carriers.phone(number)) == 1

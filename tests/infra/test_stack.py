@@ -222,7 +222,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert fed == 6
+    assert fed == 7
     assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
 
@@ -245,14 +245,14 @@ def test_relay_reads_the_stream_in_order_and_loses_nothing(template: Template) -
     assert not entities & {"history", "counts", "stock"}, "what comes of events must not cause them"
 
 
-def test_relay_may_read_the_stream_and_write_nothing_but_history_counts_and_stock(template: Template) -> None:
+def test_relay_may_read_the_stream_and_write_nothing_but_what_follows(template: Template) -> None:
     allowed = {
         action: statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys")
         for statement in template.statements("relay")
         for action in statement["Action"]
     }
 
-    assert allowed["dynamodb:PutItem"] == ["HISTORY#*", "STOCK#*"]
+    assert allowed["dynamodb:PutItem"] == ["HISTORY#*", "PERSON#*", "STOCK#*"]
     assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*"]
     assert {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"} <= allowed.keys()
     assert "dynamodb:GetItem" not in allowed
@@ -354,6 +354,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
+        "erasure.requested": "Erase",
         "recovery.approved": "Recover",
         "voucher.redeemed": "Ledger Notify",
         "voucher.reversed": "Ledger Notify",

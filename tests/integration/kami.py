@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import requests
 from moto.dynamodb.models import dynamodb_backends
 
 from functions.authorize import clients
 from functions.domain.actor import By
+from functions.domain.erasure import SETTLE_S
 from functions.domain.formats import CROCKFORD, FORMATS
 from functions.domain.lot import Lot, Scope, Segment, Veto
 from functions.domain.reminder import due_days
@@ -196,6 +198,23 @@ def reminded(kami: Kami, number: str) -> Voucher:
     kami.cloud.fire()
     kami.cloud.drain()
     return voucher
+
+
+def erased(kami: Kami, **person: str) -> Json:
+    """An erasure, done, the clock being moved on where there is nothing to do but wait."""
+    order = {"reason": "request_of_the_person", **person}
+    id = granted(kami.operator.post("/v1/erasures", order, unique()), 202)["id"]
+    began = clock.now()
+    with pytest.MonkeyPatch.context() as patch:
+        for passes in range(10):
+            later = began + passes * SETTLE_S
+            patch.setattr(clock, "now", lambda later=later: later)
+            kami.cloud.drain(delayed=False)
+            done = granted(kami.operator.get(f"/v1/erasures/{id}"))
+            if done["status"] == "completed":
+                return done
+            kami.cloud.hasten()
+    raise AssertionError("it does not end")
 
 
 def position(voucher: Voucher) -> int:

@@ -113,6 +113,7 @@ BODIES: Final[dict[str, Json]] = {
         "note": "note",
         "one_time_code": "123456",
     },
+    "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
 }
 """A good body of each route that takes JSON."""
@@ -127,7 +128,7 @@ OPTIONAL: Final = {
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
     ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
-    ("POST /v1/transfers/{id}/returns", "customer"),
+    ("POST /v1/transfers/{id}/returns", "customer"), ("POST /v1/erasures", "customer"),
 }  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
 
@@ -165,6 +166,7 @@ IDS: Final = {
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "GET /v1/erasures/{id}": "${erasure}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
@@ -305,6 +307,8 @@ def shop(kami: Kami) -> Shop:
         granted(kami.operator.post("/v1/transfers", {"serial": serial, "customer": customer}, unique()), 201)
         for serial in offered
     )
+    person = {"customer": "nobody", "reason": "other"}
+    erasure = granted(kami.operator.post("/v1/erasures", person, unique()), 202)["id"]
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -327,7 +331,8 @@ def shop(kami: Kami) -> Shop:
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
-        "dispense": dispense, "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
+        "dispense": dispense, "erasure": erasure,
+        "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
 
@@ -502,6 +507,8 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/transfers/{id}/acceptances", "token", ["", "t" * 65]),
     ("POST /v1/transfers/{id}/acceptances", "customer", REFERENCES),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
+    ("POST /v1/erasures", "reason", ["", "because", None, 1]),
+    ("POST /v1/erasures", "customer", ["", "a b", "客户", "c" * 65]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
     ("POST /v1/recoveries", "note", TEXTS),
@@ -557,6 +564,12 @@ WHOLE: Final[list[tuple[str, Any]]] = [
         {"selection": None}, {"selection": None, "batch": "${batch}"}, {"selection": None, "quantity": 1},
         {"quantity": 1}, {"batch": "${batch}"}, {"batch": "${batch}", "quantity": 1}, {"to": None, "from": None},
         {"from": "${other_channel}"}, {"source": "${channel}"}, {"selection": None, "batch": "b" * 65, "quantity": 1},
+    )),
+    *(("POST /v1/erasures", contradiction) for contradiction in (
+        {"number": "+8613812345678"}, {"customer": None}, {"customer": None, "number": "+8613812345678"},
+    )),
+    *(("POST /v1/erasures", {"customer": None, "tenant": None, "number": number}) for number in (
+        "", "+86", "+0138", "a b c", "-abcd", "ab/cd", "宽带账号", "abcd\n", "a" * 65,
     )),
     ("POST /v1/transfers/{id}/returns", {"customer": None}),
     ("POST /v1/transfers/{id}/returns", {"token": "${token}"}),

@@ -84,6 +84,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "ledger/ledger": 200,
     "notify/message-read": 200,
     "notify/messages": 200,
+    "erase/erasure": 202,
+    "erase/erasure-read": 200,
     "recover/recoveries": 200,
     "recover/approval": 201,
     "recover/approval-of-something-else": (409, "request_changed"),
@@ -102,7 +104,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "audit/event", "generate/export-job", "generate/import-job", "ledger/event", "ledger/late", "notify/event",
+    "audit/event", "erase/job", "generate/export-job", "generate/import-job", "ledger/event", "ledger/late",
+    "notify/event",
     "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""

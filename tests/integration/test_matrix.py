@@ -78,6 +78,9 @@ POST /v1/recoveries/{id}/approvals        403      201      403     403      403
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
 
+POST /v1/erasures                         202      403      403     403      403      403       403     403     403
+GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
+
 GET  /v1/audit                            200      403      403     403      403      403       403     200     403
 """
 OPEN: Final = {"create_token", "get_jwks", "get_openapi", "get_docs", "get_home"}
@@ -241,6 +244,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_recovery_report": lambda c: (f"/v1/recoveries/{c.ordered('/v1/recoveries', c.recovery())}/report", None),
     "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
+    "create_erasure": lambda c: ("/v1/erasures", ERASURE),
+    "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
 }  # fmt: skip
@@ -249,6 +254,7 @@ CAMPAIGN: Final[Json] = {
     "name": "Matrix", "kind": "gift", "face_value": {"amount_minor": 1, "currency": "CNY"}, "redemption": "single",
     "valid_days_after_activation": 1,
 }  # fmt: skip
+ERASURE: Final[Json] = {"customer": "nobody", "reason": "other"}
 
 
 def account() -> Json:

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from functions.domain.erasure import Named
 from functions.domain.events import TYPES, Event, Holding
 from functions.domain.lot import SEGMENTS_PER_LOT_MAX
 from functions.domain.serials import LOT_SIZE, position_of
@@ -21,7 +22,7 @@ from tests.integration.kami import Json, Kami, granted, listed, mobile, refused,
 from tests.integration.stream import Tape, record, recorded, relay
 from tests.unit.test_domain_events import FOLDER, schema
 
-RELAYS_OWN = ("HISTORY#", "COUNTS#")
+RELAYS_OWN = ("HISTORY#", "COUNTS#", "PERSON#")
 
 
 class Bus:
@@ -120,7 +121,7 @@ def lot_of(serial: str) -> int:
 def assert_settled(kami: Kami, on_bus: Bus, tape: Tape, batch: str, serials: list[str]) -> None:
     """All that follows is there, once."""
     found = [e for r in tape.records() for e in service.told(service.read(r["dynamodb"]), 1)]
-    expected = [each for each in found if not isinstance(each, Holding)]
+    expected = [each for each in found if not isinstance(each, Holding | Named)]
     told = [each.event if isinstance(each, history.Line) else each for each in expected]
     assert set(on_bus.ids) == {event.id for event in told}
     kept = [item for (pk, _), item in own(kami).items() if pk.startswith("HISTORY#")]

@@ -31,7 +31,7 @@ from infra.local.gateway import Answer
 from infra.local.samples import RECIPIENT
 from infra.local.template import ACCOUNT
 from tests.integration.conftest import Log
-from tests.integration.kami import FORM, Json, Kami, claim, granted, mistyped, refused, reminded, unique
+from tests.integration.kami import FORM, Json, Kami, claim, erased, granted, mistyped, refused, reminded, unique
 
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
@@ -268,6 +268,7 @@ def jobs(kami: Kami, run: Run) -> None:
     assert granted(kami.operator.get(f"/v1/recoveries/{recovery['id']}"))["status"] == "completed"
     granted(kami.operator.get(f"/v1/vouchers/{batch['first_serial']}/history"))
     granted(kami.operator.get(f"/v1/messages?recipient={quote(PHONES[0])}"))
+    erased(kami, number=PHONES[1])
 
 
 def channels(kami: Kami, batch: Json) -> None:

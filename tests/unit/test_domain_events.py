@@ -81,6 +81,7 @@ HELD: list[Item] = [
 ]
 VETO = ["rec_1", "void", "not_redeemed", 1]
 CARD = {"serial": SERIAL, "lot": 100_000}
+PERSON = "acc_n5xw2y4k3q7x2m5c4wz6n7pj"
 BATCH: Item = {"id": "bat_1", "campaign": "cmp_1", "quantity": 100}
 IMPORT: Item = {"id": "imp_1", "campaign": "cmp_1"}
 EXPORT: Item = {"id": "exp_1", "batch": "bat_1", "quantity": 100}
@@ -393,6 +394,23 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         item("recovery", "recover", 3, id="rec_1", action="void", phase="survey"),
         item("recovery", "recover", 4, id="rec_1", action="void", phase="done", selected=3, recovered=2),
         [("recovery.completed", {"id": "rec_1", "action": "void", "selected": 3, "recovered": 2})],
+    ),
+    "an erasure ordered": (
+        None, item("erasure", "erase", id="ers_1", account="acc_1"), [("erasure.requested", {"id": "ers_1"})],
+    ),
+    "an erasure's progress": (
+        item("erasure", "erase", id="ers_1", account=PERSON),
+        item("erasure", "erase", 2, id="ers_1", account=PERSON, phase="messages"), [],
+    ),
+    "an erasure completed": (
+        item("erasure", "erase", 3, id="ers_1", account=PERSON, phase="messages"),
+        item("erasure", "erase", 4, id="ers_1", account=PERSON, phase="done", erased={"vouchers": 2}),
+        [("erasure.completed", {"id": "ers_1", "account": PERSON, "erased": {"vouchers": 2}})],
+    ),
+    "a person taken out of a voucher": (
+        voucher("redeem", "redeemed", redemptions={"red-1": redemption()}),
+        voucher("erase", "redeemed", 2, redemptions={"red-1": redemption(account_number=PERSON)}),
+        [("voucher.erased", CARD)],
     ),
     "a lot suspended": (
         lot("activate", WHOLE, 2), lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3,
