@@ -15,7 +15,7 @@ from functions.edge import clock
 from functions.edge.http import App, Call, Event, Reply, Response, ok
 from functions.edge.log import logger
 from functions.ledger import service
-from functions.ledger.models import ORDER, LedgerAnswer, Told
+from functions.ledger.models import ORDER, LedgerAnswer, Passed, Replaced, Told
 
 app = App("ledger")
 DISPUTED = "ledger_disputed"
@@ -67,8 +67,9 @@ def _movement(movement: domain.Movement) -> dict[str, Any]:
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order = ORDER.validate_json(body)
-    if isinstance(order, Told):
-        _enter(order)
+    if isinstance(order, Told | Replaced):
+        for movement in _movements(order):
+            _enter(order, movement)
         return
     late = order.late
     disputed = service.dispute(late.serial, late.generation, (Kind(late.kind), late.redemption))
@@ -81,18 +82,30 @@ def take(body: str) -> None:
     )
 
 
-def _enter(told: Told) -> None:
-    redemption, data = told.data.redemption, told.data
-    kind = Kind.REDEEMED if data.reversal is None else Kind.REVERSED
+KINDS = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
+
+
+def _movements(told: Told | Replaced) -> list[domain.Movement]:
+    """What an event says about its card's value; a reversal of what was replaced since comes in and goes on."""
     at = int(datetime.fromisoformat(told.at).timestamp())
-    movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, data.reversal)
+    if isinstance(told, Replaced):
+        return [domain.Movement(KINDS[told.type], told.cause, told.data.amount_minor, told.id, at)]
+    redemption, reversal = told.data.redemption, told.data.reversal
+    kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
+    movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, reversal)
+    return [movement] if told.data.credited is None else [movement, movement._replace(kind=Kind.PASSED_ON)]
+
+
+def _enter(told: Told | Replaced, movement: domain.Movement) -> None:
+    data = told.data
+    terms = data if isinstance(data, Passed) else data.redemption
     by = By(**{name: told.by[name] for name in By._fields})
-    outcome = service.enter(data.serial, redemption.generation, redemption.currency, movement, by, clock.now())
+    outcome = service.enter(data.serial, terms.generation, terms.currency, movement, by, clock.now())
     logger.info(
         "movement",
         serial=data.serial,
-        kind=kind.value,
-        redemption=redemption.id,
+        kind=movement.kind.value,
+        redemption=movement.redemption,
         outcome=outcome,
         alarm=DISPUTED if outcome == service.DISPUTED else None,
     )
