@@ -46,6 +46,7 @@ GUESSING: Final = (
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
 LEDGER_DISPUTED: Final = Signal("LedgerDisputed", ("ledger",), '{ $.alarm = "ledger_disputed" }')
+RECONCILIATION_DIFFERS: Final = Signal("ReconciliationDiffers", ("ledger",), '{ $.alarm = "reconciliation_differs" }')
 
 
 class Alarms(Construct):
@@ -79,6 +80,7 @@ class Alarms(Construct):
         self._alarm("LotBreakerOpen", guessing["LotBreakerOpen"], 1)
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
         self._alarm("LedgerDisputed", self._counted(LEDGER_DISPUTED, functions, settings), 1)
+        self._alarm("ReconciliationDiffers", self._counted(RECONCILIATION_DIFFERS, functions, settings), 1)
         self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)
         rows: list[list[cloudwatch.IWidget]] = [
             _requests(api),

@@ -51,6 +51,7 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),
     Rule("Recorded", (), "audit", _EVENT),
@@ -67,7 +68,12 @@ class Schedule:
     message: Mapping[str, str]
 
 
-SCHEDULES: Final = (Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),)
+SCHEDULES: Final = (
+    Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),
+    Schedule("Reclaims", Duration.hours(1), "recover", {"id": "reclaims"}),
+    Schedule("ReconciliationOfMoved", Duration.days(1), "ledger", {"sweep": "moved"}),
+    Schedule("ReconciliationOfAll", Duration.days(7), "ledger", {"sweep": "everything"}),
+)
 
 
 class Events(Construct):
@@ -96,7 +102,7 @@ class Events(Construct):
                         queues[schedule.function].queue,
                         message=eventbridge.RuleTargetInput.from_object(dict(schedule.message)),
                         dead_letter_queue=self.undelivered,
-                        max_event_age=schedule.every,
+                        max_event_age=min(schedule.every, RETRIED_FOR, key=lambda age: age.to_seconds()),
                         retry_attempts=185,
                     )
                 ],

@@ -63,6 +63,7 @@ SCOPES: Final = {
     Scope.VERIFY: "Check codes · 验证卡密",
     Scope.INSPECT: "Look vouchers up, and see why a code is refused · 查询卡密",
     Scope.REDEEM: "Redeem codes, read and reverse redemptions · 核销与撤销",
+    Scope.RECONCILIATIONS: "Compare vouchers, ledger, history and counts · 对账",
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",

@@ -20,6 +20,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "vouchers:inspect",
         "vouchers:redeem",
         "recoveries",
+        "reconciliations",
         "messages",
         "erasures",
         "audit",
@@ -28,7 +29,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem", "recoveries"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
     "support": ("vouchers:verify", "vouchers:inspect", "recoveries", "messages"),
-    "auditor": ("vouchers:inspect", "audit"),
+    "auditor": ("vouchers:inspect", "reconciliations", "audit"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }
 """Role → the scopes that its clients may ask for."""

@@ -10,6 +10,7 @@ from functions.domain.authority import RecoveryRules
 from functions.domain.errors import Refusal
 from functions.domain.formats import LOT_SIZE
 from functions.domain.lot import PARTS_PER_LOT_MAX, Lot, Part, Rules, Segment
+from functions.domain.reclaim import Reclaim
 from functions.domain.selection import Span
 
 BATCH_QUANTITY_MAX = 100_000_000
@@ -51,6 +52,7 @@ class Campaign:
     claimed by each customer (`claims_per_customer`) and in all (`claims_max`), by members of these `tiers` only, if any
     are named. An alarm is raised when fewer than `low_stock` are left to be drawn. Holders are told so many days before
     their vouchers end (`reminder_days`). `recovery_rules` say who may recover what; without them the defaults do.
+    `reclaim` is what is taken back after its end.
     """
 
     id: str
@@ -71,6 +73,7 @@ class Campaign:
     low_stock: int | None = None
     reminder_days: tuple[int, ...] = ()
     recovery_rules: RecoveryRules | None = None
+    reclaim: Reclaim | None = None
     version: int = 0
 
     @property

@@ -86,7 +86,10 @@ PROBLEMS: dict[str, Problem] = {
     "redemption_limit_reached": Problem(409, "It was redeemed too many times", "该卡密已达核销次数上限"),
     "reversal_window_over": Problem(409, "The time to reverse this redemption is over", "已超过可撤销期限"),
     "reversal_not_possible": Problem(
-        409, "The voucher was reclaimed since", "该卡密已被回收，无法撤销", "Its value went back to stock."
+        409,
+        "The voucher was reclaimed since",
+        "该卡密已被回收，无法撤销",
+        "What is given back would be in stock, and not its holder's.",
     ),
     "too_many_attempts": Problem(429, "Too many wrong codes", "错误次数过多，请稍后再试"),
     # stock
@@ -113,6 +116,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "one_time_code_required": Problem(403, "This takes a one-time code", "此操作需要动态验证码"),
     "one_time_code_wrong": Problem(403, "The one-time code is wrong or was used", "动态验证码错误或已使用"),
+    "reclaim_started": Problem(409, "The reclaim has begun", "到期回收已开始"),
     "own_request": Problem(403, "The requester cannot approve it", "申请人不能审批自己的申请"),
     "already_decided": Problem(409, "This was decided before", "该申请已有审批结果"),
     "approval_expired": Problem(409, "The time to approve it is over", "审批已过期"),

@@ -38,10 +38,13 @@ TYPES: dict[str, int] = {
     "distribution.requested": 1,
     "activation.requested": 1,
     "extension.requested": 1,
+    "recovery.announced": 1,
+    "recovery.stopped": 1,
     "recovery.approval_requested": 1,
     "recovery.approved": 1,
     "recovery.rejected": 1,
     "recovery.requested": 1,
+    "reconciliation.requested": 1,
     "erasure.requested": 1,
     "export.requested": 1,
     "import.requested": 1,
@@ -80,6 +83,7 @@ TYPES: dict[str, int] = {
     "voucher.erased": 1,
     "activation.completed": 1,
     "recovery.completed": 1,
+    "reconciliation.completed": 1,
     "export.completed": 1,
     "import.completed": 1,
     "erasure.completed": 1,
@@ -90,6 +94,10 @@ broken when the histories of a lot and of a voucher are merged."""
 
 DATED = "dated"
 """Beside the statuses: how many touched vouchers have an end of validity of their own."""
+
+
+WRITES = "writes"
+"""Beside the counts: how many writes of a lot's vouchers were counted, so that what is not yet counted shows."""
 
 
 class Subject(NamedTuple):
@@ -271,6 +279,10 @@ def _campaign(old: Item, new: Item) -> Told:
         face_value = {name: rules[name] for name in ("amount_minor", "currency")}
         terms = {name: rules[name] for name in ("kind", "redemption", "code_format")}
         yield "campaign.created", None, {"id": new["id"], **terms, "face_value": face_value}
+    before, after = old.get("reclaim") or {}, new.get("reclaim") or {}
+    for name, type in (("announced_at", "recovery.announced"), ("stopped_at", "recovery.stopped")):
+        if after.get(name) is not None and before.get(name) is None:
+            yield type, None, {"campaign": new["id"], "due_at": rfc3339(after["due_at"])}
 
 
 def _channel(old: Item, new: Item) -> Told:
@@ -314,6 +326,14 @@ def _recovery(old: Item, new: Item) -> Told:
     if phase == "done" and before != "done":
         done = {"selected": new.get("selected", 0), "recovered": new.get("recovered", 0)}
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
+
+
+def _reconciliation(old: Item, new: Item) -> Told:
+    if not old:
+        yield "reconciliation.requested", None, {"id": new["id"]}
+    if "completed_at" in new and "completed_at" not in old:
+        found = {"checked": new.get("checked", 0), "differences": sum(new.get("differences", {}).values())}
+        yield "reconciliation.completed", None, {"id": new["id"], **found}
 
 
 def _export(old: Item, new: Item) -> Told:
@@ -586,6 +606,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
+    ("reconciliation", ANY): _reconciliation,
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
     ("line", ANY): _posted,
     ("dispute", ANY): _disputed,

@@ -27,6 +27,11 @@ def call_deadline(remaining_s: float) -> float:
     return time.monotonic() + min(CALL_BUDGET_S, max(remaining_s - RESERVE_S, 0))
 
 
+def deadline(context: Any) -> float:
+    """When a worker must stop, on the monotonic clock."""
+    return float(time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S)
+
+
 def each(event: dict[str, Any], work: Callable[[str], None]) -> dict[str, Any]:
     """Do the work of each message's body; those that raise come back alone, for one must not take others with it."""
     failures = []
@@ -41,7 +46,7 @@ def each(event: dict[str, Any], work: Callable[[str], None]) -> dict[str, Any]:
 
 def take(event: dict[str, Any], context: Any, work: Work) -> dict[str, Any]:
     """Go on with the job of each message; work left over is sent as a new message, so that no try is used up."""
-    until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+    until = deadline(context)
 
     def go_on(body: str) -> None:
         id = json.loads(body)["id"]

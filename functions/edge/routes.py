@@ -27,6 +27,7 @@ class Scope(StrEnum):
     VERIFY = "vouchers:verify"
     INSPECT = "vouchers:inspect"
     REDEEM = "vouchers:redeem"
+    RECONCILIATIONS = "reconciliations"
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
@@ -106,6 +107,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/campaigns/{id}", "generate", "get_campaign", Scope.CAMPAIGNS,
         "Get a campaign", "查询活动",
+    ),
+    Route(
+        "POST", "/v1/campaigns/{id}/reclaim-stops", "generate", "stop_reclaim", Scope.CAMPAIGNS,
+        "Stop the reclaim that follows a campaign's end", "停止活动到期回收", errors=("reclaim_started",),
     ),
     Route(
         "POST", "/v1/campaigns/{id}/batches", "generate", "create_batch", Scope.GENERATE,
@@ -332,6 +337,19 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/vouchers/{serial}/ledger", "ledger", "get_ledger", Scope.INSPECT,
         "Get a voucher's ledger: each movement of value with the balance after it", "卡密账本：每笔金额变动与余额",
+    ),
+    Route(
+        "POST", "/v1/reconciliations", "ledger", "create_reconciliation", Scope.RECONCILIATIONS,
+        "Compare vouchers, redemptions, ledger, history and counts", "对账", Key.OPTIONAL, success=(202,),
+        errors=("not_found", "unknown_serials", "empty_selection", "still_generating"),
+    ),
+    Route(
+        "GET", "/v1/reconciliations", "ledger", "list_reconciliations", Scope.RECONCILIATIONS,
+        "List reconciliations, newest first", "对账列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/reconciliations/{id}", "ledger", "get_reconciliation", Scope.RECONCILIATIONS,
+        "Get a reconciliation with each difference", "查询对账结果与差异", query=_PAGED,
     ),
     # messages
     Route(

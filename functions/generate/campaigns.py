@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from functions.domain.actor import By
 from functions.domain.campaign import Campaign, refuse_unsafe
 from functions.domain.errors import Refusal
 from functions.domain.ids import refuse_reuse
@@ -28,6 +31,22 @@ def create(campaign: Campaign) -> Campaign:
 
     known = table.read(CAMPAIGN, keys.campaign(campaign.id)) if over else None
     return table.change(CAMPAIGN, known, once, "create_campaign", campaign.by)
+
+
+def stop_reclaim(id: str, by: By, now: int) -> Campaign:
+    """Leave with a campaign's holders what was to be reclaimed; a repeat changes nothing.
+
+    Raises Refusal `not_found`, also where nothing is in store, `reclaim_started`.
+    """
+
+    def stopped(current: Campaign | None) -> Campaign | None:
+        assert current is not None
+        if current.reclaim is None:
+            raise Refusal("not_found", "This campaign has no reclaim in store.")
+        reclaim = current.reclaim.stopped(now)
+        return None if reclaim is None else replace(current, reclaim=reclaim)
+
+    return table.change(CAMPAIGN, find(id), stopped, "stop_reclaim", by)
 
 
 def find(id: str) -> Campaign:

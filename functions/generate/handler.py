@@ -11,6 +11,7 @@ from functions.domain.export import MANIFEST, Export, Layout
 from functions.domain.ids import fingerprint
 from functions.domain.imports import LINK_S, Import, Refused
 from functions.domain.lot import Rules
+from functions.domain.reclaim import Reclaim, scheduled
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
 from functions.domain.voucher import EFFECTIVE
@@ -32,6 +33,7 @@ from functions.generate.models import (
     ImportAnswer,
     ImportRequest,
     LinesDone,
+    ReclaimAnswer,
     RecoveryRulesAnswer,
     RefusedLine,
     RefusedLines,
@@ -83,6 +85,7 @@ def create_campaign(request: CampaignRequest, call: Call) -> Reply[CampaignAnswe
         reminder_days=tuple(sorted(request.reminder_days or (), reverse=True)),
         low_stock=request.low_stock,
         recovery_rules=request.recovery_rules.rules() if request.recovery_rules is not None else None,
+        reclaim=_reclaim_of(request),
     )
     campaign = campaigns.create(wanted)
     replayed = campaign.by.request != call.by.request
@@ -98,6 +101,11 @@ def list_campaigns(call: Call) -> Reply[CampaignList]:
 @app.route("GET /v1/campaigns/{id}")
 def get_campaign(call: Call) -> Reply[CampaignAnswer]:
     return ok(_campaign(campaigns.find(call.path["id"])))
+
+
+@app.route("POST /v1/campaigns/{id}/reclaim-stops")
+def stop_reclaim(call: Call) -> Reply[CampaignAnswer]:
+    return ok(_campaign(campaigns.stop_reclaim(call.path["id"], call.by, call.now)))
 
 
 @app.route("POST /v1/campaigns/{id}/batches")
@@ -215,9 +223,22 @@ def _campaign(campaign: Campaign) -> CampaignAnswer:
         reminder_days=list(campaign.reminder_days) or None,
         low_stock=campaign.low_stock,
         recovery_rules=_recovery_rules(campaign.recovery_rules or RecoveryRules()),
+        reclaim=_reclaim(campaign.reclaim) if campaign.reclaim is not None else None,
         sandbox=rules.sandbox,
         created_at=rfc3339(campaign.created_at),
     )
+
+
+def _reclaim_of(request: CampaignRequest) -> Reclaim | None:
+    ends, days = request.valid_until_s(), request.reclaim_unactivated_after_days
+    return scheduled(ends, days) if ends is not None and days is not None else None
+
+
+def _reclaim(reclaim: Reclaim) -> ReclaimAnswer:
+    times = {name: getattr(reclaim, name) for name in ("announced_at", "started_at", "stopped_at")}
+    shown = {name: rfc3339(at) for name, at in times.items() if at is not None}
+    begins = {"after_days": reclaim.days, "status": reclaim.status, "due_at": rfc3339(reclaim.begins_at)}
+    return ReclaimAnswer.model_validate({**begins, **shown})
 
 
 def _recovery_rules(rules: RecoveryRules) -> RecoveryRulesAnswer:

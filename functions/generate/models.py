@@ -12,6 +12,7 @@ from functions.domain.codefile import FAULTS, FILE_BYTES_MAX
 from functions.domain.formats import FORMATS, LOT_NUMBER_MAX, LOT_SIZE
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
+from functions.domain.reclaim import DAYS_MAX as RECLAIM_DAYS_MAX
 from functions.domain.reminder import REMINDER_DAYS_MAX, REMINDERS_MAX
 from functions.edge.models import (
     Answer,
@@ -159,6 +160,13 @@ class CampaignRequest(Request):
         examples=[[7, 1]],
     )
     recovery_rules: RecoveryRulesRequest | None = None
+    reclaim_unactivated_after_days: int | None = Field(
+        default=None,
+        ge=0,
+        le=RECLAIM_DAYS_MAX,
+        description="So many days after `valid_until` what is not activated is reclaimed; announced a week before.",
+        examples=[30],
+    )
     sandbox: bool = Field(
         default=False,
         description="For trying things out: only clients of the sandbox can use its vouchers, no SMS leaves, no value.",
@@ -208,6 +216,8 @@ class CampaignRequest(Request):
             raise ValueError("give exactly one of valid_until and valid_days_after_activation")
         if self.valid_until is not None:
             self.valid_until_s()
+        elif self.reclaim_unactivated_after_days is not None:
+            raise ValueError("reclaim_unactivated_after_days counts from valid_until")
         return self
 
     def valid_until_s(self) -> int | None:
@@ -238,6 +248,17 @@ class RecoveryRulesAnswer(Answer):
 
     allow: list[AllowanceAnswer]
     one_time_code: CodeRulesAnswer | None = None
+
+
+class ReclaimAnswer(Answer):
+    """What is reclaimed after the campaign's end, unless it is stopped: what is not activated."""
+
+    after_days: int = Field(examples=[30])
+    status: Literal["scheduled", "announced", "started", "stopped"]
+    due_at: Time
+    announced_at: Time | None = None
+    started_at: Time | None = None
+    stopped_at: Time | None = None
 
 
 class CampaignAnswer(Answer):
@@ -271,6 +292,7 @@ class CampaignAnswer(Answer):
     reminder_days: list[int] | None = Field(default=None, examples=[[7, 1]])
     low_stock: int | None = None
     recovery_rules: RecoveryRulesAnswer
+    reclaim: ReclaimAnswer | None = None
     sandbox: bool = Field(examples=[False])
     created_at: Time
 

@@ -1,25 +1,41 @@
-"""ledger: enter what the events say about value; show what was entered."""
+"""ledger: enter what the events say about value, show what was entered; reconcile it with all else."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from functions.domain import ledger as domain
 from functions.domain.actor import By
 from functions.domain.ledger import Kind
+from functions.domain.reconciliation import KINDS, Difference, Reconciliation, serial_in
 from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.http import App, Call, Event, Reply, Response, ok
+from functions.edge.http import App, Call, Event, Reply, Response, accepted, ok
 from functions.edge.log import logger
-from functions.ledger import service
-from functions.ledger.models import ORDER, LedgerAnswer, Passed, Replaced, Told
+from functions.edge.models import Progress
+from functions.ledger import reconciling, service
+from functions.ledger.models import (
+    ORDER,
+    Job,
+    LedgerAnswer,
+    Passed,
+    ReconciliationAnswer,
+    ReconciliationList,
+    ReconciliationRequest,
+    ReconciliationSummary,
+    Replaced,
+    Sweep,
+    Told,
+)
+from functions.store import jobs
 
 app = App("ledger")
-DISPUTED = "ledger_disputed"
-"""What the log says where people must look; an alarm counts it."""
+DISPUTED, DIFFERS = "ledger_disputed", "reconciliation_differs"
+"""What the log says where people must look; alarms count it."""
 
 
 @app.route("GET /v1/vouchers/{serial}/ledger")
@@ -64,12 +80,77 @@ def _movement(movement: domain.Movement) -> dict[str, Any]:
     }
 
 
-def take(body: str) -> None:
+@app.route("POST /v1/reconciliations")
+def create_reconciliation(request: ReconciliationRequest, call: Call) -> Reply[ReconciliationSummary]:
+    selection = request.selection.selection() if request.selection is not None else None
+    made = reconciling.create(call.derived_id("rcn"), selection, call.by, call.now)
+    answer = ReconciliationSummary.model_validate(_summary(made))
+    return accepted(answer, replayed=made.by.request != call.by.request, location=f"/v1/reconciliations/{made.id}")
+
+
+@app.route("GET /v1/reconciliations")
+def list_reconciliations(call: Call) -> Reply[ReconciliationList]:
+    found, next_cursor = reconciling.page(call.limit(), call.query.get("cursor"), call.by)
+    return ok(ReconciliationList.model_validate({"data": [_summary(r) for r in found], "next_cursor": next_cursor}))
+
+
+@app.route("GET /v1/reconciliations/{id}")
+def get_reconciliation(call: Call) -> Reply[ReconciliationAnswer]:
+    found = reconciling.find(call.path["id"])
+    lines, next_cursor = reconciling.differences(found, call.limit(), call.query.get("cursor"), call.by)
+    chinese = call.headers.get("accept-language", "").strip().lower().startswith("zh")
+    differences = {
+        "count": sum(found.differences.values()) + found.more,
+        "by_kind": found.differences,
+        "more": found.more,
+        "data": [_difference(lot, difference, chinese=chinese) for lot, difference in lines],
+        "next_cursor": next_cursor,
+    }
+    return ok(ReconciliationAnswer.model_validate({**_summary(found), "differences": differences}))
+
+
+def _summary(found: Reconciliation) -> dict[str, Any]:
+    done = found.completed_at
+    return {
+        "id": found.id,
+        "status": "completed" if done is not None else "in_progress",
+        "progress": Progress(lots_done=found.lots_done, lots=found.lots),
+        "looks": found.look + (found.lots_done == found.lots),
+        "checked": found.checked,
+        "unsettled": found.unsettled,
+        "found": sum(found.differences.values()) + found.more,
+        "created_at": rfc3339(found.created_at),
+        "completed_at": rfc3339(done) if done is not None else None,
+    }
+
+
+def _difference(lot: int, difference: Difference, *, chinese: bool) -> dict[str, Any]:
+    meaning = KINDS[difference.kind]
+    return {
+        "serial": serial_in(lot, difference),
+        "lot": lot,
+        "kind": difference.kind,
+        "title": meaning.zh if chinese else meaning.en,
+        "about": difference.about or None,
+        "expected": difference.expected,
+        "found": difference.found,
+        "hint": meaning.hint,
+    }
+
+
+def take(body: str, until: float) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order = ORDER.validate_json(body)
     if isinstance(order, Told | Replaced):
         for movement in _movements(order):
             _enter(order, movement)
+        return
+    if isinstance(order, Job):
+        _go_on(order.id, until)
+        return
+    if isinstance(order, Sweep):
+        sweep = reconciling.sweep_moved if order.sweep == "moved" else reconciling.sweep_everything
+        logger.info("reconciliations", sweep=order.sweep, ordered=sweep(clock.now()))
         return
     late = order.late
     disputed = service.dispute(late.serial, late.generation, (Kind(late.kind), late.redemption))
@@ -82,14 +163,24 @@ def take(body: str) -> None:
     )
 
 
-KINDS = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
+def _go_on(id: str, until: float) -> None:
+    more_in_s = reconciling.proceed(id, clock.now(), until)
+    if more_in_s is not None:
+        jobs.send(id, more_in_s)
+        logger.info("reconciliation", id=id, done=False)
+        return
+    found = reconciling.find(id).differences
+    logger.info("reconciliation", id=id, done=True, differences=found, alarm=DIFFERS if found else None)
+
+
+MOVES = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
 
 
 def _movements(told: Told | Replaced) -> list[domain.Movement]:
     """What an event says about its card's value; a reversal of what was replaced since comes in and goes on."""
     at = int(datetime.fromisoformat(told.at).timestamp())
     if isinstance(told, Replaced):
-        return [domain.Movement(KINDS[told.type], told.cause, told.data.amount_minor, told.id, at)]
+        return [domain.Movement(MOVES[told.type], told.cause, told.data.amount_minor, told.id, at)]
     redemption, reversal = told.data.redemption, told.data.reversal
     kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
     movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, reversal)
@@ -112,4 +203,6 @@ def _enter(told: Told | Replaced, movement: domain.Movement) -> None:
 
 
 def handle(event: Event, context: Any) -> Response:
-    return queue.each(event, take) if "Records" in event else app(event, context)
+    if "Records" in event:
+        return queue.each(event, partial(take, until=queue.deadline(context)))
+    return app(event, context)

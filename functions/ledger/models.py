@@ -8,7 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 
 from functions.domain.actor import By
 from functions.domain.ledger import Kind
-from functions.edge.models import RFC_3339, Answer, Currency, Minor, Serial, Time
+from functions.domain.reconciliation import KINDS
+from functions.edge.models import (
+    RFC_3339,
+    Answer,
+    Currency,
+    Minor,
+    Progress,
+    Request,
+    SelectionRequest,
+    Serial,
+    Time,
+    exactly_one,
+)
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -102,7 +114,19 @@ class Late(Taken):
     late: Movement
 
 
-ORDER: TypeAdapter[Told | Replaced | Late] = TypeAdapter(Told | Replaced | Late)
+class Job(Taken):
+    """A reconciliation to go on with."""
+
+    id: Annotated[str, StringConstraints(pattern="^rcn_[a-z0-9]+$", max_length=64)]
+
+
+class Sweep(Taken):
+    """What comes by the clock."""
+
+    sweep: Literal["moved", "everything"]
+
+
+ORDER: TypeAdapter[Told | Replaced | Late | Sweep | Job] = TypeAdapter(Told | Replaced | Late | Sweep | Job)
 """The body of a message on ledger's queue."""
 
 _Kind = Annotated[str, Field(json_schema_extra={"enum": [kind.value for kind in Kind]}, examples=["redeemed"])]
@@ -163,3 +187,75 @@ class LedgerAnswer(Answer):
 
     serial: Serial
     accounts: list[LedgerAccount]
+
+
+class ReconciliationRequest(Request):
+    """What is reconciled: a selection of vouchers, or `all` there are; exactly one of them."""
+
+    model_config = exactly_one(("selection",), ("all",))
+
+    selection: SelectionRequest | None = Field(default=None, examples=[{"batch": "bat_k3q7x2m5c4wz6n7pjh2d4r6t"}])
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.selection is None) == (self.all is None):
+            raise ValueError("name exactly one of selection, all")
+        return self
+
+
+class DifferenceAnswer(Answer):
+    """That two places disagree, about a voucher or about a lot's counts.
+
+    `about` is the redemption, generation or count in question; `expected` is what the others say; `title` is in the
+    language that is asked for.
+    """
+
+    serial: Serial | None = None
+    lot: int = Field(examples=[100_000])
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)}, examples=["redemption_missing"])]
+    title: str = Field(examples=[KINDS["redemption_missing"].en])
+    about: str | None = Field(default=None, examples=["010000000003-k3q7x2m5c4wz6n7pjh2d4r6t"])
+    expected: str = Field(examples=["redeemed 5000"])
+    found: str = Field(examples=["none"])
+    hint: str = Field(examples=[KINDS["redemption_missing"].hint])
+
+
+class Differences(Answer):
+    """What was found, counted by kind and one by one; `more` were found than are named."""
+
+    count: int = Field(examples=[1])
+    by_kind: dict[str, int] = Field(examples=[{"redemption_missing": 1}])
+    more: int = Field(examples=[0])
+    data: list[DifferenceAnswer]
+    next_cursor: str | None = None
+
+
+class ReconciliationSummary(Answer):
+    """A reconciliation. What differs is looked at again, some minutes apart, before it is named.
+
+    `checked` vouchers that something had happened to were looked at; the counts of `unsettled` lots never came to rest.
+    """
+
+    id: str = Field(examples=["rcn_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    status: Literal["in_progress", "completed"] = Field(examples=["completed"])
+    progress: Progress
+    looks: int = Field(description="How often it has looked.", examples=[1])
+    checked: int = Field(examples=[10_000])
+    unsettled: int = Field(examples=[0])
+    found: int = Field(description="How many differences there are, once it is completed.", examples=[1])
+    created_at: Time
+    completed_at: Time | None = None
+
+
+class ReconciliationAnswer(ReconciliationSummary):
+    """A reconciliation with what was found; page through it with `cursor`."""
+
+    differences: Differences
+
+
+class ReconciliationList(Answer):
+    """A page of reconciliations."""
+
+    data: list[ReconciliationSummary]
+    next_cursor: str | None = None

@@ -27,7 +27,7 @@ from functions.edge.http import (
     refuse_fields,
 )
 from functions.edge.models import Progress
-from functions.recover import approvals, forecasts, reports, service
+from functions.recover import approvals, forecasts, reclaims, reports, service
 from functions.recover.forecasts import Forecast
 from functions.recover.models import (
     ApprovalMade,
@@ -227,5 +227,13 @@ def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
     }
 
 
+WORK: dict[str, batch.Work] = {"cmp": reclaims.proceed, reclaims.SWEEP: reclaims.sweep}
+"""By the prefix of the item that holds the work; what has another is a recovery."""
+
+
+def _proceed(id: str, now: int, until: float) -> int | None:
+    return WORK.get(id.partition("_")[0], service.proceed)(id, now, until)
+
+
 def handle(event: Event, context: Any) -> Response:
-    return batch.take(event, context, service.proceed) if "Records" in event else app(event, context)
+    return batch.take(event, context, _proceed) if "Records" in event else app(event, context)

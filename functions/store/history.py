@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from functions.domain.events import TYPES, Event
+from functions.domain.events import TYPES, WRITES, Event
 from functions.domain.serials import LOT_SIZE
 from functions.store import keys, table
 from functions.store.keys import Key
@@ -65,7 +65,8 @@ def _summed(lines: list[Line]) -> dict[Key, dict[str, int]]:
     for line in lines:
         of_lot = sums.setdefault(keys.counts(line.lot), {})
         for name, by in line.counts.items():
-            of_lot[_PREFIX + name] = of_lot.get(_PREFIX + name, 0) + by
+            attribute = name if name == WRITES else _PREFIX + name
+            of_lot[attribute] = of_lot.get(attribute, 0) + by
     moved = {key: {name: by for name, by in of_lot.items() if by} for key, of_lot in sums.items()}
     return {key: of_lot for key, of_lot in moved.items() if of_lot}
 
@@ -74,6 +75,11 @@ def counted(items: Mapping[Key, Item], lot: int) -> dict[str, int]:
     """A lot's counts, out of what was read: stored status (and `domain.events.DATED`) → touched vouchers."""
     item = items.get(keys.counts(lot), {})
     return {name.removeprefix(_PREFIX): n for name, n in item.items() if name.startswith(_PREFIX) and n}
+
+
+def writes(items: Mapping[Key, Item], lot: int) -> int:
+    """How many writes of a lot's vouchers are in its counts, out of what was read."""
+    return int(items.get(keys.counts(lot), {}).get(WRITES, 0))
 
 
 class Place(NamedTuple):

@@ -12,6 +12,7 @@ LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 EXPORT = "EXPORT#"
+BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
 IMPORT, REFUSED = "IMPORT#", "REFUSED#"
@@ -64,6 +65,41 @@ def campaign(id: str) -> Key:
 def batch(id: str) -> Key:
     """A batch."""
     return _own(BATCH, id)
+
+
+def batch_of(campaign_id: str, id: str, first: int) -> Key:
+    """Where a batch stands among those of its campaign (index `gsi1`)."""
+    return Key(batches_of(campaign_id), f"{first:011d}#{id}")
+
+
+def batches_of(campaign_id: str) -> str:
+    """The index partition of a campaign's batches."""
+    return BATCHES + campaign_id
+
+
+def batch_id(pk: str) -> str:
+    """Of which batch a primary key is."""
+    return pk.removeprefix(BATCH)
+
+
+def reclaiming(campaign_id: str, at: int) -> Key:
+    """Where a campaign stands among those that have a reclaim in store, by when there is something to do (`gsi2`)."""
+    return Key(reclaiming_of()[sum(campaign_id.encode()) % LIST_SHARDS], f"{at:012d}#{campaign_id}")
+
+
+def reclaiming_of() -> list[str]:
+    """The index partitions of those campaigns."""
+    return [f"{RECLAIMING}{shard}" for shard in range(LIST_SHARDS)]
+
+
+def reclaiming_until(now: int) -> str:
+    """What comes after all that is due by now, in such a partition."""
+    return f"{now:012d}$"
+
+
+def in_reclaiming(sk: str) -> str:
+    """The campaign that a place in such a partition tells."""
+    return sk.partition("#")[2]
 
 
 def command(id: str) -> Key:

@@ -21,16 +21,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_chunks(todo: Sequence[T], work: Callable[[T], R], until: float) -> Iterator[list[R]]:
-    """The results chunk by chunk, in order; stops early once the monotonic clock is past `until`.
+def in_chunks(todo: Sequence[T], work: Callable[[T], R], until: float, size: int | None = None) -> Iterator[list[R]]:
+    """The results chunk by chunk (of `CHUNK` or another size), in order; stops early once the monotonic clock is past
+    `until`.
 
     An error in one lot is raised after its chunk has come to rest, so that nothing is still being written.
     """
     with ThreadPoolExecutor(WORKERS_MAX) as pool:
-        for start in range(0, len(todo), CHUNK):
+        size = size or CHUNK
+        for start in range(0, len(todo), size):
             if time.monotonic() > until:
                 return
-            futures = [pool.submit(work, each) for each in todo[start : start + CHUNK]]
+            futures = [pool.submit(work, each) for each in todo[start : start + size]]
             yield [future.result() for future in futures]
 
 

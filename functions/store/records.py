@@ -17,11 +17,19 @@ CLIENT: Entity[Client] = Entity(
     key=lambda c: keys.client(c.client_id),
     index=lambda c: keys.in_list("client", c.client_id, c.created_at),
 )
+
+
+def _in_store(campaign: Campaign) -> keys.Key | None:
+    at = campaign.reclaim.next_at if campaign.reclaim is not None else None
+    return keys.reclaiming(campaign.id, at) if at is not None else None
+
+
 CAMPAIGN: Entity[Campaign] = Entity(
     "campaign",
     Campaign,
     key=lambda c: keys.campaign(c.id),
     index=lambda c: keys.in_list("campaign", c.id, c.created_at),
+    index2=_in_store,
 )
 CHANNEL: Entity[Channel] = Entity(
     "channel",
@@ -29,7 +37,12 @@ CHANNEL: Entity[Channel] = Entity(
     key=lambda c: keys.channel(c.id),
     index=lambda c: keys.in_list("channel", c.id, c.created_at),
 )
-BATCH: Entity[Batch] = Entity("batch", Batch, key=lambda b: keys.batch(b.id))
+BATCH: Entity[Batch] = Entity(
+    "batch",
+    Batch,
+    key=lambda b: keys.batch(b.id),
+    index=lambda b: keys.batch_of(b.campaign, b.id, b.first),
+)
 COMMAND: Entity[Command] = Entity("command", Command, key=lambda c: keys.command(c.id))
 REVEAL: Entity[Reveal] = Entity("reveal", Reveal, key=lambda r: keys.reveal(r.id))
 COUNTER: Entity[LotCounter] = Entity("counter", LotCounter, key=lambda c: keys.lot_counter(c.code_format))

@@ -72,6 +72,13 @@ def _campaign(samples: Samples) -> str:
     return str(samples.post("/v1/campaigns", {**body, "valid_days_after_activation": 365})["id"])
 
 
+def _ending_campaign(samples: Samples) -> str:
+    face_value = {"amount_minor": 5000, "currency": "CNY"}
+    body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "balance"}
+    ends = {"valid_until": "2099-12-31T16:00:00Z", "reclaim_unactivated_after_days": 30}
+    return str(samples.post("/v1/campaigns", {**body, **ends})["id"])
+
+
 def _batch(quantity: int, samples: Samples) -> str:
     return str(samples.post(f"/v1/campaigns/{samples('campaign')}/batches", {"quantity": quantity})["id"])
 
@@ -134,6 +141,10 @@ def _entered_redemption(samples: Samples) -> str:
     samples("redemption")
     samples.drain()
     return samples("redemption")
+
+
+def _reconciliation(samples: Samples) -> str:
+    return str(samples.post("/v1/reconciliations", {"selection": {"batch": samples("batch")}})["id"])
 
 
 def _claimed_serial(samples: Samples) -> str:
@@ -249,6 +260,7 @@ def _large_activation(samples: Samples) -> str:
 
 MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "campaign": _campaign,
+    "ending_campaign": _ending_campaign,
     "batch": partial(_batch, SMALL),
     "serial": partial(_serial, "batch"),
     "activation": partial(_activation, "batch"),
@@ -269,6 +281,7 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "transfer": _transfer,
     "transfer_token": _transfer_token,
     "recovery": _recovery,
+    "reconciliation": _reconciliation,
     "erasure": _erasure,
     "awaiting_recovery": _awaiting_recovery,
     "digest": _digest,

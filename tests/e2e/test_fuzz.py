@@ -125,6 +125,7 @@ class Existing:
         recovered = self._post(f"/v1/campaigns/{campaign['id']}/batches", {"quantity": 100})
         order = {"selection": {"batch": recovered["id"]}, "action": "reclaim", "reason": "unsold"}
         recovery = self._post("/v1/recoveries", order)
+        reconciliation = self._post("/v1/reconciliations", {"selection": {"batch": held["id"]}})
         rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": 0}]}
         guarded = self._post("/v1/campaigns", {**self._campaign(), "recovery_rules": rules})
         stolen = self._post(f"/v1/campaigns/{guarded['id']}/batches", {"quantity": 1})
@@ -153,6 +154,7 @@ class Existing:
             "redemptions": redemption["id"],
             "holds": hold["id"],
             "recoveries": recovery["id"],
+            "reconciliations": reconciliation["id"],
             "/v1/recoveries/{id}/approvals": awaiting["id"],
             "messages": messages[0]["id"],
             "erasures": erasure["id"],
@@ -228,7 +230,8 @@ api.config.generation.update(deterministic=True, max_examples=EXAMPLES_MAX, data
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    with Cloud.in_process(synthesized()) as made:
+    with Cloud.in_process(synthesized()) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("functions.ledger.reconciling.LOOKS_AFTER_S", (0, 0, 0))
         application.cloud = made
         yield made
 

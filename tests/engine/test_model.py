@@ -189,6 +189,15 @@ class Model:
         ended = tuple(veto for veto in segment.vetoes if veto.generation < segment.generation)
         return None if item is None or bound(ended, item.status, item.generation) else item
 
+    def would_be_in_stock(self, serial: str, redemption: Redemption) -> bool:
+        """Whether a reclaim has spared the voucher only for a use that is to be given back."""
+        item, segment = self.items[serial], self.segments[serial]
+        ended = tuple(veto for veto in segment.vetoes if veto.generation < segment.generation)
+        others = [r for r in item.redemptions.values() if r is not redemption and r.generation == item.generation]
+        unused = all(other.reversal is not None for other in others)
+        status = "void" if item.status == "void" else "active" if unused else "partly_redeemed"
+        return bound(ended, status, item.generation) is not None
+
     def generation(self, serial: str) -> int:
         return (self.live(serial) or self.segments[serial]).generation
 
@@ -522,9 +531,7 @@ class Machine(RuleBasedStateMachine):
         return document
 
     def code(self, serial: str) -> str:
-        """The code that is good for the voucher now; a card whose use was reversed may have begun anew by that."""
-        if (serial, self.model.generation(serial)) not in self.model.codes:
-            self._reveal([serial])
+        """The code that is good for the voucher now."""
         return self.model.code(serial)
 
     def _reveal(self, serials: list[str]) -> None:
@@ -840,7 +847,7 @@ class Machine(RuleBasedStateMachine):
                 assert_replayed(answer, document | {"voucher_status": self.model.status(serial)})
         elif self.model.now >= redemption.at + self.model.campaign_of[serial].reversal_days * DAY_S:
             assert_refused(answer, 409, "reversal_window_over")
-        elif redemption.generation != item.generation:
+        elif redemption.generation != item.generation or self.model.would_be_in_stock(serial, redemption):
             assert_refused(answer, 409, "reversal_not_possible")
         else:
             document = assert_done(answer)

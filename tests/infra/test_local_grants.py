@@ -195,6 +195,12 @@ def use_the_rest(kami: Kami) -> None:
     granted(kami.operator.get(f"/v1/messages/{sent[0]['id']}"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/history?limit=1"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/ledger"))
+    for what in ({"all": True}, {"selection": {"serials": [used.serial]}}):
+        reconciliation = granted(kami.operator.post("/v1/reconciliations", what), 202)["id"]
+    granted(kami.operator.get(f"/v1/reconciliations/{reconciliation}"))
+    granted(kami.operator.get("/v1/reconciliations?limit=1"))
+    kami.cloud.fire("kami-dev-reconciliationofmoved")
+    kami.cloud.drain()  # before anything differs, which would be looked at again for minutes
     overdraw(kami, used.serial)
     batch = kami.batch(kami.campaign()["id"], 100)["id"]
     kami.activate(batch=batch)

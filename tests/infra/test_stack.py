@@ -18,7 +18,7 @@ from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
 from functions.store import draws
-from infra.alarms import GUESSING, LEDGER_DISPUTED, STOCK_LOW
+from infra.alarms import GUESSING, LEDGER_DISPUTED, RECONCILIATION_DIFFERS, STOCK_LOW
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings
@@ -314,16 +314,29 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
     return id, bucket
 
 
-def test_by_the_clock_reminders_are_ordered_every_hour(template: Template) -> None:
-    (rule,) = (rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule)
-    (target,) = rule["Targets"]
+BY_THE_CLOCK: Final = {
+    "reminders": ("rate(1 hour)", "NotifyMessages", 3_600),
+    "reclaims": ("rate(1 hour)", "RecoverJobs", 3_600),
+    "moved": ("rate(1 day)", "LedgerJobs", 86_400),
+    "everything": ("rate(7 days)", "LedgerJobs", 86_400),
+}
 
-    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 hour)", "ENABLED")
-    assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
-    assert "NotifyMessages" in target["Arn"]["Fn::GetAtt"][0]
-    assert json.loads(target["Input"]) == {"sweep": "reminders"}
-    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 3_600
-    assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+
+def test_by_the_clock_reminders_reclaims_and_reconciliations_are_ordered(template: Template) -> None:
+    rules = [rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
+    found = {}
+    for rule in rules:
+        (target,) = rule["Targets"]
+        queue = target["Arn"]["Fn::GetAtt"][0]
+        assert rule["State"] == "ENABLED"
+        assert "EventBusName" not in rule, "a bus of one's own knows no schedules"
+        assert "Undelivered" in target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+        (sweep,) = json.loads(target["Input"]).values()
+        assert BY_THE_CLOCK[sweep][1] in queue
+        age = target["RetryPolicy"]["MaximumEventAgeInSeconds"]
+        found[sweep] = (rule["ScheduleExpression"], BY_THE_CLOCK[sweep][1], age)
+
+    assert found == BY_THE_CLOCK
 
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:
@@ -337,7 +350,8 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         assert rule["EventPattern"]["source"] == ["kami"]
         assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] in queues
         whole = target.get("InputPath") == "$.detail"
-        assert whole == any(name in queue for name in ("NotifyMessages", "LedgerJobs", "AuditEntries"))
+        jobs = all(kind.endswith((".requested", ".approved")) for kind in rule["EventPattern"].get("detail-type", [""]))
+        assert whole != jobs
         assert whole or target["InputTransformer"] == {
             "InputPathsMap": {"detail-data-id": "$.detail.data.id"},
             "InputTemplate": '{"id":<detail-data-id>}',
@@ -354,6 +368,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "activation.requested": "Distribute",
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
+        "reconciliation.requested": "Ledger",
         "erasure.requested": "Erase",
         "recovery.approved": "Recover",
         "voucher.redeemed": "Ledger Notify",
@@ -428,8 +443,9 @@ def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
     assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
 
 
-def test_disputes_are_counted_by_the_word_that_is_logged() -> None:
+def test_disputes_and_differences_are_counted_by_the_words_that_are_logged() -> None:
     assert f'"{ledger.DISPUTED}"' in LEDGER_DISPUTED.pattern
+    assert f'"{ledger.DIFFERS}"' in RECONCILIATION_DIFFERS.pattern
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:

@@ -55,6 +55,7 @@ BODIES: Final[dict[str, Json]] = {
             ],
         },
         "sandbox": False,
+        "reclaim_unactivated_after_days": 30,
     },
     "POST /v1/campaigns/{id}/batches": {"quantity": 2},
     "POST /v1/reveals": {"serials": ["${serial}"], "reason": "test", "one_time_code": "123456"},
@@ -105,6 +106,7 @@ BODIES: Final[dict[str, Json]] = {
         "store": "store",
         "terminal": "terminal",
     },
+    "POST /v1/reconciliations": {"selection": {"batch": "${batch}"}},
     "POST /v1/recoveries": {
         "selection": {"batch": "${idle_batch}"},
         "action": "reclaim",
@@ -122,7 +124,7 @@ OPTIONAL: Final = {
     "locale", "reversal_days", "valid_until", "device", "amount_minor", "store", "terminal", "batch",
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
     "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
-    "one_time_code", "void_above", "reveal_above", "allow",
+    "reclaim_unactivated_after_days", "one_time_code", "void_above", "reveal_above", "allow",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
@@ -136,6 +138,7 @@ APP: Final = [route for route in ROUTES if route.function != "console"]
 IDS: Final = {
     "POST /v1/campaigns/{id}/batches": "${campaign}",
     "GET /v1/campaigns/{id}": "${campaign}",
+    "POST /v1/campaigns/{id}/reclaim-stops": "${ending_campaign}",
     "GET /v1/batches/{id}": "${batch}",
     "GET /v1/batches/{id}/vouchers": "${batch}",
     "POST /v1/batches/{id}/exports": "${batch}",
@@ -163,6 +166,7 @@ IDS: Final = {
     "GET /v1/vouchers/{serial}/qr": "${kept}",
     "GET /v1/vouchers/{serial}/ledger": "${serial}",
     "GET /v1/recoveries/{id}": "${recovery}",
+    "GET /v1/reconciliations/{id}": "${reconciliation}",
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
@@ -294,6 +298,10 @@ def shop(kami: Kami) -> Shop:
     recovery, _ = (
         granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=other)), 202)["id"] for other in others
     )
+    reconciliation, _ = (
+        granted(kami.operator.post("/v1/reconciliations", {"selection": {"batch": other}}), 202)["id"]
+        for other in others
+    )
     approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     import_campaign = kami.campaign(code_format="imported")["id"]
@@ -314,6 +322,7 @@ def shop(kami: Kami) -> Shop:
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
         "history": f"/v1/vouchers/{serials[0]}/history?limit=1",
         "recoveries": "/v1/recoveries?limit=1",
+        "reconciliations": "/v1/reconciliations?limit=1",
         "channels": "/v1/channels?limit=1",
         "refused lines": f"/v1/imports/{import_}?limit=1",
         "stock": f"/v1/channels/{channel}/stock?limit=1",
@@ -326,11 +335,13 @@ def shop(kami: Kami) -> Shop:
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
         "idle_batch": idle_batch, "recovery": recovery, "recipient": quote(recipient), "export": export,
+        "reconciliation": reconciliation,
         "customer": customer, "other_customer": other_customer, "held": held, "kept": kept, "transfer": transfer["id"],
         "token": transfer["token"], "other_transfer": other_transfer["id"],
         "import_campaign": import_campaign, "import": import_,
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
+        "ending_campaign": kami.campaign(reclaim_unactivated_after_days=1)["id"],
         "dispense": dispense, "erasure": erasure,
         "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],

@@ -60,6 +60,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "generate/campaign-read": 200,
     "generate/campaign-without-end": (400, "invalid_request"),
     "generate/campaigns": 200,
+    "generate/reclaim-stop": 200,
     "generate/reveal": 200,
     "generate/export": 202,
     "generate/export-read": 200,
@@ -82,6 +83,10 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "redeem/release": 201,
     "redeem/reversal": 201,
     "ledger/ledger": 200,
+    "ledger/reconciliation": 202,
+    "ledger/reconciliation-of-all": 202,
+    "ledger/reconciliation-read": 200,
+    "ledger/reconciliations": 200,
     "notify/message-read": 200,
     "notify/messages": 200,
     "erase/erasure": 202,
@@ -104,9 +109,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "audit/event", "erase/job", "generate/export-job", "generate/import-job", "ledger/event", "ledger/late",
-    "notify/event",
-    "notify/reminders", "notify/reminders-page", "recover/job",
+    "audit/event", "erase/job", "generate/export-job", "generate/import-job", "ledger/event", "ledger/job",
+    "ledger/late", "ledger/sweep", "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

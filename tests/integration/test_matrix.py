@@ -24,6 +24,7 @@ TABLE: Final = """
 POST /v1/campaigns                        201      403      403     403      403      403       403     403     403
 GET  /v1/campaigns                        200      403      403     403      403      403       403     403     403
 GET  /v1/campaigns/{id}                   200      403      403     403      403      403       403     403     403
+POST /v1/campaigns/{id}/reclaim-stops     200      403      403     403      403      403       403     403     403
 POST /v1/campaigns/{id}/batches           201      403      403     403      403      403       403     403     403
 GET  /v1/batches/{id}                     200      403      403     403      403      403       403     403     403
 GET  /v1/batches/{id}/vouchers            200      403      403     403      403      403       403     403     403
@@ -74,6 +75,10 @@ GET  /v1/recoveries/{id}                  200      200      200     404      403
 GET  /v1/recoveries/{id}/report           200      200      200     404      403      403       200     403     403
 GET  /v1/recoveries/statistics            200      200      403     403      403      403       200     403     403
 POST /v1/recoveries/{id}/approvals        403      201      403     403      403      403       403     403     403
+
+POST /v1/reconciliations                  202      403      403     403      403      403       403     202     403
+GET  /v1/reconciliations                  200      403      403     403      403      403       403     200     403
+GET  /v1/reconciliations/{id}             200      403      403     403      403      403       403     200     403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
@@ -193,6 +198,9 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_campaign": lambda c: ("/v1/campaigns", CAMPAIGN),
     "list_campaigns": lambda c: ("/v1/campaigns", None),
     "get_campaign": lambda c: (f"/v1/campaigns/{c.campaign()}", None),
+    "stop_reclaim": lambda c: (
+        f"/v1/campaigns/{c.kami.campaign(reclaim_unactivated_after_days=1)['id']}/reclaim-stops", None,
+    ),
     "create_batch": lambda c: (f"/v1/campaigns/{c.campaign()}/batches", {"quantity": 1}),
     "get_batch": lambda c: (f"/v1/batches/{c.batch()}", None),
     "list_batch_vouchers": lambda c: (f"/v1/batches/{c.batch()}/vouchers", None),
@@ -244,6 +252,9 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_recovery_report": lambda c: (f"/v1/recoveries/{c.ordered('/v1/recoveries', c.recovery())}/report", None),
     "get_recovery_statistics": lambda c: ("/v1/recoveries/statistics", None),
     "create_approval": lambda c: _decision(c.kami.awaiting_approval()),
+    "create_reconciliation": lambda c: ("/v1/reconciliations", {"selection": {"serials": [c.card().serial]}}),
+    "list_reconciliations": lambda c: ("/v1/reconciliations", None),
+    "get_reconciliation": lambda c: (f"/v1/reconciliations/{_reconciliation(c)}", None),
     "create_erasure": lambda c: ("/v1/erasures", ERASURE),
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
@@ -259,6 +270,11 @@ ERASURE: Final[Json] = {"customer": "nobody", "reason": "other"}
 
 def account() -> Json:
     return {"type": "mobile", "number": mobile()}
+
+
+def _reconciliation(case: Case) -> str:
+    order = {"selection": {"serials": [case.card().serial]}}
+    return str(granted(case.operator.post("/v1/reconciliations", order), 202)["id"])
 
 
 def _about(offer: Json, what: str, **more: str) -> Request:

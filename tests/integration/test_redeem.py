@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from functions.domain.formats import DERIVED
+from functions.domain.lot import Scope, Veto
 from functions.domain.voucher import DAY_S, REDEMPTIONS_PER_VOUCHER_MAX
 from functions.redeem import service as redeem
 from tests.integration.conftest import Clock
@@ -317,6 +318,27 @@ def test_a_reclaimed_index_starts_anew_and_its_old_redemption_is_not_reversed_in
     refused(kami.merchant.reverse(granted(first, 201)["id"]), 409, "reversal_not_possible")
     repeat = kami.merchant.redeem(voucher.code, key, account, amount_minor=1)
     assert (replayed(repeat), repeat.body) == (True, first.body)
+
+
+@pytest.mark.parametrize("amounts", [(5_000,), (2_000, 3_000)], ids=["at once", "in parts"])
+def test_a_used_card_that_a_reclaim_spared_is_not_given_back_into_stock(kami: Kami, amounts: tuple[int, ...]) -> None:
+    voucher = single(kami, **BALANCE)
+    used = [granted(kami.merchant.redeem(voucher.code, amount_minor=n), 201)["id"] for n in amounts]
+    kami.rewrite(voucher.serial, vetoed("reclaim"))
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, generation=segment.generation + 1))
+    before = kami.items()
+    refused(kami.merchant.reverse(used[0]), 409, "reversal_not_possible")
+    assert kami.items() == before
+    assert granted(kami.operator.get(f"/v1/vouchers/{voucher.serial}"))["status"] == "redeemed"
+
+
+def test_a_used_card_that_a_reclaim_spared_for_more_than_its_use_is_given_back_to_its_holder(kami: Kami) -> None:
+    voucher = single(kami, **BALANCE)
+    used = granted(kami.merchant.redeem(voucher.code), 201)["id"]
+    veto = Veto("rec_1", "reclaim", Scope.NOT_ACTIVATED, 1)
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, vetoes=(veto,), generation=2))
+    assert granted(kami.merchant.reverse(used), 201)["voucher_status"] == "active"
+    granted(kami.merchant.redeem(voucher.code), 201)
 
 
 # Tenants

@@ -140,6 +140,7 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
         jsonschema_rs.validate(schema(event["type"]), event, validate_formats=True)
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed",
+                     "recovery.announced", "recovery.stopped",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
     of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
     of_imports = {"import.requested", "lot.imported", "import.completed"}
@@ -148,7 +149,7 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_customers = {"voucher.dispensed", "voucher.claimed", "stock.low", "voucher.offered", "voucher.transferred",
                     "voucher.offer_returned", "voucher.expiring"}  # fmt: skip
     of_rights = {"client.created", "client.rotated", "client.revoked", "channel.created"}
-    of_ledger = {"ledger.posted", "ledger.disputed"}
+    of_ledger = {"ledger.posted", "ledger.disputed", "reconciliation.requested", "reconciliation.completed"}
     elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
     assert {event["type"] for event in on_bus.events} == set(TYPES) - elsewhere
     text = json.dumps(on_bus.events)

@@ -297,6 +297,19 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, voucher("claim", "claimed", holder="+8613812345678", draws=[["clm_1", 1, AT, None, "f", "r", "claimed"]]),
         [("voucher.claimed", {**CARD, "claim": "clm_1"})],
     ),
+    "a reconciliation ordered": (
+        None, item("reconciliation", "request_reconciliation", id="rcn_1"),
+        [("reconciliation.requested", {"id": "rcn_1"})],
+    ),
+    "a reconciliation under way": (
+        item("reconciliation", "request_reconciliation", id="rcn_1"),
+        item("reconciliation", "reconcile", 2, id="rcn_1", checked=3), [],
+    ),
+    "a reconciliation completed": (
+        item("reconciliation", "reconcile", 2, id="rcn_1", checked=3),
+        item("reconciliation", "reconcile", 3, id="rcn_1", checked=3, completed_at=AT, differences={"line_missing": 2}),
+        [("reconciliation.completed", {"id": "rcn_1", "checked": 3, "differences": 2})],
+    ),
     "a redemption posted": (
         None, item("line", "post", **ACCOUNT, movement=MOVEMENT, number=1, balance_minor=0),
         [("ledger.posted", {**MOVED, "kind": "redeemed", "number": 1, "balance_minor": 0})],
@@ -370,6 +383,17 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a recovery ordered": (
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
+    ),
+    "a reclaim announced": (
+        item("campaign", "create_campaign", id="cmp_1", reclaim={"days": 1, "due_at": AT}),
+        item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
+        [("recovery.announced", {"campaign": "cmp_1", "due_at": "2027-01-15T08:00:00Z"})],
+    ),
+    "a reclaim stopped": (
+        item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
+        item("campaign", "stop_reclaim", 3, id="cmp_1",
+             reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9, "stopped_at": AT - 8}),
+        [("recovery.stopped", {"campaign": "cmp_1", "due_at": "2027-01-15T08:00:00Z"})],
     ),
     "a recovery that needs a second person": (
         None, item("recovery", "request_recovery", id="rec_1", action="void", reason="stolen", phase="approval",
@@ -534,6 +558,7 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
         "activation.requested",
         "extension.requested",
         "recovery.requested",
+        "reconciliation.requested",
         "recovery.approved",
         "export.requested",
         "import.requested",
@@ -621,6 +646,7 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         "refusals",
         "account",
         "moved",
+        "findings",
     ],
 )
 def test_what_relay_and_consumers_write_causes_no_event(entity: str) -> None:
