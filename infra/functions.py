@@ -228,7 +228,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
-            _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT, POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
+            _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT)),
+            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
             _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,

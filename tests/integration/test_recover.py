@@ -425,7 +425,8 @@ def test_a_partner_recovers_its_own_and_sees_its_own(kami: Kami, clock: Clock) -
     partner, other = kami.client("partner"), kami.client("partner")
     batch = kami.batch(kami.campaign()["id"], 3)["id"]
     serials = kami.serials(batch)
-    kami.distribute(to=kami.channel(kind="partner", tenant=partner.tenant)["id"], serials=serials[:2])
+    channel = kami.channel(kind="partner", tenant=partner.tenant)["id"]
+    granted(kami.operator.post("/v1/distributions", {"selection": {"serials": serials[:2]}, "to": channel}), 201)
     body = {**kami.recovery(serials=serials[:1]), "reason": "stolen"}
     refused(partner.post("/v1/recoveries", kami.recovery(serials=serials[:1])), 403, "recovery_not_allowed")
     refused(other.post("/v1/recoveries", body), 422, "unknown_serials")
