@@ -140,7 +140,7 @@ def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code
 
 
 def prepared(
-    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None
+    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None = None
 ) -> tuple[Recovery, bool, list[Line]]:
     """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
 
