@@ -70,7 +70,10 @@ def post(position: int, generation: int, currency: str, movement: Movement, by: 
     line_keys = {name: keys.ledger_line(position, generation, *name) for name in (movement.name, movement.counterpart)}
 
     def decide() -> Decision:
-        items = table.get_many([account_key, lot_key, *line_keys.values()])
+        """The account is read before its lines, so that what it has entered is seen: a line that came in between fails
+        the write on the account's version. One read of all is not one moment's picture."""
+        items = table.get_many([account_key, lot_key])
+        items |= table.get_many(line_keys.values())
         if lot_key not in items:
             raise LookupError("no such lot")
         if account_key in items:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from random import Random
-from time import time
+from time import sleep, time
 from typing import Any, Final
 from unittest.mock import patch
 from urllib.parse import urlencode
@@ -42,6 +42,8 @@ from infra.local.template import ACCOUNT, REGION, Template
 
 DRAIN_ROUNDS_MAX: Final = 10_000
 ENVIRONMENT_WAIT_S: Final = 120.0
+VISIBLE_AFTER_S: Final = 0.002
+"""moto counts in milliseconds, and shows a message in the one after that in which it was let go."""
 MOTO_PORT_ANY: Final = 0
 INVOCATIONS: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 """Lambda's path for a synchronous invocation."""
@@ -65,7 +67,11 @@ def _client(service: str, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id="local",
         aws_secret_access_key="local",
-        config=Config(account_id_endpoint_mode="disabled", s3={"addressing_style": "path"}),
+        config=Config(
+            account_id_endpoint_mode="disabled",
+            s3={"addressing_style": "path"},
+            user_agent="kami-local",  # botocore would put its own together anew for each call
+        ),
     )
 
 
@@ -232,6 +238,8 @@ class Cloud:
                     self.client("sqs").change_message_visibility(
                         QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                     )
+                if failed:
+                    sleep(VISIBLE_AFTER_S)
             if not any(moved) and not (delayed and self.hasten()):
                 return
         raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")

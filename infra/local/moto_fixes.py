@@ -47,7 +47,7 @@ from moto.events.models import Rule
 from moto.kms import models as kms
 from moto.kms.utils import generate_private_key
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
-from moto.sqs.models import Message, Queue, SQSBackend
+from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 
 from infra.local import bus
 from infra.local.template import ACCOUNT, REGION
@@ -238,6 +238,19 @@ def _item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs:
 def _there(queue: Queue) -> list[Message]:
     now_ms = unix_time_millis()
     return [one for one in queue._messages if one.visible_at < now_ms >= one.delayed_until]
+
+
+def due(queue_url: str) -> bool:
+    """Whether a queue has anything to receive: a hundredth of what it takes to receive nothing."""
+    with LOCK:
+        return bool(_there(sqs_backends[ACCOUNT][REGION].queues[queue_url.rpartition("/")[2]]))
+
+
+def changes(table: str) -> int | None:
+    """How many records the stream of a table holds; None for a table that is not moto's."""
+    with LOCK:
+        found = models.dynamodb_backends[ACCOUNT][REGION].tables.get(table)
+        return len(found.stream_shard.items) if found and found.stream_shard else None
 
 
 def _is_kept(self: SQSBackend, queue_name: str, message: Message) -> bool:

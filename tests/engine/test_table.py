@@ -398,7 +398,8 @@ def test_every_kind_of_item_is_known_here() -> None:
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
         "recovery", "report", "recovered", "history", "message", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
-        "expiry", "account", "line", "dispute", "moved", "known", "erasure", "reconciliation", "findings",
+        "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
+        "findings",
     }  # fmt: skip
 
 
