@@ -333,7 +333,7 @@ def send(caller: Caller, route: Route, path: str, body: Any) -> Answer:
 
 def status(answer: Answer, wanted: str) -> str:
     if answer.status == 403:
-        assert answer.json()["key"] == "insufficient_scope"
+        assert answer.json()["key"] in ("insufficient_scope", "recovery_not_allowed")
     if answer.status == 404:
         assert answer.json()["key"] in ("not_found", "transfer_not_valid")
     if answer.status < 300 and wanted and wanted not in answer.body.decode():
