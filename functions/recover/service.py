@@ -378,7 +378,7 @@ def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part
         items, kept = _read(lot, list(items)), outcome
     report = surveyed(recovery, lot, within, items, reach.holds, kept)
     for voucher in to_be_told(lot, items, report):
-        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
+        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason, sandbox=voucher.sandbox)
         table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
     return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
 

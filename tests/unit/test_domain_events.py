@@ -436,6 +436,11 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         voucher("erase", "redeemed", 2, redemptions={"red-1": redemption(account_number=PERSON)}),
         [("voucher.erased", CARD)],
     ),
+    "a lot restored": (
+        lot("activate", WHOLE, 2), lot("restore", [{**WHOLE[0], "vetoes": [VETO]}], 4),
+        [("lot.restored", {"lot": 100_000, "ranges": [[0, 99]]})],
+    ),
+    "a voucher restored": (None, voucher("restore", "redeemed", 3), [("voucher.restored", CARD)]),
     "a lot suspended": (
         lot("activate", WHOLE, 2), lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3,
                                        commands=[["rec_1.veto", 100, {}]]),
