@@ -129,7 +129,7 @@ OPTIONAL: Final = {
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
-    ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
+    ("POST /v1/distributions", "selection"), ("POST /v1/reconciliations", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"), ("POST /v1/erasures", "customer"),
 }  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
