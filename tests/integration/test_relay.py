@@ -140,7 +140,8 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
         jsonschema_rs.validate(schema(event["type"]), event, validate_formats=True)
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed",
-                     "recovery.announced", "recovery.stopped",
+                     "recovery.announced", "recovery.stopped", "voucher.suspended", "voucher.resumed", "lot.resumed",
+                     "lot.restored", "voucher.restored", "erasure.requested", "voucher.erased", "erasure.completed",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
     of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
     of_imports = {"import.requested", "lot.imported", "import.completed"}
