@@ -35,6 +35,7 @@ TYPES: dict[str, int] = {
     "channel.created": 1,
     "ticket.issued": 1,
     "ticket.used": 1,
+    "record.exported": 1,
     "batch.requested": 1,
     "batch.completed": 1,
     "distribution.requested": 1,
@@ -357,6 +358,11 @@ def _export(old: Item, new: Item) -> Told:
         yield "export.completed", None, {name: new[name] for name in ("id", "batch", "quantity")}
 
 
+def _audit_export(old: Item, new: Item) -> Told:
+    if "completed_at" in new and "completed_at" not in old:
+        yield "record.exported", None, {"id": new["id"], "entries": new.get("entries", 0)}
+
+
 def _import(old: Item, new: Item) -> Told:
     """It is asked for once its file is there; of the lines that were refused only the number is told."""
     if "started_at" in new and "started_at" not in old:
@@ -594,6 +600,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,
     ("import", ANY): _import,
+    ("audit_export", ANY): _audit_export,
     ("erasure", ANY): _erasure,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""

@@ -253,12 +253,17 @@ def use_authority(kami: Kami) -> None:
 
 def use_the_record(kami: Kami) -> None:
     """A refusal of each function's, and all ways to find them."""
-    ledger = "/v1/vouchers/010000000003/ledger"
-    for path in ("/v1/campaigns", "/v1/channels", "/v1/recoveries", "/v1/messages", "/v1/audit", ledger):
+    lists = ("campaigns", "channels", "recoveries", "messages", "audit", "erasures/x", "vouchers/010000000003/ledger")
+    for path in map("/v1/".__add__, lists):
         refused(kami.merchant.get(path), 403, "insufficient_scope")
     kami.cloud.drain()
     for query in ("limit=1", f"serial={kami.voucher().serial}", f"actor={kami.merchant.client_id}&limit=1"):
         granted(kami.operator.get(f"/v1/audit?{query}"))
+    granted(kami.operator.get("/v1/audit/checkpoints?limit=1"))
+    export = granted(kami.operator.post("/v1/audit/exports", {"from": "2026-01-01T00:00:00Z"}), 202)["id"]
+    kami.cloud.drain()
+    link = kami.operator.get(f"/v1/audit/exports/{export}/file").header("location")
+    assert requests.get(str(link), timeout=10).content
 
 
 def overdraw(kami: Kami, serial: str) -> None:

@@ -195,7 +195,7 @@ def reminded(kami: Kami, number: str) -> Voucher:
     body = json.dumps({**told, "data": {"serial": voucher.serial}})
     kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
     kami.cloud.drain()
-    kami.cloud.fire()
+    kami.cloud.fire("kami-dev-reminders")
     kami.cloud.drain()
     return voucher
 

@@ -143,7 +143,14 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
                      "recovery.announced", "recovery.stopped", "voucher.suspended", "voucher.resumed", "lot.resumed",
                      "lot.restored", "voucher.restored", "erasure.requested", "voucher.erased", "erasure.completed",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
-    of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
+    of_exports = {
+        "record.exported",
+        "ticket.issued",
+        "ticket.used",
+        "export.requested",
+        "lot.exported",
+        "export.completed",
+    }
     of_imports = {"import.requested", "lot.imported", "import.completed"}
     of_stock = {"distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
                 "voucher.extended"}  # fmt: skip
