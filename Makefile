@@ -17,7 +17,7 @@ BUNDLE ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help up test check benchmark synth invoke clients redrive openapi lock clean
+.PHONY: help up test check benchmark synth invoke clients redrive restore openapi lock clean
 
 help: ## list the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 20
@@ -49,6 +49,9 @@ invoke: $(VENV)/.stamp ## run one handler on one event (EVENT=events/….json)
 
 clients: $(VENV)/.stamp ## manage API clients in a deployment (ARGS=--help)
 	@python -m infra.clients $(ARGS)
+
+restore: $(VENV)/.stamp ## after a point-in-time restore, before the API opens (ARGS="--env prod --table … --since … --incarnation …")
+	@python -m infra.restore $(ARGS)
 
 redrive: $(VENV)/.stamp ## try again what was set aside (QUEUE=notify|events|relay|…, ARGS=--local|--env prod)
 	@python -m infra.redrive $(QUEUE) $(ARGS)

@@ -37,6 +37,7 @@ class Data(Construct):
             for name in settings.signing_keys
         ]
         self.receipt_key = self._signing_key("ReceiptKey", "Signs the receipts of claims (ES256)")
+        self.record_key = self._signing_key("RecordKey", "Signs the record's checkpoints and exports (ES256)")
         self.table = self._table(settings)
         self.index, self.wallets, self.actors = "gsi1", "gsi2", "gsi3"
         self.cursor_secret = self._secret(
@@ -78,6 +79,31 @@ class Data(Construct):
             "Each file is put once over a link whose order is on record, and CloudTrail has the rest.",
             self.uploads_key,
         )
+
+        self.record = self._record(settings)
+
+    def _record(self, settings: Settings) -> s3.Bucket:
+        """What is sealed of the record: nobody overwrites or deletes it before its time, in `prod` not even the owner.
+
+        Under S3's own key: nothing in it is secret, and with a key of ours it could be lost before its time.
+        """
+        kept = Duration.days(settings.record_kept_days)
+        retention = s3.ObjectLockRetention
+        bucket = s3.Bucket(
+            self,
+            "Record",
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            object_lock_enabled=True,
+            object_lock_default_retention=retention.compliance(kept) if settings.keep else retention.governance(kept),
+            versioned=True,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            enforce_ssl=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=kept, noncurrent_version_expiration=Duration.days(1))],
+            removal_policy=self.removal_policy,
+        )
+        reason = "It is written by audit alone and each object's digest is signed; CloudTrail has who reads it."
+        Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=reason))
+        return bucket
 
     def _table(self, settings: Settings) -> dynamodb.Table:
         table = dynamodb.Table(

@@ -69,6 +69,7 @@ class Schedule:
 
 SCHEDULES: Final = (
     Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),
+    Schedule("Seals", Duration.minutes(5), "audit", {"seal": "record"}),
     Schedule("Reclaims", Duration.hours(1), "recover", {"id": "reclaims"}),
     Schedule("ReconciliationOfMoved", Duration.days(1), "ledger", {"sweep": "moved"}),
     Schedule("ReconciliationOfAll", Duration.days(7), "ledger", {"sweep": "everything"}),

@@ -24,6 +24,7 @@ from functions.store.keys import (
     CAMPAIGN,
     CHAIN,
     CHANNEL,
+    CHECKPOINT,
     CLIENT,
     CODE,
     COMMAND,
@@ -50,6 +51,7 @@ from functions.store.keys import (
     POOL,
     RECLAIMING,
     RECONCILIATION,
+    RECORD_EXPORT,
     RECORDED,
     RECOVERED,
     RECOVERY,
@@ -82,6 +84,9 @@ class Resource(StrEnum):
     MESSAGES = "messages"
     ENTRIES = "entries"
     RECORD = "the record's queue"
+    RECORD_KEY = "the record's key"
+    SEALED = "sealed objects"
+    RECORD_EXPORTS = "exports of the record"
     STREAM = "stream"
     STREAMS = "the table's streams"
     BUS = "bus"
@@ -145,6 +150,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CLIENT,)),
             Grant(Resource.SIGNING_KEYS, ("kms:GetPublicKey", "kms:Sign")),
             Grant(Resource.RECEIPT_KEY, ("kms:GetPublicKey",)),
+            Grant(Resource.RECORD_KEY, ("kms:GetPublicKey",)),
             _RECORDS,
         ),
     ),
@@ -305,9 +311,13 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("BatchGetItem", on=(ENTRY,)),
-            _table("GetItem", on=(CHAIN,)),
-            _table("PutItem", on=(CHAIN, ENTRY)),
+            _table("BatchGetItem", on=(CHAIN, ENTRY)),
+            _table("GetItem", on=(CHAIN, CHECKPOINT, RECORD_EXPORT)),
+            _table("PutItem", on=(CHAIN, CHECKPOINT, ENTRY, RECORD_EXPORT)),
+            _table("Query", on=(CHAIN, CHECKPOINT)),
+            Grant(Resource.RECORD_KEY, ("kms:Sign",)),
+            Grant(Resource.SEALED, ("s3:GetObject", "s3:PutObject")),
+            Grant(Resource.RECORD_EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
             Grant(Resource.ACTORS, ("dynamodb:Query",), (ACTOR,)),
@@ -403,6 +413,8 @@ WIDE: Final = {
     Resource.FAILED: "Lambda makes up the names of the objects.",
     Resource.EXPORTS: "An export's files are named after it.",
     Resource.UPLOADED: "An import's upload is named after it.",
+    Resource.SEALED: "An object is named after the entries that it holds.",
+    Resource.RECORD_EXPORTS: "An export's file is named after it.",
     Resource.SMS: "Whatever the account may send from, until settings.py names one.",
 }
 """Why these grants end in a wildcard."""
@@ -418,6 +430,7 @@ def _as_nag_has_it(arn: str, data: Data) -> str:
         (data.failures, data.failures.bucket_arn),
         (data.exports, data.exports.bucket_arn),
         (data.uploads, data.uploads.bucket_arn),
+        (data.record, data.record.bucket_arn),
     ):
         resource = owner.node.default_child
         assert isinstance(resource, CfnElement)
@@ -447,6 +460,11 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}
+        ),
+        Resource.RECORD_KEY: Means((data.record_key.key_arn,), {"RECORD_KEY_ARN": data.record_key.key_arn}),
+        Resource.SEALED: Means((data.record.arn_for_objects("*"),), {"RECORD_BUCKET": data.record.bucket_name}),
+        Resource.RECORD_EXPORTS: Means(
+            (data.exports.arn_for_objects("audit/*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}
         ),
         Resource.RECEIPT_KEY: Means((data.receipt_key.key_arn,), {"RECEIPT_KEY_ARN": data.receipt_key.key_arn}),
         Resource.CURSOR_SECRET: Means(

@@ -62,8 +62,10 @@ class Kami(Stack):
         CfnOutput(self, "ApiUrl", value=api.http.api_endpoint)
         CfnOutput(self, "TableName", value=data.table.table_name)
         CfnOutput(self, "AuthenticatorKeyArn", value=data.authenticator_key.key_arn)
+        CfnOutput(self, "PersonSecretArn", value=data.person_secret.secret_arn)
         CfnOutput(self, "BusName", value=events.bus.event_bus_name)
         CfnOutput(self, "RelayName", value=functions["relay"].function.function_name)
+        CfnOutput(self, "RecordBucket", value=data.record.bucket_name)
         CfnOutput(self, "FailuresBucket", value=data.failures.bucket_name)
         CfnOutput(self, "UndeliveredArn", value=events.undelivered.queue_arn)
         for name, work in queues.items():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic.functional_validators import AfterValidator
 
 from functions.edge.http import ID_LENGTH_MAX
@@ -73,6 +73,66 @@ class EntryList(Answer):
     next_cursor: str | None = None
 
 
+class HeadAnswer(Answer):
+    """How far a chain has come."""
+
+    number: int = Field(description="Of its last entry.", examples=[17])
+    hash: str = Field(description="SHA-256 of its last entry, in hexadecimal.", examples=["5f" * 32])
+
+
+class CheckpointAnswer(Answer):
+    """What the record had come to at a time, signed. Keep the newest one: no later export can contradict it unseen."""
+
+    number: int = Field(examples=[12])
+    at: Time
+    entries: int = Field(description="In all chains together.", examples=[1024])
+    chains: dict[str, HeadAnswer] = Field(examples=[{"1.03": {"number": 17, "hash": "5f" * 32}}])
+    jws: str = Field(
+        description="The same as JWS (RFC 7515, ES256), with the digests of the sealed objects and of the checkpoint "
+        "before it. Its key is in `/.well-known/jwks.json`.",
+        examples=["eyJhbGciOiJFUzI1NiJ9.…"],
+    )
+
+
+class CheckpointList(Answer):
+    """A page of checkpoints, newest first."""
+
+    data: list[CheckpointAnswer]
+    next_cursor: str | None = None
+
+
+class AuditExportRequest(Request):
+    """What was put on record from a time on, or before one; all of it where neither is given."""
+
+    since: Moment | None = Field(default=None, alias="from", examples=["2026-11-21T08:00:00Z"])
+    to: Moment | None = Field(default=None, examples=["2026-11-22T08:00:00Z"])
+
+
+class Numbers(Answer):
+    """Checkpoints, both included."""
+
+    first: int = Field(examples=[1])
+    last: int = Field(examples=[12])
+
+
+class AuditExportAnswer(Answer):
+    """An export of the record; its file can be verified off-line with `functions/audit/verify.py`."""
+
+    id: str = Field(examples=["aex_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    status: Literal["in_progress", "completed"]
+    since: Time | None = Field(default=None, alias="from")
+    to: Time | None = None
+    checkpoints: Numbers | None = Field(default=None, description="What it holds; absent where that is nothing.")
+    entries: int | None = Field(default=None, examples=[1024])
+    size: int | None = Field(default=None, description="Of the file, in bytes.", examples=[901_120])
+    more: bool | None = Field(
+        default=None, description="Not all fitted: order what comes after its last checkpoint.", examples=[False]
+    )
+    created_at: Time
+    completed_at: Time | None = None
+    expires_at: Time
+
+
 class ToldBy(Request):
     """Who did what an event tells of."""
 
@@ -94,3 +154,19 @@ class Told(Request):
     data: dict[str, Any]
     sandbox: bool = False
     changes: dict[str, tuple[Any, Any]] = Field(default={}, strict=False)
+
+
+class Seal(Request):
+    """The order to seal what is on record, by the clock."""
+
+    seal: Literal["record"]
+
+
+class Export(Request):
+    """The order to seal what is on record and to write an export of it."""
+
+    export: str
+
+
+TAKEN: TypeAdapter[Told | Seal | Export] = TypeAdapter(Told | Seal | Export)
+"""What lies in the record's queue."""

@@ -48,6 +48,6 @@ class JsonWebKey(Answer):
 
 
 class JsonWebKeySet(Answer):
-    """The keys that verify access tokens and the receipts of claims; pick by `kid`."""
+    """The keys that verify access tokens, the receipts of claims and exports of the record; pick by `kid`."""
 
     keys: list[JsonWebKey]

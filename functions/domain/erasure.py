@@ -98,7 +98,7 @@ def _people(image: dict[str, Any]) -> set[Person]:
     found = {number(value) for value in accounts}
     if tenant is not None and holder is not None:
         found.add(customer(tenant, holder))
-    return {person for person in found if not is_account(person[-1])}
+    return {person for person in found if person[-1] and not is_account(person[-1])}
 
 
 class Phase(StrEnum):
@@ -212,6 +212,14 @@ class Eraser:
             draws=tuple(draw._replace(fingerprint="") for draw in voucher.draws),
         )
         return None if after == voucher else after
+
+    def name_in(self, voucher: Voucher) -> str | None:
+        """The number or name by which a voucher names the person."""
+        if self._is_customer(voucher.tenant, voucher.holder):
+            return voucher.holder
+        numbers = (redemption.account_number for redemption in voucher.redemptions.values())
+        givers = (offer.giver for offer in voucher.transfers.values() if self._is_customer(self.tenant, offer.giver))
+        return next((value for value in numbers if self._is(number(value))), None) or next(givers, None)
 
     def _redemption(self, redemption: Redemption) -> Redemption:
         if not self._is(number(redemption.account_number)):

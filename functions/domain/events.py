@@ -33,6 +33,7 @@ TYPES: dict[str, int] = {
     "channel.created": 1,
     "ticket.issued": 1,
     "ticket.used": 1,
+    "record.exported": 1,
     "batch.requested": 1,
     "batch.completed": 1,
     "distribution.requested": 1,
@@ -78,6 +79,8 @@ TYPES: dict[str, int] = {
     "voucher.recovered": 1,
     "lot.reclaimed": 1,
     "voucher.erased": 1,
+    "lot.restored": 1,
+    "voucher.restored": 1,
     "activation.completed": 1,
     "recovery.completed": 1,
     "reconciliation.completed": 1,
@@ -346,6 +349,11 @@ def _export(old: Item, new: Item) -> Told:
         yield "export.completed", None, {name: new[name] for name in ("id", "batch", "quantity")}
 
 
+def _audit_export(old: Item, new: Item) -> Told:
+    if "completed_at" in new and "completed_at" not in old:
+        yield "record.exported", None, {"id": new["id"], "entries": new.get("entries", 0)}
+
+
 def _import(old: Item, new: Item) -> Told:
     """It is asked for once its file is there; of the lines that were refused only the number is told."""
     if "started_at" in new and "started_at" not in old:
@@ -573,6 +581,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
     ("reconciliation", ANY): _reconciliation,
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
+    ("lot", "restore"): _lot("lot.restored", lambda _, new: {}),
+    ("voucher", "restore"): _voucher("voucher.restored", lambda _, new: {}),
     ("line", ANY): _posted,
     ("dispute", ANY): _disputed,
     ("front", ANY): _front,
@@ -580,6 +590,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("recovered", ANY): _recovered,
     ("export", ANY): _export,
     ("import", ANY): _import,
+    ("audit_export", ANY): _audit_export,
     ("erasure", ANY): _erasure,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""

@@ -127,6 +127,7 @@ class Recovered:
     position: int
     action: Action
     reason: str
+    sandbox: bool = False
     version: int = 0
 
 
@@ -316,8 +317,11 @@ def taken_over_by_itself(recovery: Recovery, segment: Segment, voucher: Voucher)
 def released(recovery: Recovery, lot: Lot, segment: Segment) -> Segment | str:
     """The segment free again: a new generation, back to `generated`. Its veto goes on binding what is older."""
     own = [v for v in segment.vetoes if v.recovery == recovery.id and v.generation == segment.generation]
-    if not own:
-        return "not_vetoed"
+    return freed(lot, segment) if own else "not_vetoed"
+
+
+def freed(lot: Lot, segment: Segment) -> Segment:
+    """The segment in the next generation, in stock and held by nobody."""
     relative = lot.rules.valid_days_after_activation is not None
     return replace(
         segment,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,7 +17,7 @@ from functions.domain.times import rfc3339
 from functions.store.aws import client
 
 RECORD_QUEUE_URL = "RECORD_QUEUE_URL"
-TYPES: dict[str, int] = {"request.refused": 1, "token.issued": 1, "token.refused": 1}
+TYPES: dict[str, int] = {"request.refused": 1, "token.issued": 1, "token.refused": 1, "record.fetched": 1}
 """Every type with the version of its schema (`events/schemas/`); these are on no bus."""
 
 
@@ -33,7 +34,12 @@ def note(type: str, by: By, data: dict[str, str], now: int) -> None:
         "by": by._asdict(),
         "data": data,
     }
-    body = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+    send(entry)
+
+
+def send(message: dict[str, Any]) -> None:
+    """Put a message on the record's queue: an entry, or an order. Raises Refusal `try_again` where it does not go."""
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     try:
         client("sqs").send_message(QueueUrl=os.environ[RECORD_QUEUE_URL], MessageBody=body)
     except (BotoCoreError, ClientError) as error:

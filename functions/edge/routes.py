@@ -372,6 +372,23 @@ ROUTES: tuple[Route, ...] = (
         "List what is on record, newest first: of a card, of a client, or of all", "审计记录（按卡号、操作者或时间）",
         query=("serial", "actor", "from", "to", *_PAGED),
     ),
+    Route(
+        "GET", "/v1/audit/checkpoints", "audit", "list_checkpoints", Scope.AUDIT,
+        "List the record's signed checkpoints, newest first", "审计检查点列表", query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/audit/exports", "audit", "create_audit_export", Scope.AUDIT,
+        "Export the record, to be verified off-line", "导出审计记录（可离线验证）", Key.OPTIONAL, success=(202,),
+    ),
+    Route(
+        "GET", "/v1/audit/exports/{id}", "audit", "get_audit_export", Scope.AUDIT,
+        "Get an export of the record", "查询审计导出",
+    ),
+    Route(
+        "GET", "/v1/audit/exports/{id}/file", "audit", "get_audit_export_file", Scope.AUDIT,
+        "Fetch the file of an export of the record: a link that works for a minute", "下载审计导出文件",
+        success=(303,), errors=("export_in_progress", "export_expired"),
+    ),
     # about
     Route(
         "GET", "/v1/openapi.json", "console", "get_openapi", None,

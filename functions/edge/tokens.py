@@ -25,6 +25,7 @@ from functions.store.aws import client
 ISSUER = "ISSUER"
 SIGNING_KEY_ARNS = "SIGNING_KEY_ARNS"
 RECEIPT_KEY_ARN = "RECEIPT_KEY_ARN"
+RECORD_KEY_ARN = "RECORD_KEY_ARN"
 TYPE = "at+jwt"
 AUDIENCE = "kami"
 LIFETIME_S = 900
@@ -74,7 +75,7 @@ def issue(claims: dict[str, Any], now: int) -> str:
 
 
 def signed(arn: str, type: str, said: dict[str, Any]) -> str:
-    """A JWS of a type, signed by a KMS key."""
+    """A JWS of a type, signed by a KMS key, which takes at most 4,096 bytes."""
     head = {"alg": "ES256", "typ": type, "kid": _kid(arn)}
     text = f"{_encode(json.dumps(head).encode())}.{_encode(json.dumps(said).encode())}"
     der = client("kms").sign(KeyId=arn, Message=text.encode(), MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")[
@@ -119,8 +120,8 @@ def verify(authorization: str | None, now: int) -> Caller:
 
 
 def jwks() -> dict[str, Any]:
-    """The published keys (RFC 7517): those of tokens, and that of receipts."""
-    arns = [*key_arns().values(), os.environ[RECEIPT_KEY_ARN]]
+    """The published keys (RFC 7517): those of tokens, that of receipts, and that of the record."""
+    arns = [*key_arns().values(), os.environ[RECEIPT_KEY_ARN], os.environ[RECORD_KEY_ARN]]
     return {"keys": [_jwk(_kid(arn), point(arn)) for arn in arns]}
 
 

@@ -301,7 +301,7 @@ def _report(recovery: Recovery, part: Part) -> Report:
     items = touched_in(lot, within)
     report = surveyed(recovery, lot, within, items)
     for voucher in to_be_told(lot, items, report):
-        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason)
+        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason, sandbox=voucher.sandbox)
         table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
     return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
 

@@ -33,22 +33,37 @@ class Stored(NamedTuple):
     about: dict[str, str]
 
 
-def put_once(key: str, body: BinaryIO, size: int, about: Mapping[str, str]) -> Stored:
-    """Write an object unless it is there already; gives what is there then, its own or that of whoever came first.
+def put_once(
+    key: str,
+    body: BinaryIO,
+    size: int,
+    about: Mapping[str, str],
+    *,
+    bucket: str = EXPORTS_BUCKET,
+    media_type: str = AGE,
+) -> Stored:
+    """Write an object unless it is there already, into the bucket that the variable `bucket` names.
 
-    So two workers at once, and one that does not know whether its last try arrived, all go on from the same object.
+    Gives what is there then, its own or that of whoever came first. So two workers at once, and one that does not know
+    whether its last try arrived, all go on from the same object.
     """
-    s3, bucket = client("s3"), os.environ[EXPORTS_BUCKET]
+    s3, place = client("s3"), os.environ[bucket]
     for conflicts in range(CONFLICTS_MAX):
         body.seek(0)
         try:
             s3.put_object(
-                Bucket=bucket, Key=key, Body=body, ContentLength=size, ContentType=AGE, Metadata=about, IfNoneMatch="*"
+                Bucket=place,
+                Key=key,
+                Body=body,
+                ContentLength=size,
+                ContentType=media_type,
+                Metadata=about,
+                IfNoneMatch="*",
             )
         except ClientError as refused:
             match refused.response["Error"]["Code"]:
                 case "PreconditionFailed":
-                    there = s3.head_object(Bucket=bucket, Key=key)
+                    there = s3.head_object(Bucket=place, Key=key)
                     return Stored(there["ContentLength"], there["Metadata"])
                 case "ConditionalRequestConflict" if conflicts + 1 < CONFLICTS_MAX:
                     continue

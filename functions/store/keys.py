@@ -19,6 +19,7 @@ IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
 EXPIRY, EXPIRING = "EXPIRY#", "EXPIRING#"
 ENTRY, CHAIN = "ENTRY#", "CHAIN#"
+CHECKPOINT, RECORD_EXPORT = "CHECKPOINT#", "RECORDEXPORT#"
 RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 
 ERASURE, PERSON = "ERASURE#", "PERSON#"
@@ -442,6 +443,20 @@ def chain_of(name: str) -> str:
 def in_record(at: int, chain_name: str, number: int) -> str:
     """Where an entry stands among others, by the time of what happened (sort key of each index)."""
     return f"{at:012d}#{chain_name}#{number:012d}"
+
+
+def checkpoint(number: int) -> Key:
+    """A checkpoint of the record."""
+    return Key(CHECKPOINTS, f"{number:010d}")
+
+
+CHECKPOINTS = CHECKPOINT + "ALL"
+"""The partition of all checkpoints."""
+
+
+def record_export(id: str) -> Key:
+    """An export of the record."""
+    return _own(RECORD_EXPORT, id)
 
 
 def recorded_in(lane: int) -> str:

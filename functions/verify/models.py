@@ -91,6 +91,7 @@ class HistoryLine(Answer):
         "recovered",
         "reclaimed",
         "erased",
+        "restored",
     ] = Field(examples=["redeemed"])
     at: Time
     actor: str = Field(description="The API client.", examples=["merchant-9f86d081884c7d65"])

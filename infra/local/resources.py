@@ -184,6 +184,9 @@ KNOWN: Final[dict[str, Properties | str]] = {
         "BucketName",
         BucketEncryption=_AT_REST,
         LifecycleConfiguration=_NO_TIME,
+        ObjectLockEnabled=HANDLED,
+        ObjectLockConfiguration=HANDLED,
+        VersioningConfiguration=HANDLED,
         PublicAccessBlockConfiguration="nobody else can reach it here",
     ),
     "AWS::S3::BucketPolicy": _type("Bucket PolicyDocument"),
@@ -444,7 +447,12 @@ class Builder:
 
     def _bucket(self, logical_id: str, properties: dict[str, Any]) -> Made:
         name = properties.get("BucketName", logical_id.lower())
-        self.clients("s3").create_bucket(Bucket=name)
+        s3, locked = self.clients("s3"), properties.get("ObjectLockEnabled", False)
+        s3.create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
+        if "VersioningConfiguration" in properties:
+            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration=properties["VersioningConfiguration"])
+        if lock := properties.get("ObjectLockConfiguration"):
+            s3.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=lock)
         bucket_arn = f"arn:{PARTITION}:s3:::{name}"
         self.stack.buckets[bucket_arn] = name
         return Made(name, {"Arn": bucket_arn})

@@ -248,6 +248,17 @@ def _message(samples: Samples) -> str:
     return str(answer.json()["data"][0]["id"])
 
 
+def _record(samples: Samples) -> str:
+    """With what a job leaves to be done."""
+    id = str(samples.post("/v1/audit/exports", {})["id"])
+    samples.drain()
+    return id
+
+
+def _open_record(samples: Samples) -> str:
+    return str(samples.post("/v1/audit/exports", {})["id"])
+
+
 def _large_batch(samples: Samples) -> str:
     return _batch(LARGE, samples)
 
@@ -294,6 +305,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "started_import": _started_import,
     "import": _import,
     "message": _message,
+    "record": _record,
+    "open_record": _open_record,
     "large_batch": _large_batch,
     "large_activation": _large_activation,
 }

@@ -131,6 +131,7 @@ class Existing:
         stolen = self._post(f"/v1/campaigns/{guarded['id']}/batches", {"quantity": 1})
         awaiting = self._post("/v1/recoveries", {**order, "selection": {"batch": stolen["id"]}, "action": "void"})
         export = self._post(f"/v1/batches/{batch['id']}/exports", {"recipient": RECIPIENT})
+        record = self._post("/v1/audit/exports", {})
         for code in codes[1:4]:
             self._post("/v1/claims", {"code": code, "customer": "customer-1001"})
         offer = self._post("/v1/transfers", {"serial": serials[1], "customer": "customer-1001"})
@@ -159,6 +160,7 @@ class Existing:
             "messages": messages[0]["id"],
             "erasures": erasure["id"],
             "exports": export["id"],
+            "audit": record["id"],
             "imports": import_["id"],
             "file": "1",
         }

@@ -141,7 +141,10 @@ def test_a_dispute_and_the_reversal_that_settles_it_exclude_each_other(world: Wo
         one, back, two = taken("one", FACE, 1), given_back("one", FACE, 2), taken("two", FACE, 3)
         post(position, one)
         post(position, two)
-        race([partial(ledger.dispute, position, 1, two.name, OPERATOR), partial(post, position, back)])
+        attempts: list[Callable[[], object]] = [
+            partial(ledger.dispute, position, 1, two.name, OPERATOR), partial(post, position, back),
+        ]  # fmt: skip
+        race(attempts)
         (account,), lines, disputes = ledger.of_voucher(position, 100)
         assert (account.balance_minor, account.waiting, len(lines)) == (0, (), 3)
         assert len(disputes) <= 1

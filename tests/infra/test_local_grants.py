@@ -6,17 +6,22 @@ The functions run as processes, because in one process they share caches, and on
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import requests
 
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, SEGMENTS_PER_LOT_MAX
-from functions.store import keys
+from functions.domain.reclaim import NOTICE_MIN_S, Reclaim
+from functions.domain.stepup import STEP_S, code_at
+from functions.edge import clock
+from functions.store import keys, stepup, table
+from functions.store.records import CAMPAIGN
 from functions.store.wire import write
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
-from tests.integration.kami import Kami, claim, granted, mobile, refused, reminded, unique
+from tests.integration.kami import NOBODY, Kami, claim, granted, mobile, refused, reminded, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -217,14 +222,48 @@ def use_the_rest(kami: Kami) -> None:
     kami.cloud.drain()
 
 
+def use_authority(kami: Kami) -> None:
+    """One-time codes, right and wrong; forecasts; a second person; and a reclaim that was announced two days ago."""
+    staff, approver = kami.client("operator"), kami.client("approver")
+    key = kami.cloud.stack.functions["recover"].environment[stepup.AUTHENTICATOR_KEY_ARN]
+    with kami.cloud.environment("authorize"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(stepup.AUTHENTICATOR_KEY_ARN, key)
+        secret = stepup.enrol(staff.client_id, NOBODY)
+    batch = kami.batch(kami.campaign(recovery_rules={"one_time_code": {"void_above": 0, "reveal_above": 0}})["id"], 1)
+    reveal, void = {"serials": [batch["first_serial"]], "reason": "test"}, kami.recovery(batch=batch["id"])
+    for path, body, apart in (("/v1/reveals", reveal, 0), ("/v1/recoveries", void, 1)):
+        refused(staff.post(path, {**body, "one_time_code": "000000"}), 403, "one_time_code_wrong")
+        code = code_at(secret, clock.now() // STEP_S + apart)
+        assert staff.post(path, {**body, "one_time_code": code}).status < 300
+    granted(staff.post("/v1/recoveries?dry_run=true", void))
+    awaiting = kami.awaiting_approval()
+    decision = {"digest": awaiting["approval"]["digest"], "decision": "approve"}
+    granted(approver.post(f"/v1/recoveries/{awaiting['id']}/approvals", decision, unique()), 201)
+    id = kami.campaign(reclaim_unactivated_after_days=0)["id"]
+    kami.batch(id, 1)
+    with kami.cloud.environment("generate"):
+        campaign = table.read(CAMPAIGN, keys.campaign(id))
+        assert campaign is not None
+        due = Reclaim(0, clock.now(), announced_at=clock.now() - 2 * NOTICE_MIN_S)
+        table.change(CAMPAIGN, campaign, lambda _: replace(campaign, reclaim=due), "announce_reclaim", NOBODY)
+    kami.cloud.fire()
+    kami.cloud.drain(delayed=False)
+    assert granted(kami.operator.get(f"/v1/campaigns/{id}"))["reclaim"]["status"] == "started"
+
+
 def use_the_record(kami: Kami) -> None:
     """A refusal of each function's, and all ways to find them."""
-    ledger = "/v1/vouchers/010000000003/ledger"
-    for path in ("/v1/campaigns", "/v1/channels", "/v1/recoveries", "/v1/messages", "/v1/audit", ledger):
+    lists = ("campaigns", "channels", "recoveries", "messages", "audit", "erasures/x", "vouchers/010000000003/ledger")
+    for path in map("/v1/".__add__, lists):
         refused(kami.merchant.get(path), 403, "insufficient_scope")
     kami.cloud.drain()
     for query in ("limit=1", f"serial={kami.voucher().serial}", f"actor={kami.merchant.client_id}&limit=1"):
         granted(kami.operator.get(f"/v1/audit?{query}"))
+    granted(kami.operator.get("/v1/audit/checkpoints?limit=1"))
+    export = granted(kami.operator.post("/v1/audit/exports", {"from": "2026-01-01T00:00:00Z"}), 202)["id"]
+    kami.cloud.drain()
+    link = kami.operator.get(f"/v1/audit/exports/{export}/file").header("location")
+    assert requests.get(str(link), timeout=10).content
 
 
 def overdraw(kami: Kami, serial: str) -> None:
@@ -250,6 +289,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         number = mobile()
         reminded(kami, number)
         assert len(cloud.carriers.phone(number)) == 1
+        use_authority(kami)
         use_the_rest(kami)
         use_the_record(kami)
         unneeded = {grant for grants in cloud.unneeded_grants().values() for grant in grants}

@@ -95,7 +95,7 @@ def test_the_console_may_do_nothing_but_log_and_trace(template: Template) -> Non
     assert actions == {"logs:CreateLogStream", "logs:PutLogEvents", *XRAY}
 
 
-def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Template) -> None:
+def test_only_authorize_signs_tokens_only_distribute_receipts_and_only_audit_the_record(template: Template) -> None:
     signers = {
         name: {key["Fn::GetAtt"][0] for key in statement["Resource"]}
         for name in FUNCTIONS
@@ -103,10 +103,10 @@ def test_only_authorize_signs_tokens_and_only_distribute_receipts(template: Temp
         if "kms:Sign" in statement["Action"]
     }
 
-    assert set(signers) == {"authorize", "distribute"}
-    assert not signers["authorize"] & signers["distribute"]
-    variables = template.functions()["distribute"]["Environment"]["Variables"]
-    assert signers["distribute"] == {variables["RECEIPT_KEY_ARN"]["Fn::GetAtt"][0]}
+    assert set(signers) == {"authorize", "distribute", "audit"}
+    for name, variable in (("distribute", "RECEIPT_KEY_ARN"), ("audit", "RECORD_KEY_ARN")):
+        assert signers[name] == {template.functions()[name]["Environment"]["Variables"][variable]["Fn::GetAtt"][0]}
+        assert not signers[name] & signers["authorize"]
 
 
 def test_the_table_key_is_opened_by_dynamodb_for_this_account_and_by_no_role(template: Template) -> None:
@@ -319,10 +319,11 @@ BY_THE_CLOCK: Final = {
     "reclaims": ("rate(1 hour)", "RecoverJobs", 3_600),
     "moved": ("rate(1 day)", "LedgerJobs", 86_400),
     "everything": ("rate(7 days)", "LedgerJobs", 86_400),
+    "record": ("rate(5 minutes)", "AuditEntries", 300),
 }
 
 
-def test_by_the_clock_reminders_reclaims_and_reconciliations_are_ordered(template: Template) -> None:
+def test_by_the_clock_reminders_reclaims_reconciliations_and_seals_are_ordered(template: Template) -> None:
     rules = [rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
     found = {}
     for rule in rules:
@@ -337,6 +338,25 @@ def test_by_the_clock_reminders_reclaims_and_reconciliations_are_ordered(templat
         found[sweep] = (rule["ScheduleExpression"], BY_THE_CLOCK[sweep][1], age)
 
     assert found == BY_THE_CLOCK
+
+
+def test_what_is_sealed_of_the_record_is_locked_and_private(template: Template) -> None:
+    _, bucket = private(template, "Record")
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    days = ENVIRONMENTS[template.env].record_kept_days
+
+    assert bucket["ObjectLockEnabled"] is True
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert retention == {"Days": days, "Mode": "COMPLIANCE" if template.env == "prod" else "GOVERNANCE"}
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == days >= 180
+    actions = {action for s in template.statements("audit") if "Record" in json.dumps(s["Resource"])
+               for action in s["Action"] if action.startswith("s3:")}  # fmt: skip
+    assert actions == {"s3:GetObject", "s3:PutObject"}
+
+
+def test_the_record_is_kept_for_half_a_year_at_least() -> None:
+    with pytest.raises(ValueError, match="180 days at least"):
+        replace(ENVIRONMENTS["dev"], record_kept_days=179)
 
 
 def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(template: Template) -> None:

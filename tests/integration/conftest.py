@@ -1,7 +1,8 @@
 """One cloud a module: the handlers run in this process, on moto, with their roles in force.
 
 Whatever a test is about, no log line and no item that it leaves behind may look as if it held a code or a token, and
-no log line as if it held a phone number. (test_secrecy.py looks for planted ones in every disguise.)
+no log line as if it held a phone number. A checkpoint is a JWS, as tokens are, and is there for all to see.
+(test_secrecy.py looks for planted ones in every disguise.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def kami(every_line: io.StringIO) -> Iterator[Kami]:
         )  # to wait for would be minutes of draining
         kami = Kami(cloud)
         yield kami
-        items = json.dumps(list(kami.items().values()), default=lambda raw: f"{len(raw)} bytes")
+        kept = [item for item in kami.items().values() if item.get("entity") != {"S": "checkpoint"}]
+        items = json.dumps(kept, default=lambda raw: f"{len(raw)} bytes")
         assert LIKE_A_SECRET.findall(items) == []
 
 

@@ -195,7 +195,7 @@ def reminded(kami: Kami, number: str) -> Voucher:
     body = json.dumps({**told, "data": {"serial": voucher.serial}})
     kami.cloud.client("sqs").send_message(QueueUrl=source.queue_url, MessageBody=body)
     kami.cloud.drain()
-    kami.cloud.fire()
+    kami.cloud.fire("kami-dev-reminders")
     kami.cloud.drain()
     return voucher
 
@@ -204,16 +204,22 @@ def erased(kami: Kami, **person: str) -> Json:
     """An erasure, done, the clock being moved on where there is nothing to do but wait."""
     order = {"reason": "request_of_the_person", **person}
     id = granted(kami.operator.post("/v1/erasures", order, unique()), 202)["id"]
+    settle(kami)
+    done = granted(kami.operator.get(f"/v1/erasures/{id}"))
+    assert done["status"] == "completed"
+    return done
+
+
+def settle(kami: Kami) -> None:
+    """Has all jobs done, the clock being moved on where there is nothing to do but wait."""
     began = clock.now()
     with pytest.MonkeyPatch.context() as patch:
         for passes in range(10):
             later = began + passes * SETTLE_S
             patch.setattr(clock, "now", lambda later=later: later)
             kami.cloud.drain(delayed=False)
-            done = granted(kami.operator.get(f"/v1/erasures/{id}"))
-            if done["status"] == "completed":
-                return done
-            kami.cloud.hasten()
+            if not kami.cloud.hasten():
+                return
     raise AssertionError("it does not end")
 
 

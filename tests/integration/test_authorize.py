@@ -182,7 +182,7 @@ def test_after_a_rotation_the_new_key_signs_and_tokens_of_the_old_one_still_hold
             published = tokens.jwks()
             for token in (before, after):
                 assert tokens.verify(f"Bearer {token}", clock.now).client == "c"
-    *kids_of_tokens, _ = [key["kid"] for key in published["keys"]]
+    *kids_of_tokens, _, _ = [key["kid"] for key in published["keys"]]
     assert kids_of_tokens == [arn.rpartition("/")[2] for arn in (fresh, old_arn)]
     kids = [jwt.decode(token, key_set(published), algorithms=["ES256"]).header["kid"] for token in (before, after)]
     assert kids == kids_of_tokens[::-1]

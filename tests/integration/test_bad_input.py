@@ -117,6 +117,7 @@ BODIES: Final[dict[str, Json]] = {
     },
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
+    "POST /v1/audit/exports": {"from": "2026-11-21T08:00:00Z", "to": "2036-11-21T08:00:00Z"},
 }
 """A good body of each route that takes JSON."""
 OPTIONAL: Final = {
@@ -129,7 +130,7 @@ OPTIONAL: Final = {
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
-    ("POST /v1/distributions", "selection"), ("POST /v1/holds", "account"),
+    ("POST /v1/distributions", "selection"), ("POST /v1/reconciliations", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"), ("POST /v1/erasures", "customer"),
 }  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
@@ -170,6 +171,8 @@ IDS: Final = {
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "GET /v1/audit/exports/{id}": "${record}",
+    "GET /v1/audit/exports/{id}/file": "${record}",
     "GET /v1/erasures/{id}": "${erasure}",
 }
 """What stands for the parameter of each path that has one."""
@@ -304,6 +307,9 @@ def shop(kami: Kami) -> Shop:
     )
     approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
+    record = granted(kami.operator.post("/v1/audit/exports", {}), 202)["id"]
+    kami.cloud.drain()
+    kami.cloud.fire("kami-dev-seals")
     import_campaign = kami.campaign(code_format="imported")["id"]
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
     kami.cloud.drain()
@@ -329,6 +335,7 @@ def shop(kami: Kami) -> Shop:
         "wallet": f"/v1/customers/{customer}/vouchers?limit=1",
         "messages": f"/v1/messages?recipient={quote(recipient)}&limit=1",
         "audit": "/v1/audit?limit=1",
+        "checkpoints": "/v1/audit/checkpoints?limit=1",
         "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
     names = {
@@ -342,7 +349,7 @@ def shop(kami: Kami) -> Shop:
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "ending_campaign": kami.campaign(reclaim_unactivated_after_days=1)["id"],
-        "dispense": dispense, "erasure": erasure,
+        "dispense": dispense, "record": record, "erasure": erasure,
         "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
     }  # fmt: skip
@@ -614,6 +621,8 @@ NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
     ("surrogate as a name", '{"\\ud800": 1}'), ("raw control", '{"reason": "a\nb"}'), ("NUL", '{"reason": "\x00"}'),
     ("escape", '{"reason": "\\x41"}'), ("only NUL", "\x00"), ("true", "TRUE"),
 ]  # fmt: skip
+ASKS_FOR_NOTHING: Final = {"POST /v1/audit/exports"}
+"""Routes whose bodies may be empty objects."""
 NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]
 
 
@@ -625,7 +634,8 @@ def test_a_body_that_is_no_json_is_refused(shop: Shop, route: Route) -> None:
         assert answer.json()["key"] == "malformed_json", name
         refused(answer, 400, "malformed_json")
     for body in NOT_AN_OBJECT:
-        named(shop.send(route, body=body))
+        if body != "{}" or route.key not in ASKS_FOR_NOTHING:
+            named(shop.send(route, body=body))
 
 
 @untouched

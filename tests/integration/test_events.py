@@ -24,7 +24,11 @@ ELSEWHERE: Final = ("bus", "schemas", "relay")
 FILES: Final = sorted(path for path in EVENTS.rglob("*.json") if path.parent.name not in ELSEWHERE)
 
 EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
+    "audit/checkpoints": 200,
     "audit/entries": 200,
+    "audit/export": 202,
+    "audit/export-read": 200,
+    "audit/file": 303,
     "authorize/key-set": 200,
     "authorize/token": 200,
     "authorize/token-of-a-stranger": (401, "invalid_client"),
@@ -108,8 +112,9 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
 GATEWAYS_OWN: Final = ("x-forwarded-", "x-amzn-")
 JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
-    "audit/event", "erase/job", "generate/export-job", "generate/import-job", "ledger/event", "ledger/job",
-    "ledger/late", "ledger/sweep", "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
+    "audit/event", "audit/export-job", "audit/seal", "erase/job",
+    "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
+    "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -87,6 +87,10 @@ POST /v1/erasures                         202      403      403     403      403
 GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
 
 GET  /v1/audit                            200      403      403     403      403      403       403     200     403
+GET  /v1/audit/checkpoints                200      403      403     403      403      403       403     200     403
+POST /v1/audit/exports                    202      403      403     403      403      403       403     202     403
+GET  /v1/audit/exports/{id}               200      403      403     403      403      403       403     200     403
+GET  /v1/audit/exports/{id}/file          303      403      403     403      403      403       403     303     403
 """
 OPEN: Final = {"create_token", "get_jwks", "get_openapi", "get_docs", "get_home"}
 """To everybody, without a token."""
@@ -146,6 +150,12 @@ class Case:
         answer = self.owner.post(path, body, unique())
         assert answer.status in (201, 202), answer.body
         return str(answer.json()["id"])
+
+    def record(self) -> str:
+        """An export of the record, written."""
+        id = str(granted(self.operator.post("/v1/audit/exports", {}), 202)["id"])
+        self.kami.cloud.drain()
+        return id
 
     def export(self) -> str:
         return str(
@@ -242,6 +252,10 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_release": lambda c: (f"/v1/holds/{c.hold()}/releases", None),
     "create_recovery": lambda c: ("/v1/recoveries", c.kami.recovery(serials=[c.card().serial])),
     "list_entries": lambda c: ("/v1/audit?limit=1", None),
+    "list_checkpoints": lambda c: ("/v1/audit/checkpoints", None),
+    "create_audit_export": lambda c: ("/v1/audit/exports", {}),
+    "get_audit_export": lambda c: (f"/v1/audit/exports/{c.record()}", None),
+    "get_audit_export_file": lambda c: (f"/v1/audit/exports/{c.record()}/file", None),
     "list_recoveries": lambda c: ("/v1/recoveries", None),
     "get_recovery": lambda c: (f"/v1/recoveries/{recovery(c)['id']}", None),
     "get_recovery_report": lambda c: (f"/v1/recoveries/{recovery(c)['id']}/report", None),

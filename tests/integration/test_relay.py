@@ -142,7 +142,14 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
                      "recovery.requested", "recovery.completed",
                      "recovery.announced", "recovery.stopped",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
-    of_exports = {"ticket.issued", "ticket.used", "export.requested", "lot.exported", "export.completed"}
+    of_exports = {
+        "record.exported",
+        "ticket.issued",
+        "ticket.used",
+        "export.requested",
+        "lot.exported",
+        "export.completed",
+    }
     of_imports = {"import.requested", "lot.imported", "import.completed"}
     of_stock = {"distribution.requested", "lot.distributed", "lot.returned", "extension.requested", "lot.extended",
                 "voucher.extended"}  # fmt: skip

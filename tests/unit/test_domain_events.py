@@ -29,8 +29,8 @@ Item = dict[str, Any]
 def item(entity: str, command: str, version: int = 1, /, **fields: Any) -> Item:
     """An image as the stream tells it."""
     return {
-        "pk": f"{entity.upper()}#1",
-        "sk": entity.upper(),
+        "pk": f"{entity.upper().replace('_', '')}#1",
+        "sk": entity.upper().replace("_", ""),
         "entity": entity,
         "version": version,
         "last": {"command": command, **BY},
@@ -352,6 +352,12 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         item("export", "export", 4, **EXPORT, files=[[POSITION, POSITION + 99, 1, "a", b"wrapped"]], manifest=[1, "c"]),
         [("export.completed", {"id": "exp_1", "batch": "bat_1", "quantity": 100})],
     ),
+    "an export of the record ordered": (None, item("audit_export", "request_export", id="aex_1"), []),
+    "an export of the record written": (
+        item("audit_export", "request_export", id="aex_1"),
+        item("audit_export", "export", 2, id="aex_1", entries=7, size=900, completed_at=AT),
+        [("record.exported", {"id": "aex_1", "entries": 7})],
+    ),
     "an import ordered": (None, item("import", "request_import", **IMPORT), []),
     "an import started": (
         item("import", "request_import", **IMPORT), item("import", "start_import", 2, started_at=AT, **IMPORT),
@@ -435,6 +441,11 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         voucher("erase", "redeemed", 2, redemptions={"red-1": redemption(account_number=PERSON)}),
         [("voucher.erased", CARD)],
     ),
+    "a lot restored": (
+        lot("activate", WHOLE, 2), lot("restore", [{**WHOLE[0], "vetoes": [VETO]}], 4),
+        [("lot.restored", {"lot": 100_000, "ranges": [[0, 99]]})],
+    ),
+    "a voucher restored": (None, voucher("restore", "redeemed", 3), [("voucher.restored", CARD)]),
     "a lot suspended": (
         lot("activate", WHOLE, 2), lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3,
                                        commands=[["rec_1.veto", 100, {}]]),

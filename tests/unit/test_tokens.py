@@ -36,7 +36,8 @@ CALLER = tokens.Caller(
     "merchant-1", "merchant", "merchant-1", frozenset({"vouchers:verify", "vouchers:redeem"}), trusted=False
 )
 RECEIPTS = "arn:aws:kms:us-east-1:123456789012:key/receipts"
-KEYS = {arn: ec.generate_private_key(ec.SECP256R1()) for arn in (*ARNS.values(), RECEIPTS)}
+RECORD = "arn:aws:kms:us-east-1:123456789012:key/record"
+KEYS = {arn: ec.generate_private_key(ec.SECP256R1()) for arn in (*ARNS.values(), RECEIPTS, RECORD)}
 
 
 class Kms:
@@ -55,6 +56,7 @@ def kms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tokens.ISSUER, ISSUER)
     monkeypatch.setenv(tokens.SIGNING_KEY_ARNS, ",".join(ARNS.values()))
     monkeypatch.setenv(tokens.RECEIPT_KEY_ARN, RECEIPTS)
+    monkeypatch.setenv(tokens.RECORD_KEY_ARN, RECORD)
     monkeypatch.setattr(tokens, "client", lambda service: Kms())
     monkeypatch.setattr(tokens, "_points", {})
 
@@ -105,7 +107,7 @@ def test_we_accept_what_the_library_signs_with_any_published_key(kid: str) -> No
 
 def test_the_first_key_signs_and_all_are_published() -> None:
     keys = {jwk["kid"]: jwk for jwk in tokens.jwks()["keys"]}
-    assert list(keys) == ["one", "two", "receipts"]
+    assert list(keys) == ["one", "two", "receipts", "record"]
     assert {(k["kty"], k["crv"], k["use"], k["alg"]) for k in keys.values()} == {("EC", "P-256", "sig", "ES256")}
     assert json.loads(_bytes(tokens.issue(CLAIMS, NOW).split(".")[0]))["kid"] == "one"
 
@@ -113,7 +115,8 @@ def test_the_first_key_signs_and_all_are_published() -> None:
 def test_what_was_signed_as_a_receipt_is_no_token_whatever_it_says_and_whichever_key_signed_it() -> None:
     said = {"iss": ISSUER, "aud": tokens.AUDIENCE, "iat": NOW, "exp": NOW + 60, **CLAIMS}
     assert verify(tokens.signed(ARNS["one"], tokens.TYPE, said)) == CALLER
-    for arn, type in ((RECEIPTS, receipts.TYPE), (RECEIPTS, tokens.TYPE), (ARNS["one"], receipts.TYPE)):
+    foreign = (RECEIPTS, receipts.TYPE), (RECEIPTS, tokens.TYPE), (RECORD, tokens.TYPE), (ARNS["one"], receipts.TYPE)
+    for arn, type in foreign:
         assert_refused(f"Bearer {tokens.signed(arn, type, said)}")
     for typ in ("JWT", "AT+JWT", None, 7):
         assert_refused(f"Bearer {resigned({'alg': 'ES256', 'kid': 'one', 'typ': typ})}")
