@@ -29,6 +29,8 @@ TYPES: dict[str, int] = {
     "client.created": 1,
     "client.rotated": 1,
     "client.revoked": 1,
+    "client.enrolled": 1,
+    "client.withdrawn": 1,
     "campaign.created": 1,
     "channel.created": 1,
     "ticket.issued": 1,
@@ -274,6 +276,13 @@ def _client(old: Item, new: Item) -> Told:
     else:
         return
     yield type, None, {"id": new["client_id"], "role": new["role"], "tenant": new["tenant"]}
+
+
+def _enrolment(old: Item, new: Item) -> Told:
+    """That a client got an authenticator, or has none any more; the use of a code is told by what it was used for."""
+    before, after = old.get("wrapped_secret"), new.get("wrapped_secret")
+    if before != after:
+        yield "client.withdrawn" if after is None else "client.enrolled", None, {"id": new["client"]}
 
 
 def _campaign(old: Item, new: Item) -> Told:
@@ -583,6 +592,7 @@ ORDERED = {
 """Kind of a range command that a client orders → the event that brings a worker for it."""
 EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("client", ANY): _client,
+    ("enrolment", ANY): _enrolment,
     ("campaign", ANY): _campaign,
     ("channel", ANY): _channel,
     ("ticket", ANY): _ticket,

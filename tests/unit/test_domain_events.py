@@ -390,6 +390,19 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
     ),
+    "an authenticator given": (
+        None, item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
+        [("client.enrolled", {"id": "operator-1"})],
+    ),
+    "a one-time code used": (
+        item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
+        item("enrolment", "step_up", 2, client="operator-1", wrapped_secret=b"wrapped", step=1, used_for="rec_1"), [],
+    ),
+    "an authenticator taken away": (
+        item("enrolment", "step_up", 2, client="operator-1", wrapped_secret=b"wrapped", step=1, used_for="rec_1"),
+        item("enrolment", "withdraw", 3, client="operator-1", step=1, used_for="rec_1"),
+        [("client.withdrawn", {"id": "operator-1"})],
+    ),
     "a reclaim announced": (
         item("campaign", "create_campaign", id="cmp_1", reclaim={"days": 1, "due_at": AT}),
         item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
