@@ -29,7 +29,7 @@ from infra.openapi import CONSOLE
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-EXAMPLES_MAX = 25
+EXAMPLES_MAX = 15
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
     openapi_checks.status_code_conformance,

@@ -11,7 +11,7 @@ from infra.local.carriers import RETRY_BASE_S
 from tests.benchmark.unreliable import told_of_all
 from tests.running import up
 
-REDEMPTIONS = 200
+REDEMPTIONS = 100
 
 
 def test_every_redemption_gets_one_sms_while_both_providers_fail(tmp_path: Path) -> None:

@@ -130,6 +130,15 @@ def dispense_and_reclaim(kami: Kami) -> None:
     granted(kami.operator.post("/v1/claims", claim, unique()), 201)
     granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[made["data"][0]["serial"]])), 202)
     kami.cloud.drain()
+    claimed = granted(
+        kami.operator.post("/v1/claims", {"campaign": campaign, "customer": unique("customer")}, unique()), 201
+    )
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reissue", serials=[claimed["serial"]])), 202)
+    kami.cloud.drain()
+    partner = kami.client("partner")
+    card = kami.serials(kami.batch(campaign, 1)["id"])
+    kami.distribute(to=kami.channel(kind="partner", tenant=partner.tenant)["id"], serials=card)
+    granted(partner.post("/v1/recoveries", {**kami.recovery(serials=card), "reason": "stolen"}), 202)
 
 
 def extend_single_vouchers(kami: Kami) -> None:
