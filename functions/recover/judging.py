@@ -8,11 +8,15 @@ from functools import partial
 from typing import NamedTuple
 
 from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
+from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
-from functions.store import authority, selected, stepup
+from functions.domain.serials import LOT_SIZE
+from functions.store import authority, keys, selected, stepup, table
+from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, read_many
 from functions.store.reach import Reach
+from functions.store.records import BATCH
 from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX
 
@@ -37,14 +41,35 @@ def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Appro
 
 def judged(recovery: Recovery, serials: bool) -> Judgement:
     """What the campaigns' rules ask for. Raises Refusal `recovery_not_allowed`."""
+    asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
+    whole = _whole_batch(recovery)
+    if whole is not None:
+        rules = authority.rules([whole.campaign])
+        if alone(rules[whole.campaign], asked, whole) and not takes_code(
+            rules[whole.campaign], asked.action, whole.vouchers
+        ):
+            return Judgement(None, one_time_code=False)
     found = shares(recovery)
     rules = authority.rules(share.campaign for share in found)
-    asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
     may = [alone(rules[share.campaign], asked, share) for share in found]
     code = any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found)
     if all(may):
         return Judgement(None, code)
     return Judgement(approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S), code)
+
+
+def _whole_batch(recovery: Recovery) -> Share | None:
+    """The most that a recovery of one batch of many lots may come to, without reading them; None where it is none."""
+    if recovery.lots <= LOTS_PER_CALL_MAX or len(recovery.spans) != 1:
+        return None
+    (span,) = recovery.spans
+    number, index = divmod(span.first, LOT_SIZE)
+    lot = table.read(LOT, keys.lot(number))
+    part = lot.part(index) if lot is not None else None
+    batch = table.read(BATCH, keys.batch(part.batch)) if part is not None else None
+    if lot is None or batch is None or batch.span != span:
+        return None
+    return Share(lot.rules.campaign, lot.rules.currency, span.size, span.size * lot.rules.amount_minor)
 
 
 def shares(recovery: Recovery) -> list[Share]:

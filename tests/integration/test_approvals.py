@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S
+from functions.recover import judging
 from functions.store.aws import FENCE_S
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
@@ -261,3 +262,22 @@ def test_what_needs_no_approval_cannot_be_decided(kami: Kami, clock: Clock, appr
     recovery = granted(kami.operator.post("/v1/recoveries", kami.recovery(batch=batch)), 202)
     refused(decide(approver, {**recovery, "approval": {"digest": ""}}), 409, "already_decided")
     refused(decide(approver, {"id": "rec_none", "approval": {"digest": ""}}), 404, "not_found")
+
+
+def test_a_batch_of_many_lots_is_judged_without_reading_them_where_all_of_it_is_allowed(
+    kami: Kami, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each lot of a hundred million would be read otherwise, while thieves redeem."""
+    monkeypatch.setattr(judging, "LOTS_PER_CALL_MAX", 0)
+    counted: list[str] = []
+    shares = judging.shares
+    monkeypatch.setattr(judging, "shares", lambda recovery: counted.append(recovery.id) or shares(recovery))
+    rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": ALONE}]}
+    campaign = kami.campaign(recovery_rules=rules)["id"]
+    small, large = kami.batch(campaign, ALONE), kami.batch(campaign, ALONE + 1)
+    for body in (kami.recovery(batch=small["id"]), kami.recovery(batch=large["id"])):
+        granted(kami.operator.post("/v1/recoveries", body, unique()), 202)
+    assert len(counted) == 1
+    first = {"first_serial": small["first_serial"], "last_serial": small["first_serial"]}
+    granted(kami.operator.post("/v1/recoveries", kami.recovery(**first), unique()), 202)
+    assert len(counted) == 2
