@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.domain import pieces
@@ -31,6 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(spans())
+@example([Span(3 * n, 3 * n) for n in range(4 * MAX)])
 def test_parts_hold_all_that_is_selected_and_share_no_lot(selected: list[Span]) -> None:
     parts = list(in_parts(selected))
     assert merged(span for part in parts for span in part) == selected
