@@ -37,6 +37,7 @@ class Rule:
     live: bool = False
 
 
+_VALUE: Final = ("voucher.redeemed", "voucher.reversed", "voucher.reissued", "voucher.issued", "voucher.credited")
 RULES: Final = (
     Rule("BatchRequested", ("batch.requested",), "generate", _JOB),
     Rule("ExportRequested", ("export.requested",), "generate", _JOB),
@@ -51,8 +52,8 @@ RULES: Final = (
         _EVENT,
     ),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
-    Rule("ValueMoved", ("voucher.redeemed", "voucher.reversed"), "ledger", _EVENT, live=True),
-    Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended"), "notify", _EVENT),
+    Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
+    Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),
     Rule("Recorded", (), "audit", _EVENT),
 )
 

@@ -22,12 +22,14 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX
+from functions.domain.recovery import Action
 from functions.domain.voucher import EFFECTIVE
 from functions.domain.wallet import STATUSES
 from functions.edge.http import CSV, FORM, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
 from functions.edge.models import RFC_3339
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
+from functions.recover.models import Only, Reason
 from functions.store.cursors import CURSOR_LENGTH_MAX
 from infra.lock import ROOT
 from infra.pages import pages
@@ -89,6 +91,26 @@ PARAMETERS: Final[dict[str, Json]] = {
         "required": True,
         "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
         "example": "+8613812345678",
+    },
+    "action": {
+        "description": "With `text/csv` only, where it must be said: what is done to the vouchers.",
+        "schema": {"type": "string", "enum": list(Action)},
+    },
+    "reason": {
+        "description": "With `text/csv` only, where it must be said: why.",
+        "schema": {"type": "string", "enum": list(get_args(Reason))},
+    },
+    "only": {
+        "description": "With `text/csv` only: what has gone further is spared.",
+        "schema": {"type": "string", "enum": list(get_args(Only))},
+    },
+    "note": {
+        "description": "With `text/csv` only: a word for people.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    },
+    "recovery": {
+        "description": "With `text/csv` and a `resume` only: the suspension that it lifts.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     },
     "dry_run": {
         "description": "Only say what it would come to.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.channel import Channel, held_by
@@ -27,38 +27,6 @@ class Held:
     last: int
     status: str
     valid_until: int | None
-
-
-@dataclass(slots=True)
-class Reach:
-    """What a caller may act on: a tenant's clients on what its own channels hold, the operator's on everything."""
-
-    by: By
-    _read: dict[str, Channel | None] = field(default_factory=dict)
-
-    def _channel(self, id: str) -> Channel | None:
-        """A channel, read once: neither its tenant nor its world ever changes."""
-        if id not in self._read:
-            self._read[id] = table.read(CHANNEL, keys.channel(id))
-        return self._read[id]
-
-    def holds(self, channel: str | None) -> bool:
-        """Whether what this channel holds is within reach."""
-        if not self.by.is_tenant:
-            return True
-        found = self._channel(channel) if channel is not None else None
-        return found is not None and found.tenant == self.by.tenant
-
-    def may_go(self, lot: Lot, to: str | None) -> bool:
-        """Whether a lot may go to a channel: those of the sandbox to its channels, and others to others."""
-        found = self._channel(to) if to is not None else None
-        return found is None or found.is_sandbox == lot.rules.sandbox
-
-    def view(self, lot: Lot) -> Lot:
-        """The lot with what is within reach."""
-        if not self.by.is_tenant:
-            return lot
-        return replace(lot, segments=tuple(s for s in lot.segments if self.holds(s.channel)))
 
 
 def create(channel: Channel) -> Channel:

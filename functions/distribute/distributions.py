@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functions.distribute import channels
-from functions.distribute.channels import Reach
 from functions.distribute.service import identity, named, order
 from functions.domain.actor import By
 from functions.domain.channel import picked
@@ -12,6 +11,7 @@ from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.selection import Selection, Span
 from functions.store import lots, ranges
+from functions.store.reach import Reach
 from functions.store.table import BATCH_GET_MAX
 
 KIND = "distribute"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from functions.distribute.channels import Reach
 from functions.distribute.service import order, selected
 from functions.domain.actor import By
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint
 from functions.domain.selection import Selection, Span
+from functions.store.reach import Reach
 
 KIND = "extend"
 

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass
 
-from functions.distribute.channels import Reach
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command, Piece
 from functions.domain.errors import Refusal
@@ -14,6 +13,7 @@ from functions.domain.lines import Line, lines, merged, overlapping
 from functions.domain.lot import Lot
 from functions.domain.selection import Span, lot_count
 from functions.store.lots import gaps, read_many
+from functions.store.reach import Reach
 
 UNKNOWN = "names serials that do not exist"
 

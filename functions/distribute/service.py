@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from functions.distribute import files
-from functions.distribute.channels import Reach
 from functions.domain.actor import By
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.channel import activated, distributed
@@ -25,6 +24,7 @@ from functions.domain.sale import Sale
 from functions.domain.selection import Selection, Span, by_lot, lot_count
 from functions.domain.voucher import Voucher, binding
 from functions.store import jobs, keys, ranges, table
+from functions.store.reach import Reach
 from functions.store.records import COMMAND
 from functions.store.singles import Touch
 

@@ -26,9 +26,9 @@ ROLES: dict[str, tuple[str, ...]] = {
         "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
-    "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem"),
+    "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem", "recoveries"),
     "merchant": ("vouchers:verify", "vouchers:redeem"),
-    "support": ("vouchers:verify", "vouchers:inspect", "messages"),
+    "support": ("vouchers:verify", "vouchers:inspect", "recoveries", "messages"),
     "auditor": ("vouchers:inspect", "reconciliations", "audit"),
     "customer": ("vouchers:claim", "vouchers:verify"),
 }

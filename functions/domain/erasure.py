@@ -28,10 +28,10 @@ PLACES: dict[str, str] = {
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
-    "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter", "dispute",
-    "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line", "lot",
-    "moved", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal", "shelf", "stock", "supply",
-    "ticket",
+    "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
+    "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
+    "lines", "lot", "moved", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal", "shelf",
+    "spans", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""

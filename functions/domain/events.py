@@ -29,6 +29,8 @@ TYPES: dict[str, int] = {
     "client.created": 1,
     "client.rotated": 1,
     "client.revoked": 1,
+    "client.enrolled": 1,
+    "client.withdrawn": 1,
     "campaign.created": 1,
     "channel.created": 1,
     "ticket.issued": 1,
@@ -69,6 +71,9 @@ TYPES: dict[str, int] = {
     "voucher.released": 1,
     "voucher.redeemed": 1,
     "voucher.reversed": 1,
+    "voucher.credited": 1,
+    "voucher.reissued": 1,
+    "voucher.issued": 1,
     "ledger.posted": 1,
     "ledger.disputed": 1,
     "lot.recalled": 1,
@@ -273,6 +278,13 @@ def _client(old: Item, new: Item) -> Told:
     yield type, None, {"id": new["client_id"], "role": new["role"], "tenant": new["tenant"]}
 
 
+def _enrolment(old: Item, new: Item) -> Told:
+    """That a client got an authenticator, or has none any more; the use of a code is told by what it was used for."""
+    before, after = old.get("wrapped_secret"), new.get("wrapped_secret")
+    if before != after:
+        yield "client.withdrawn" if after is None else "client.enrolled", None, {"id": new["client"]}
+
+
 def _campaign(old: Item, new: Item) -> Told:
     if not old:
         rules = new["rules"]
@@ -463,7 +475,38 @@ def _reversed(old: Item, new: Item) -> Data:
         for id, r in new["redemptions"].items()
         if r.get("reversal") is not None and before.get(id, {}).get("reversal") is None
     ]
-    return {"redemption": _redemption(new, back), "reversal": back["reversal"]["id"]}
+    credited = back["reversal"].get("credited")
+    elsewhere = {"credited": serial_of(credited)} if credited is not None else {}
+    return {"redemption": _redemption(new, back), "reversal": back["reversal"]["id"], **elsewhere}
+
+
+def _given_back(old: Item, new: Item) -> Told:
+    """A reversal, and its value on the card that replaces the one it was taken from."""
+    before, after = (len(item.get("origin", _NO_ORIGIN)[4]) for item in (old, new))
+    if after > before:
+        _, predecessor, *_, credits = new["origin"]
+        redemption, amount_minor = credits[-1]
+        now = {name: new[name] for name in ("currency", "balance_minor", "status", "generation")}
+        data = {"redemption": redemption, "predecessor": serial_of(predecessor), "amount_minor": amount_minor, **now}
+        yield "voucher.credited", *_card(new["position"], data)
+    else:
+        yield from _voucher("voucher.reversed", _reversed)(old, new)
+
+
+_NO_ORIGIN: tuple[Any, ...] = ("", 0, 0, 0, ())
+
+
+def _reissued(old: Item, new: Item) -> Told:
+    """Of one transaction the two cards: the one that ended, and the one that has what was left on it."""
+    terms = {"currency": new["currency"], "generation": new["generation"]}
+    if "reissue" in new:
+        recovery, successor, amount_minor = new["reissue"]
+        data = {"recovery": recovery, "successor": serial_of(successor), "amount_minor": amount_minor, **terms}
+        yield "voucher.reissued", *_card(new["position"], data)
+    else:
+        recovery, predecessor, amount_minor, *_ = new["origin"]
+        data = {"recovery": recovery, "predecessor": serial_of(predecessor), "amount_minor": amount_minor, **terms}
+        yield "voucher.issued", *_card(new["position"], data)
 
 
 def _extended(old: Item, new: Item) -> Data:
@@ -549,6 +592,7 @@ ORDERED = {
 """Kind of a range command that a client orders → the event that brings a worker for it."""
 EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("client", ANY): _client,
+    ("enrolment", ANY): _enrolment,
     ("campaign", ANY): _campaign,
     ("channel", ANY): _channel,
     ("ticket", ANY): _ticket,
@@ -570,12 +614,13 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "capture"): _voucher("voucher.redeemed", _redeemed),
     ("voucher", "release"): _voucher("voucher.released", _released),
     ("voucher", "redeem"): _voucher("voucher.redeemed", _redeemed),
-    ("voucher", "reverse"): _voucher("voucher.reversed", _reversed),
+    ("voucher", "reverse"): _given_back,
     ("voucher", "offer"): _voucher("voucher.offered", _offered),
     ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
     ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _recalled,
     ("voucher", "take_over"): _nothing,
+    ("voucher", "reissue"): _reissued,
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),

@@ -21,14 +21,22 @@ WAITING_MAX = 100
 
 
 class Kind(StrEnum):
-    """What a movement does: a redemption takes value, its reversal gives it back."""
+    """What a movement does: a redemption takes value, its reversal gives it back.
+
+    Where a voucher is replaced, what was left is `reissued` to its successor, which is `issued` with as much and loses
+    what it has beyond that. A reversal of the old one's redemption is `passed_on`, and `credited` to the successor.
+    """
 
     REDEEMED = "redeemed"
     REVERSED = "reversed"
+    REISSUED = "reissued"
+    ISSUED = "issued"
+    PASSED_ON = "passed_on"
+    CREDITED = "credited"
 
 
 Name = tuple[Kind, str]
-"""Kind and redemption: there is at most one movement of a name."""
+"""Kind and redemption, or recovery: there is at most one movement of a name."""
 COUNTERPARTS = {Kind.REDEEMED: Kind.REVERSED, Kind.REVERSED: Kind.REDEEMED}
 
 
@@ -61,8 +69,8 @@ class Movement(NamedTuple):
 
     @property
     def counterpart(self) -> Name:
-        """The name of the reversal of a redemption, and the other way round."""
-        return COUNTERPARTS[self.kind], self.redemption
+        """The name of the reversal of a redemption, and the other way round; else its own."""
+        return COUNTERPARTS.get(self.kind, self.kind), self.redemption
 
     @property
     def told(self) -> tuple[Kind, str, int, int, str | None]:
@@ -177,7 +185,11 @@ def _change(account: Account, movement: Movement, posted: Iterable[str]) -> int 
     """How the balance changes by a movement whose turn it is."""
     if movement.kind is Kind.REVERSED:
         return movement.amount_minor if movement.redemption in posted else None
-    return -movement.amount_minor if movement.amount_minor <= account.balance_minor else None
+    if movement.kind is Kind.CREDITED:
+        return movement.amount_minor
+    beyond = account.opened_minor - movement.amount_minor
+    taken = beyond if movement.kind is Kind.ISSUED else movement.amount_minor
+    return -taken if taken <= account.balance_minor else None
 
 
 def _cancelled(account: Account) -> tuple[Movement, Movement] | None:
@@ -214,7 +226,7 @@ def disputed(account: Account, name: Name) -> Entered:
     movement = account.awaited(name)
     if movement is None or movement.disputed:
         return Entered(account)
-    reason = Reason.OVERDRAWN if movement.kind is Kind.REDEEMED else Reason.UNKNOWN_REDEMPTION
+    reason = Reason.UNKNOWN_REDEMPTION if movement.kind is Kind.REVERSED else Reason.OVERDRAWN
     marked = tuple(m._replace(disputed=True) if m.name == name else m for m in account.waiting)
     return Entered(replace(account, waiting=marked), dispute=_dispute(account, movement, reason))
 

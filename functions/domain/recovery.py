@@ -10,9 +10,10 @@ is found out what they bind, and lifts them then. So two resumes of one suspensi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from functions.domain.actor import By
@@ -27,12 +28,13 @@ VETOES_MAX = 4
 
 class Action(StrEnum):
     """`reclaim` puts vouchers back to stock under a new generation of codes; `void` ends them; `suspend` stops them
-    until a `resume` lifts that suspension."""
+    until a `resume` lifts that suspension; `reissue` replaces those that somebody holds."""
 
     RECLAIM = "reclaim"
     VOID = "void"
     SUSPEND = "suspend"
     RESUME = "resume"
+    REISSUE = "reissue"
 
 
 class Phase(StrEnum):
@@ -52,8 +54,18 @@ STEPS: dict[Action, tuple[Phase, ...]] = {
     Action.VOID: (Phase.VETO, Phase.FENCE, Phase.SURVEY, Phase.DONE),
     Action.SUSPEND: (Phase.VETO, Phase.FENCE, Phase.SURVEY, Phase.DONE),
     Action.RESUME: (Phase.VETO, Phase.SURVEY, Phase.RELEASE, Phase.DONE),
+    Action.REISSUE: (Phase.SURVEY, Phase.DONE),
 }
-"""The phases of each action, in order. What a resume lifts is bound already: it needs no fence."""
+"""The phases of each action, in order. What a resume lifts is bound already: it needs no fence. A reissue replaces
+vouchers one by one as it comes to them, each in a transaction that excludes redemptions by condition."""
+EFFECTIVE: dict[Action, Phase] = {
+    Action.RECLAIM: Phase.VETO,
+    Action.VOID: Phase.VETO,
+    Action.SUSPEND: Phase.VETO,
+    Action.RESUME: Phase.RELEASE,
+    Action.REISSUE: Phase.SURVEY,
+}
+"""The phase after which all of it works."""
 
 
 class Via(StrEnum):
@@ -69,7 +81,7 @@ class Via(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for: of which vouchers, what, and why. A resume names the recovery that it `lifts`, and may leave
-    the selection to it."""
+    the selection to it. Of a `file` it is the digest."""
 
     selection: Selection | None
     action: Action
@@ -78,6 +90,7 @@ class Order:
     note: str | None = None
     lifts: str | None = None
     via: Via = Via.OPERATOR
+    file: str | None = None
 
 
 class Skip(NamedTuple):
@@ -86,6 +99,37 @@ class Skip(NamedTuple):
     first: int
     last: int
     reason: str
+
+
+class Named(NamedTuple):
+    """A line of a file: the positions that it names, or why it names none."""
+
+    number: int
+    first: int = 0
+    last: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """A part of what a recovery selects, of the request of this fingerprint. Written once."""
+
+    recovery: str
+    fingerprint: str
+    number: int
+    spans: tuple[Span, ...]
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Some of the lines of a recovery's file, in order. Written once."""
+
+    recovery: str
+    fingerprint: str
+    number: int
+    lines: tuple[Named, ...]
+    version: int = 0
 
 
 class Value(NamedTuple):
@@ -137,6 +181,8 @@ class Recovery:
 
     `approval` is what a second person is asked, where the requester may not do as much alone.
     `one_by_one`: single serials are voided or suspended on their own items, which exclude redemptions by condition.
+    What came as a file of so many `lines` may name more than an item holds: then its spans lie in items of their own,
+    and `parts` says of how many lots each is; `part` of them have gone through the present phase.
     `effective_at` is when all its codes were refused, or those of a resume good again.
     """
 
@@ -162,6 +208,9 @@ class Recovery:
     via: Via = Via.OPERATOR
     values: dict[str, Value] = field(default_factory=dict)
     effective_at: int | None = None
+    lines: int = 0
+    parts: tuple[int, ...] = ()
+    part: int = 0
     approval: Approval | None = None
     version: int = 0
 
@@ -177,24 +226,21 @@ class Recovery:
             return self.approval.status(now)
         return "completed" if self.phase is Phase.DONE else "in_progress"
 
-    @property
-    def veto_command(self) -> str:
-        """The range command that lays the veto on each lot."""
-        return f"{self.id}.veto"
+    def command(self, name: str, part: int) -> str:
+        """The range command that does a phase's work on the lots of a part."""
+        return f"{self.id}.{name}.{part}" if self.parts else f"{self.id}.{name}"
 
-    @property
-    def release_command(self) -> str:
-        """The range command that frees each lot again."""
-        return f"{self.id}.release"
+    def gave(self, command: str | None) -> bool:
+        """Whether a range command is one of its own that lay its veto."""
+        return command is not None and f"{command}.".startswith(f"{self.id}.veto.")
 
     def next(self, now: int) -> Recovery:
         """The recovery in its next phase."""
         steps = STEPS[self.action]
         phase = steps[steps.index(self.phase) + 1]
-        effective = Phase.RELEASE if self.action is Action.RESUME else Phase.VETO
-        effective_at = now if self.phase is effective else self.effective_at
+        effective_at = now if self.phase is EFFECTIVE[self.action] else self.effective_at
         completed_at = now if phase is Phase.DONE else None
-        return replace(self, phase=phase, effective_at=effective_at, completed_at=completed_at)
+        return replace(self, phase=phase, part=0, effective_at=effective_at, completed_at=completed_at)
 
     def after(self, reports: Iterable[Report]) -> Recovery:
         """The recovery once the next lots are surveyed."""
@@ -373,8 +419,14 @@ def lifted_by_itself(recovery: Recovery, segment: Segment, voucher: Voucher) -> 
 
 
 def may_be_recovered(recovery: Recovery, lot: Lot, segment: Segment) -> bool:
-    """Whether a recovery comes to anything in a segment; what is suspended by itself, segments do not tell."""
-    return recovery.action is Action.RESUME or not isinstance(vetoed(recovery, lot, segment), str)
+    """Whether a recovery comes to anything in a segment, as far as it tells: not what each voucher has of its own."""
+    by_item = recovery.action in (Action.RESUME, Action.REISSUE)
+    return by_item or not isinstance(vetoed(recovery, lot, segment), str)
+
+
+def already_bound(segment: Segment, voucher: Voucher) -> str | None:
+    """Why a voucher is left to the recovery that was there before, or None."""
+    return _bound(_final(_standing(segment)), voucher)
 
 
 # What came of it.
@@ -393,6 +445,7 @@ class _Fate(NamedTuple):
         return self.last - self.first + 1
 
 
+NONE_KEPT: Mapping[int, str] = MappingProxyType({})
 Holds = Callable[[str | None], bool]
 """Whether what a channel holds is within reach of who recovers."""
 
@@ -403,9 +456,14 @@ def surveyed(
     ranges: list[tuple[int, int]],
     items: dict[int, Voucher],
     holds: Holds = lambda _: True,
+    kept: Mapping[int, str] = NONE_KEPT,
 ) -> Report:
-    """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason."""
+    """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason.
+
+    `kept` are the vouchers that a reissue has left, with the reason that it found.
+    """
     fates = [fate for first, last in ranges for fate in _fates(recovery, lot, first, last, items, holds)]
+    fates = [fate._replace(reason=kept.get(fate.first, fate.reason)) if fate.voucher else fate for fate in fates]
     recovered = sum(fate.size for fate in fates if fate.reason is None)
     value = NOTHING
     for fate in fates:
@@ -424,6 +482,8 @@ def _value(fate: _Fate, face_minor: int) -> Value:
     if fate.reason == "unknown":
         return NOTHING
     left = face_minor * fate.size if fate.voucher is None else fate.voucher.balance_minor
+    if fate.reason is None and fate.voucher is not None and fate.voucher.reissue is not None:
+        left = fate.voucher.reissue.amount_minor
     used = _used(fate.voucher) if fate.voucher is not None else 0
     recovered = fate.reason is None
     return Value(left if recovered else 0, 0 if recovered else left, used, int(used > 0))
@@ -495,6 +555,8 @@ def _others(recovery: Recovery, segment: Segment, own: int | None) -> tuple[Veto
 
 def _without_item(recovery: Recovery, lot: Lot, segment: Segment, own: int | None) -> str | None:
     """Why vouchers of a segment that have no items are skipped, None where they are recovered."""
+    if recovery.action is Action.REISSUE:
+        return "not_held"
     if own is None:
         change = taken_over if recovery.action is Action.RESUME else vetoed
         outcome = change(recovery, lot, segment)
@@ -506,8 +568,7 @@ def _without_item(recovery: Recovery, lot: Lot, segment: Segment, own: int | Non
 
 def _as_done(recovery: Recovery, lot: Lot) -> str:
     """Why a segment does not bear this recovery's veto, as its command has left word, for it could bear it by now."""
-    done = lot.done(recovery.veto_command)
-    reasons = set(done.skipped) if done is not None else set()
+    reasons = {reason for done in lot.commands if recovery.gave(done.command) for reason in done.skipped}
     return reasons.pop() if len(reasons) == 1 else "lot_fragmented"
 
 
@@ -529,6 +590,8 @@ def _with_item(recovery: Recovery, segment: Segment, own: int | None, voucher: V
 
 def _is_own(recovery: Recovery, voucher: Voucher) -> bool:
     """Whether the recovery came to the voucher by its own item."""
+    if recovery.action is Action.REISSUE:
+        return voucher.reissue is not None and voucher.reissue.recovery == recovery.id
     if recovery.action is Action.VOID:
-        return voucher.status is Status.VOID and voucher.command == recovery.veto_command
+        return voucher.status is Status.VOID and recovery.gave(voucher.command)
     return voucher.suspension is not None and recovery.id in voucher.suspension.recoveries

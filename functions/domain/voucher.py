@@ -80,7 +80,8 @@ EFFECTIVE: tuple[str, ...] = tuple(dict.fromkeys([*(s.value for s in Status), *V
 class Reversal:
     """The taking back of one redemption; there is at most one.
 
-    `balance_minor` and `status` (the effective one) are the voucher's just after it.
+    `balance_minor` and `status` (the effective one) are the voucher's just after it, or those of its successor that
+    was `credited` (a position).
     """
 
     id: str
@@ -91,6 +92,7 @@ class Reversal:
     request: str
     balance_minor: int = 0
     status: str = ""
+    credited: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,28 @@ class Suspension(NamedTuple):
     recoveries: tuple[str, ...]
 
 
+class Reissue(NamedTuple):
+    """That a voucher was replaced by another, its `successor` (a position), which has what was left on it."""
+
+    recovery: str
+    successor: int
+    amount_minor: int
+
+
+class Origin(NamedTuple):
+    """That a voucher replaces another, its `predecessor` (a position), of which it has so much.
+
+    `credits` are what came back since of uses of those before it: redemption and amount. `number` counts the
+    replacements from the first voucher on.
+    """
+
+    recovery: str
+    predecessor: int
+    amount_minor: int
+    number: int = 1
+    credits: tuple[tuple[str, int], ...] = ()
+
+
 class Drawn(NamedTuple):
     """That an order of this id took a voucher of this generation, and what the voucher was then."""
 
@@ -251,6 +275,8 @@ class Voucher:
     qr_step: int = 0
     sandbox: bool = False
     suspension: Suspension | None = None
+    reissue: Reissue | None = None
+    origin: Origin | None = None
     version: int = 0
 
     @property
@@ -457,8 +483,25 @@ def with_reversal(voucher: Voucher, redemption: Redemption, reversal: Reversal) 
     """The voucher with the value of one redemption back, whatever vetoes stand or time has passed."""
     balance = voucher.balance_minor + redemption.amount_minor
     reversed_ = replace(redemption, reversal=replace(reversal, balance_minor=balance))
-    redemptions = {**voucher.redemptions, redemption.id: reversed_}
-    unused = all(r.reversal is not None for r in redemptions.values() if r.generation == voucher.generation)
+    return _restored(replace(voucher, redemptions={**voucher.redemptions, redemption.id: reversed_}), balance)
+
+
+def with_credit(successor: Voucher, redemption: Redemption) -> Voucher:
+    """The successor of a voucher with the value of one of that one's redemptions."""
+    assert successor.origin is not None
+    credits = (*successor.origin.credits, (redemption.id, redemption.amount_minor))
+    credited = replace(successor, origin=successor.origin._replace(credits=credits))
+    return _restored(credited, successor.balance_minor + redemption.amount_minor)
+
+
+def with_reversal_elsewhere(voucher: Voucher, redemption: Redemption, reversal: Reversal) -> Voucher:
+    """The replaced voucher with the reversal of one of its redemptions, whose value went to its successor."""
+    return replace(voucher, redemptions={**voucher.redemptions, redemption.id: replace(redemption, reversal=reversal)})
+
+
+def _restored(voucher: Voucher, balance: int) -> Voucher:
+    """The voucher with more on it than it had."""
+    unused = all(r.reversal is not None for r in voucher.redemptions.values() if r.generation == voucher.generation)
     unspent = Status.CLAIMED if voucher.holder else Status.ACTIVE
     standing = unspent if unused else Status.PARTLY_REDEEMED
     status, suspension = voucher.status, voucher.suspension
@@ -466,4 +509,4 @@ def with_reversal(voucher: Voucher, redemption: Redemption, reversal: Reversal) 
         suspension = suspension._replace(was=standing)
     elif not STATUSES[status].vetoes:
         status = standing
-    return replace(voucher, status=status, suspension=suspension, balance_minor=balance, redemptions=redemptions)
+    return replace(voucher, status=status, suspension=suspension, balance_minor=balance)

@@ -239,7 +239,7 @@ class App:
         if model is None:
             return operation(call)
         if route.csv is not None and _content_type(event) == CSV:
-            return operation(File(_body(event)), call)
+            return operation(File(_body(event, route.csv_bytes_max or BODY_BYTES_MAX)), call)
         return operation(parse(model, event), call)
 
 
@@ -313,11 +313,11 @@ def _content_type(event: Event) -> str:
     return _headers(event).get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _body(event: Event) -> bytes:
+def _body(event: Event, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     raw = event.get("body") or ""
     body = b64decode(raw) if event.get("isBase64Encoded") else raw.encode(errors="surrogatepass")
-    if len(body) > BODY_BYTES_MAX:
-        raise Refusal("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+    if len(body) > bytes_max:
+        raise Refusal("body_too_large", f"At most {bytes_max} bytes.")
     return body
 
 

@@ -42,7 +42,8 @@ class Route:
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
     beside another `media_type`. With `csv` the body may be a file of
-    serial ranges, and these parameters say then what its JSON would.
+    serial ranges, and these parameters say then what its JSON would; it may be longer than other bodies where the row
+    says so.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Route:
     errors: tuple[str, ...] = ()
     media_type: str = "application/json"
     csv: tuple[str, ...] | None = None
+    csv_bytes_max: int | None = None
 
     @property
     def key(self) -> str:
@@ -303,8 +305,10 @@ ROUTES: tuple[Route, ...] = (
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
             "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
+            "recovery_in_progress",
             *_ONE_TIME_CODE,
         ),
+        csv=("action", "reason", "only", "note", "recovery"), csv_bytes_max=4_194_304,
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,

@@ -22,10 +22,12 @@ from functions.ledger.models import (
     ORDER,
     Job,
     LedgerAnswer,
+    Passed,
     ReconciliationAnswer,
     ReconciliationList,
     ReconciliationRequest,
     ReconciliationSummary,
+    Replaced,
     Sweep,
     Told,
 )
@@ -139,8 +141,9 @@ def _difference(lot: int, difference: Difference, *, chinese: bool) -> dict[str,
 def take(body: str, until: float) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order = ORDER.validate_json(body)
-    if isinstance(order, Told):
-        _enter(order)
+    if isinstance(order, Told | Replaced):
+        for movement in _movements(order):
+            _enter(order, movement)
         return
     if isinstance(order, Job):
         _go_on(order.id, until)
@@ -170,18 +173,30 @@ def _go_on(id: str, until: float) -> None:
     logger.info("reconciliation", id=id, done=True, differences=found, alarm=DIFFERS if found else None)
 
 
-def _enter(told: Told) -> None:
-    redemption, data = told.data.redemption, told.data
-    kind = Kind.REDEEMED if data.reversal is None else Kind.REVERSED
+MOVES = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
+
+
+def _movements(told: Told | Replaced) -> list[domain.Movement]:
+    """What an event says about its card's value; a reversal of what was replaced since comes in and goes on."""
     at = int(datetime.fromisoformat(told.at).timestamp())
-    movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, data.reversal)
+    if isinstance(told, Replaced):
+        return [domain.Movement(MOVES[told.type], told.cause, told.data.amount_minor, told.id, at)]
+    redemption, reversal = told.data.redemption, told.data.reversal
+    kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
+    movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, reversal)
+    return [movement] if told.data.credited is None else [movement, movement._replace(kind=Kind.PASSED_ON)]
+
+
+def _enter(told: Told | Replaced, movement: domain.Movement) -> None:
+    data = told.data
+    terms = data if isinstance(data, Passed) else data.redemption
     by = By(**{name: told.by[name] for name in By._fields})
-    outcome = service.enter(data.serial, redemption.generation, redemption.currency, movement, by, clock.now())
+    outcome = service.enter(data.serial, terms.generation, terms.currency, movement, by, clock.now())
     logger.info(
         "movement",
         serial=data.serial,
-        kind=kind.value,
-        redemption=redemption.id,
+        kind=movement.kind.value,
+        redemption=movement.redemption,
         outcome=outcome,
         alarm=DISPUTED if outcome == service.DISPUTED else None,
     )

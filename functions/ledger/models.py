@@ -41,11 +41,12 @@ class RedemptionOf(Taken):
 
 
 class Data(Taken):
-    """What is needed of an event's data."""
+    """What is needed of an event's data about a redemption; `credited` is the card that has a reversal's value."""
 
     serial: Id
     redemption: RedemptionOf
     reversal: Id | None = None
+    credited: Id | None = None
 
 
 class Told(Taken):
@@ -65,12 +66,45 @@ class Told(Taken):
         return self
 
 
+class Passed(Taken):
+    """What is needed of an event's data about a card that is replaced, or replaces another one."""
+
+    serial: Id
+    recovery: Id | None = None
+    redemption: Id | None = None
+    amount_minor: int = Field(ge=1)
+    currency: str
+    generation: int = Field(ge=1)
+
+
+class Replaced(Taken):
+    """A domain event about value that goes from a card to the one that replaces it."""
+
+    id: Id
+    type: Literal["voucher.reissued", "voucher.issued", "voucher.credited"]
+    version: Literal[1] = Field(alias="schema")
+    at: Annotated[str, StringConstraints(pattern=RFC_3339)]
+    by: dict[str, str]
+    data: Passed
+
+    @property
+    def cause(self) -> str:
+        """The recovery, or the redemption whose reversal it is, by which the movement is named."""
+        return self.data.recovery or self.data.redemption or ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.cause or not {*By._fields} <= {*self.by}:
+            raise ValueError("it does not say why, or by whom")
+        return self
+
+
 class Movement(Taken):
     """A movement that waits."""
 
     serial: Id
     generation: int
-    kind: Literal["redeemed", "reversed"]
+    kind: Literal["redeemed", "reversed", "reissued", "issued", "passed_on", "credited"]
     redemption: Id
 
 
@@ -92,7 +126,7 @@ class Sweep(Taken):
     sweep: Literal["moved", "everything"]
 
 
-ORDER: TypeAdapter[Told | Late | Sweep | Job] = TypeAdapter(Told | Late | Sweep | Job)
+ORDER: TypeAdapter[Told | Replaced | Late | Sweep | Job] = TypeAdapter(Told | Replaced | Late | Sweep | Job)
 """The body of a message on ledger's queue."""
 
 _Kind = Annotated[str, Field(json_schema_extra={"enum": [kind.value for kind in Kind]}, examples=["redeemed"])]

@@ -31,7 +31,7 @@ class Data(Taken):
 
     serial: Id
     redemption: RedemptionOf | None = None
-    action: Literal["reclaim", "void", "suspend", "resume"] | None = None
+    action: Literal["reclaim", "void", "suspend", "resume", "reissue"] | None = None
     reason: str | None = Field(default=None, max_length=40)
 
 
@@ -62,7 +62,7 @@ class Due(Taken):
 class End(Taken):
     """A domain event of a voucher whose end became known."""
 
-    type: Literal["voucher.claimed", "voucher.extended"]
+    type: Literal["voucher.claimed", "voucher.extended", "voucher.issued"]
     version: Literal[1] = Field(alias="schema")
     at: Annotated[str, StringConstraints(pattern=RFC_3339)]
     data: Data

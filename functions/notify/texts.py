@@ -5,6 +5,7 @@ from __future__ import annotations
 from functions.domain.account import masked
 from functions.domain.money import MINOR_DIGITS
 from functions.domain.reminder import shown
+from functions.domain.serials import serial_of
 from functions.domain.voucher import Redemption, Standing, Voucher
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
@@ -30,6 +31,8 @@ ACTIONS: dict[str, dict[str, str]] = {
         "suspend": "【Kami】您的卡（卡号 {serial}）因{reason}暂停使用，卡内余额 {balance} 保留。"
         "恢复后将通知您，如有疑问，请联系客服。",
         "resume": "【Kami】您的卡（卡号 {serial}）已恢复使用，卡内余额 {balance}。",
+        "reissue": "【Kami】您的卡（卡号 {serial}）因{reason}已作废，新卡（卡号 {successor}，余额 {balance}）已换发。"
+        "请在卡包中查看并使用新卡。",
     },
     "en": {
         "reclaim": "【Kami】Your card {serial} was recalled ({reason}) and cannot be used any more. "
@@ -39,6 +42,8 @@ ACTIONS: dict[str, dict[str, str]] = {
         "suspend": "【Kami】Your card {serial} is suspended ({reason}); its {balance} stays on it. "
         "We will tell you when it works again. Questions? Contact support.",
         "resume": "【Kami】Your card {serial} works again; {balance} is on it.",
+        "reissue": "【Kami】Your card {serial} is void ({reason}). Card {successor} replaces it, with {balance} on it: "
+        "look into your wallet and use the new one.",
     },
 }
 """Locale → action of a recovery → text: what became of the card, and what to do."""
@@ -78,11 +83,14 @@ def text(event: str, locale: str, serial: str, redemption: Redemption, currency:
 
 
 def recovered(locale: str, action: str, reason: str, voucher: Voucher) -> str:
-    """The text about a card that a recovery came to."""
+    """The text about a card that a recovery came to; a new card's code is in its holder's wallet only."""
+    reissue = voucher.reissue
+    balance_minor = voucher.balance_minor if reissue is None else reissue.amount_minor
     return ACTIONS[locale][action].format(
         serial=voucher.serial,
         reason=WHY[locale].get(reason, WHY[locale]["other"]),
-        balance=money(voucher.balance_minor, voucher.currency, locale),
+        balance=money(balance_minor, voucher.currency, locale),
+        successor=serial_of(reissue.successor) if reissue is not None else "",
     )
 
 

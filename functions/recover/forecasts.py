@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.lot import SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
-from functions.domain.recovery import Order, Recovery, Report, all_unknown, surveyed
-from functions.domain.voucher import Voucher
+from functions.domain.recovery import Action, Order, Recovery, Report, all_unknown, surveyed
+from functions.domain.reissue import kept
+from functions.domain.voucher import Reissue, Voucher
 from functions.recover import judging, service
 from functions.recover.judging import Judgement
-from functions.recover.reports import Part, parts
 from functions.store import history, keys, ranges, table
 from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, in_chunks
+from functions.store.reach import Reach
+from functions.store.selected import Part, lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LOTS_PER_READ = BATCH_GET_MAX // 2
@@ -34,11 +36,11 @@ class Forecast:
     judgement: Judgement
 
 
-def foresee(order: Order, by: By, now: int, until: float) -> Forecast:
+def foresee(order: Order, by: By, now: int, until: float, file: bytes | None = None) -> Forecast:
     """What an order would come to now; the last second's uses may be missing. Raises Refusal as `service.create`."""
-    recovery, serials = service.prepared("", "", order, by, now)
+    recovery, serials, _ = service.prepared("", "", order, by, now, file)
     judgement = judging.judged(recovery, serials)
-    plain, touched = _read(recovery, list(parts(recovery)))
+    plain, touched = _read(recovery, list(lots_of(recovery)))
     done = [pair for chunk in in_chunks(touched, lambda each: _foreseen(recovery, *each), until) for pair in chunk]
     left = [_report(recovery, lot, within, {}) for lot, within in touched[len(done) :]]
     made = recovery.after([*plain, *left, *(report for report, _ in done)])
@@ -78,10 +80,13 @@ def _foreseen(recovery: Recovery, lot: Lot, within: list[tuple[int, int]]) -> tu
 
 def _report(recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: dict[int, Voucher]) -> Report:
     """What the survey would say of a lot, had the recovery laid its veto on it as it is now."""
+    reach = Reach(recovery.by)
+    if recovery.action is Action.REISSUE:
+        return _replaced(recovery, lot, within, items, reach)
     work = service.VETOES[recovery.action]
 
     def laid(segment: Segment) -> Segment:
-        outcome = work.change(recovery, lot, segment)
+        outcome = work.change(recovery, lot, segment) if reach.holds(segment.channel) else "unknown"
         return segment if isinstance(outcome, str) else outcome
 
     segments = rewritten(lot.segments, within, laid)
@@ -90,7 +95,23 @@ def _report(recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: 
     singly = recovery.action in service.SINGLY
     if singly or ranges.fits(lot, segments, SEGMENTS_PER_LOT_MAX):
         lot = replace(lot, segments=segments)
-    return surveyed(recovery, lot, within, items)
+    return surveyed(recovery, lot, within, items, reach.holds)
+
+
+def _replaced(
+    recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: dict[int, Voucher], reach: Reach
+) -> Report:
+    """The same of a reissue, for which there is stock enough."""
+    reasons, found = dict[int, str](), dict[int, Voucher]()
+    for index, voucher in items.items():
+        segment = lot.segment(index)
+        within_reach = segment is not None and reach.holds(segment.channel)
+        reason = kept(recovery, lot, index, voucher, recovery.created_at) if within_reach else "unknown"
+        reissue = Reissue(recovery.id, voucher.position, voucher.balance_minor)
+        found[index] = voucher if reason is not None else replace(voucher, reissue=reissue)
+        if reason is not None:
+            reasons[index] = reason
+    return surveyed(recovery, lot, within, found, reach.holds, reasons)
 
 
 def _own(recovery: Recovery, work: service.Work, lot: Lot, index: int, voucher: Voucher) -> Voucher:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from functions.domain.authority import Approval
+from functions.domain.errors import Refusal
 from functions.domain.lot import Scope
 from functions.domain.recovery import Action, Order, Recovery, Via
 from functions.domain.times import rfc3339
 from functions.edge import batch
-from functions.edge.http import CSV, App, Call, Event, Reply, Response, accepted, created, of_query, ok, refuse_fields
+from functions.edge.http import (
+    CSV,
+    App,
+    Call,
+    Event,
+    File,
+    Reply,
+    Response,
+    accepted,
+    created,
+    of_query,
+    ok,
+    refuse_fields,
+)
 from functions.edge.models import Progress
 from functions.recover import approvals, forecasts, reclaims, reports, service
 from functions.recover.forecasts import Forecast
@@ -26,6 +41,7 @@ from functions.recover.models import (
     SkippedSerial,
     SkippedSerials,
     StatisticsAnswer,
+    Terms,
     WayAnswer,
 )
 from functions.store import lists, statistics
@@ -37,21 +53,30 @@ VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 
 
 @app.route("POST /v1/recoveries")
-def create_recovery(request: RecoveryRequest, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
-    """With `dry_run` nothing is written, and what it would come to is answered (200)."""
+def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
+    """With `dry_run` nothing is written, and what it would come to is answered (200).
+
+    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report.
+    """
+    file = request.content if isinstance(request, File) else None
+    said = {name: value for name, value in call.query.items() if name != "dry_run"}
+    terms = of_query(Terms, said) if isinstance(request, File) else request
+    selection = request.selection if isinstance(request, RecoveryRequest) else None
     order = Order(
-        request.selection.selection() if request.selection is not None else None,
-        Action(request.action),
-        Scope(request.only) if request.only is not None else Scope.ALL,
-        request.reason,
-        request.note,
-        request.recovery,
-        VIA.get(call.by.role, Via.OPERATOR),
+        selection.selection() if selection is not None else None,
+        Action(terms.action),
+        Scope(terms.only) if terms.only is not None else Scope.ALL,
+        terms.reason,
+        terms.note,
+        terms.recovery,
+        VIA.get(call.by.role, Via.OPERATOR if file is None else Via.SHOP_FILE),
+        hashlib.sha256(file).hexdigest() if file is not None else None,
     )
     until = batch.call_deadline(call.remaining_s)
     if _is_dry_run(call):
-        return ok(_forecast(forecasts.foresee(order, call.by, call.now, until), call.now))
-    recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, request.one_time_code)
+        return ok(_forecast(forecasts.foresee(order, call.by, call.now, until, file), call.now))
+    one_time_code = request.one_time_code if isinstance(request, RecoveryRequest) else None
+    recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, file, one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))
     return accepted(answer, replayed=replayed, location=f"/v1/recoveries/{recovery.id}")
@@ -86,12 +111,13 @@ def _forecast(forecast: Forecast, now: int) -> ForecastAnswer:
 @app.route("GET /v1/recoveries")
 def list_recoveries(call: Call) -> Reply[RecoveryList]:
     found, next_cursor = lists.page(RECOVERY, call.limit(), call.query.get("cursor"), call.by)
+    found = [recovery for recovery in found if not call.by.is_tenant or recovery.by.tenant == call.by.tenant]
     return ok(RecoveryList.model_validate({"data": [_summary(r, call.now) for r in found], "next_cursor": next_cursor}))
 
 
 @app.route("GET /v1/recoveries/{id}")
 def get_recovery(call: Call) -> Reply[RecoveryAnswer]:
-    recovery = service.find(call.path["id"])
+    recovery = service.find(call.path["id"], call.by)
     lines, next_cursor = reports.skipped(recovery, call.limit(), call.query.get("cursor"), call.by)
     skipped = SkippedSerials(
         count=sum(recovery.skipped.values()),
@@ -105,7 +131,7 @@ def get_recovery(call: Call) -> Reply[RecoveryAnswer]:
 @app.route("GET /v1/recoveries/{id}/report")
 def get_report(call: Call) -> Reply[str]:
     """Neighbours that are alike share a line. The header `Link` names the next page, where there is one."""
-    recovery = service.find(call.path["id"])
+    recovery = service.find(call.path["id"], call.by)
     text, following = reports.page(recovery, call.query.get("cursor"), call.by)
     link = {"Link": f'</v1/recoveries/{recovery.id}/report?cursor={following}>; rel="next"'} if following else {}
     name = {"Content-Disposition": f'attachment; filename="{recovery.id}.csv"'}
@@ -114,6 +140,8 @@ def get_report(call: Call) -> Reply[str]:
 
 @app.route("GET /v1/recoveries/statistics")
 def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
+    if call.by.is_tenant:
+        raise Refusal("insufficient_scope", "They compare what all have ordered.")
     since, until = _days(call)
     ways = [
         WayAnswer(

@@ -10,12 +10,11 @@ from typing import NamedTuple
 from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
-from functions.domain.selection import by_lot
-from functions.store import authority, stepup
+from functions.store import authority, selected, stepup
 from functions.store.lots import WORKERS_MAX, read_many
+from functions.store.reach import Reach
+from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX
-
-Part = tuple[int, list[tuple[int, int]]]
 
 
 class Judgement(NamedTuple):
@@ -50,11 +49,11 @@ def judged(recovery: Recovery, serials: bool) -> Judgement:
 
 def shares(recovery: Recovery) -> list[Share]:
     """What the recovery comes to at most, campaign by campaign: every lot of it is read."""
-    parts = list(by_lot(list(recovery.spans)))
+    parts, reach = list(selected.lots_of(recovery)), Reach(recovery.by)
     chunks = (parts[at : at + BATCH_GET_MAX] for at in range(0, len(parts), BATCH_GET_MAX))
     total: dict[str, Share] = {}
     with ThreadPoolExecutor(WORKERS_MAX) as pool:
-        for share in (share for some in pool.map(partial(_shares, recovery), chunks) for share in some):
+        for share in (share for some in pool.map(partial(_shares, recovery, reach), chunks) for share in some):
             known = total.get(share.campaign)
             if known is not None:
                 vouchers, value_minor = known.vouchers + share.vouchers, known.value_minor + share.value_minor
@@ -63,9 +62,9 @@ def shares(recovery: Recovery) -> list[Share]:
     return [total[campaign] for campaign in sorted(total)]
 
 
-def _shares(recovery: Recovery, parts: Iterable[Part]) -> list[Share]:
+def _shares(recovery: Recovery, reach: Reach, parts: Iterable[Part]) -> list[Share]:
     ranges = dict(parts)
-    return [_share(recovery, lot, ranges[number]) for number, lot in read_many(ranges).items()]
+    return [_share(recovery, reach.view(lot), ranges[number]) for number, lot in read_many(ranges).items()]
 
 
 def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share:

@@ -20,20 +20,16 @@ from functions.edge.models import (
     Time,
 )
 
-Action = Literal["reclaim", "void", "suspend", "resume"]
+Action = Literal["reclaim", "void", "suspend", "resume", "reissue"]
 Only = Literal["not_activated", "not_claimed", "not_redeemed"]
 Reason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other"]
 Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Via = Literal["operator", "partner", "shop_file", "support", "schedule"]
 
 
-class RecoveryRequest(Request):
-    """Which vouchers are called back, how and why; `only` spares what has gone further.
+class Terms(Request):
+    """What is done, and why; of a file, what its parameters say."""
 
-    A `resume` lifts the suspension that it names, and no other: of all that was selected then, or of a `selection`.
-    """
-
-    selection: SelectionRequest | None = None
     action: Action
     recovery: str | None = Field(
         default=None, max_length=64, description="The suspension that a `resume` lifts; for it only."
@@ -41,16 +37,29 @@ class RecoveryRequest(Request):
     reason: Reason
     only: Only | None = None
     note: Text | None = None
-    one_time_code: OneTimeCode | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _resumes(self) -> Self:
         resumes = self.action == "resume"
         if resumes != (self.recovery is not None):
             raise ValueError("name the recovery that a resume lifts, and for a resume only")
         if resumes and self.only is not None:
             raise ValueError("a resume lifts what its suspension binds; leave only out")
-        if not resumes and self.selection is None:
+        return self
+
+
+class RecoveryRequest(Terms):
+    """Which vouchers are called back, how and why; `only` spares what has gone further.
+
+    A `resume` lifts the suspension that it names, and no other: of all that was selected then, or of a `selection`.
+    """
+
+    selection: SelectionRequest | None = None
+    one_time_code: OneTimeCode | None = None
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if self.action != "resume" and self.selection is None:
             raise ValueError("name a selection")
         return self
 

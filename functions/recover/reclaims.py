@@ -85,7 +85,7 @@ def _order(campaign: str, batch: str, now: int) -> None:
     order = Order(
         Selection(batch=batch), Action.RECLAIM, Scope.NOT_ACTIVATED, "campaign_over", None, None, Via.SCHEDULE
     )
-    recovery, _ = service.prepared(recovery_id(campaign, batch), fingerprint(asdict(order)), order, BY, now)
+    recovery, *_ = service.prepared(recovery_id(campaign, batch), fingerprint(asdict(order)), order, BY, now)
 
     def once(current: Recovery | None) -> Recovery | None:
         return recovery if current is None else None

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 from functions.domain.actor import By
-from functions.domain.recovery import Recovery, Report
-from functions.domain.selection import by_lot
+from functions.domain.lines import merged, overlapping
+from functions.domain.pieces import LINES_PER_ITEM
+from functions.domain.recovery import Named, Recovery, Report
+from functions.domain.selection import Span, by_lot
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.store import cursors, keys, table
 from functions.store.records import REPORT
+from functions.store.selected import Part, lines_of, lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LINES_PER_PAGE = 10_000
 LOTS_PER_PAGE_MAX = 2_000
 """So many lots a page of a file looks at; it may be short."""
 HEADER = "first_serial,last_serial,quantity,outcome,reason"
-RECOVERED, SKIPPED, IN_PROGRESS = "recovered", "skipped", "in_progress"
+HEADER_OF_FILE = "line,first_serial,last_serial,quantity,outcome,detail"
+RECOVERED, PARTLY, SKIPPED, IN_PROGRESS = "recovered", "partly_recovered", "skipped", "in_progress"
 
-Part = tuple[int, list[tuple[int, int]]]
 Line = tuple[str, str]
 
 
@@ -38,17 +42,12 @@ class Piece(NamedTuple):
         return f"{serial_of(self.first)},{serial_of(self.last)},{quantity},{self.outcome},{self.reason}"
 
 
-def parts(recovery: Recovery, first: int = 0) -> Iterator[Part]:
-    """The lots of a recovery with what was selected of each, from the `first`-th on."""
-    return islice(by_lot(list(recovery.spans)), first, None)
-
-
 def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
     """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
     bound_to = (by.client, "skipped", recovery.id)
     start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
     lines: list[Line] = []
-    done = islice(parts(recovery), recovery.lots_done)
+    done = islice(lots_of(recovery), recovery.lots_done)
     for piece in _pieces(recovery, (part for part in done if part[0] >= start // LOT_SIZE)):
         if piece.outcome != SKIPPED:
             continue
@@ -62,11 +61,14 @@ def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple
 def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:
     """The next lines of all that was selected, neighbours alike as one, and where to go on.
 
-    The first page has a header. What is not accounted for yet is `in_progress`. Raises Refusal `invalid_cursor`.
+    The first page has a header. What is not accounted for yet is `in_progress`. What came as a file is answered line by
+    line. Raises Refusal `invalid_cursor`.
     """
+    if recovery.lines:
+        return _page_of_file(recovery, cursor, by)
     bound_to = (by.client, "report", recovery.id)
     start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
-    todo = [part for part in parts(recovery) if part[0] >= start // LOT_SIZE]
+    todo = [part for part in lots_of(recovery) if part[0] >= start // LOT_SIZE]
     lines: list[Piece] = []
     for piece in _pieces(recovery, todo[:LOTS_PER_PAGE_MAX]):
         if piece.last < start:
@@ -83,8 +85,39 @@ def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | Non
 
 
 def _text(lines: list[Piece], cursor: str | None) -> str:
-    head = [HEADER] if cursor is None else []
-    return "".join(f"{line}\r\n" for line in [*head, *(piece.text() for piece in lines)])
+    return _file(HEADER, (piece.text() for piece in lines), cursor)
+
+
+def _file(header: str, lines: Iterable[str], cursor: str | None) -> str:
+    head = [header] if cursor is None else []
+    return "".join(f"{line}\r\n" for line in [*head, *lines])
+
+
+def _page_of_file(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:
+    """The same for the lines of a file, as many as an item holds."""
+    bound_to = (by.client, "lines", recovery.id)
+    number = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
+    lines = lines_of(recovery, number)
+    spans = merged(Span(line.first, line.last) for line in lines if not line.problem)
+    pieces = [piece for piece in _pieces(recovery, by_lot(spans)) if piece.outcome != RECOVERED]
+    text = _file(HEADER_OF_FILE, (_answer(line, pieces) for line in lines), cursor)
+    more = (number + 1) * LINES_PER_ITEM < recovery.lines
+    return text, cursors.seal(str(number + 1), *bound_to) if more else None
+
+
+def _answer(line: Named, pieces: list[Piece]) -> str:
+    """What became of a line; `pieces` are those of the file's vouchers that were not recovered."""
+    if line.problem:
+        return f"{line.number},,,,refused,{line.problem}"
+    reasons = Counter[str]()
+    for first, last, outcome, reason in overlapping(Span(line.first, line.last), pieces):
+        reasons[reason or outcome] += min(last, line.last) - max(first, line.first) + 1
+    quantity, left = line.last - line.first + 1, sum(reasons.values())
+    outcome = RECOVERED if not left else SKIPPED if left == quantity else PARTLY
+    if IN_PROGRESS in reasons:
+        outcome = IN_PROGRESS
+    detail = "; ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()) if reason != IN_PROGRESS)
+    return f"{line.number},{serial_of(line.first)},{serial_of(line.last)},{quantity},{outcome},{detail}"
 
 
 def _pieces(recovery: Recovery, todo: Iterable[Part]) -> Iterator[Piece]:

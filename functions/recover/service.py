@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
@@ -12,8 +13,12 @@ from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
+from functions.domain.lines import Line, merged
+from functions.domain.lines import lines as read_lines
 from functions.domain.lot import Lot, Segment
+from functions.domain.pieces import LINES_MAX, in_parts, named
 from functions.domain.recovery import (
+    NONE_KEPT,
     STEPS,
     Action,
     Order,
@@ -31,20 +36,24 @@ from functions.domain.recovery import (
     touched,
     vetoed,
 )
-from functions.domain.selection import lot_count
+from functions.domain.selection import Span, lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
-from functions.recover import judging
-from functions.recover.reports import Part, parts
-from functions.store import keys, lots, ranges, statistics, table
+from functions.recover import judging, reissues
+from functions.store import keys, lots, ranges, selected, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
+from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
+from functions.store.selected import Part
 from functions.store.singles import is_suspended
 from functions.store.table import BATCH_GET_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
+SPANS_IN_ITEM_MAX = 1_000
+"""What is selected in more pieces lies in items of its own."""
+ERRORS_SHOWN_MAX = 100
 UNSURVEYED_S = 1
 """A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
 
@@ -81,15 +90,23 @@ SINGLY = (Action.VOID, Action.SUSPEND)
 """What single serials suffer on their own items, whatever their lots are like."""
 
 
-def create(id: str, order: Order, by: By, now: int, until: float, one_time_code: str | None = None) -> Recovery:
+def create(
+    id: str,
+    order: Order,
+    by: By,
+    now: int,
+    until: float,
+    file: bytes | None = None,
+    one_time_code: str | None = None,
+) -> Recovery:
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift` and `judging.judge`, `idempotency_key_reused`.
+    Raises Refusal as `_wanted`, `idempotency_key_reused`.
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _judged(*prepared(id, asked, order, by, now), one_time_code)
+    wanted = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
 
     def once(current: Recovery | None) -> Recovery | None:
         if current is None:
@@ -105,27 +122,44 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
 
     The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
     """
-    if recovery.phase is Phase.VETO and recovery.lots <= LOTS_PER_CALL_MAX:
+    if recovery.phase is Phase.VETO and _is_small(recovery):
         recovery = _lay_veto(recovery, now, until, checkpoint=False)
     return recovery
 
 
-def _judged(recovery: Recovery, serials: bool, one_time_code: str | None) -> Recovery:
-    """The recovery with what a second person is to approve."""
+def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code: str | None) -> Recovery:
+    """The recovery with what a second person is to approve, and what fits no item beside it."""
     approval = judging.judge(recovery, serials, one_time_code)
-    return recovery if approval is None else replace(recovery, phase=Phase.APPROVAL, approval=approval)
+    if approval is not None:
+        recovery = replace(recovery, phase=Phase.APPROVAL, approval=approval)
+    parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
+    if parts:
+        recovery = replace(recovery, spans=(), parts=tuple(lot_count(part) for part in parts))
+    selected.keep(recovery, parts, named(lines), recovery.by)
+    return recovery
 
 
-def prepared(id: str, asked: str, order: Order, by: By, now: int) -> tuple[Recovery, bool]:
-    """A new recovery of what exists, and whether that was named by single serials."""
-    lifted = _to_lift(order.lifts) if order.lifts is not None else None
-    if order.selection is not None:
-        spans = ranges.resolve(order.selection)
-        ranges.known(spans)
+def prepared(
+    id: str, asked: str, order: Order, by: By, now: int, file: bytes | None = None
+) -> tuple[Recovery, bool, list[Line]]:
+    """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
+
+    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
+    """
+    reach, serials, lines = Reach(by), False, list[Line]()
+    lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
+    if file is not None:
+        spans, lines = _of_file(file)
+    elif order.selection is not None:
+        if order.selection.batch is not None and by.is_tenant:
+            raise Refusal("not_found", f"There is no batch {order.selection.batch}.")
+        spans = ranges.resolve(order.selection, reach.view)
+        ranges.known(spans, reach.view)
         serials = order.selection.serials is not None
     else:
         assert lifted is not None
-        spans, serials = list(lifted.spans), lifted.one_by_one
+        spans = [span for part in range(max(len(lifted.parts), 1)) for span in selected.spans_of(lifted, part)]
+        serials = lifted.one_by_one
     recovery = Recovery(
         id,
         asked,
@@ -141,16 +175,32 @@ def prepared(id: str, asked: str, order: Order, by: By, now: int) -> tuple[Recov
         phase=STEPS[order.action][0],
         lifts=order.lifts,
         via=order.via,
+        lines=len(lines),
     )
-    return recovery, serials
+    return recovery, serials, lines
 
 
-def _to_lift(id: str) -> Recovery:
+def _of_file(content: bytes) -> tuple[list[Span], list[Line]]:
+    """What the lines of a file name; whether that exists, each lot will tell.
+
+    Raises Refusal `invalid_request` where it has too many lines, `empty_selection` where none names anything.
+    """
+    found = read_lines(content)
+    if len(found) > LINES_MAX:
+        raise Refusal("invalid_request", errors=[{"field": "body", "detail": f"holds more than {LINES_MAX} lines"}])
+    spans = merged(line.span for line in found if line.span is not None)
+    if not spans:
+        errors = [{"field": f"line {line.number}", "detail": line.problem} for line in found[:ERRORS_SHOWN_MAX]]
+        raise Refusal("empty_selection", "No line names a voucher.", errors=errors)
+    return spans, found
+
+
+def _to_lift(id: str, by: By) -> Recovery:
     """The suspension that a resume names.
 
     Raises Refusal `not_found`, `invalid_request` where it is none, `recovery_in_progress` until it has completed.
     """
-    recovery = find(id)
+    recovery = find(id, by)
     if recovery.action is not Action.SUSPEND:
         raise Refusal("invalid_request", errors=[{"field": "recovery", "detail": "is no suspension"}])
     if recovery.phase is not Phase.DONE:
@@ -167,7 +217,7 @@ def proceed(id: str, now: int, until: float) -> int | None:
     match recovery.phase:
         case Phase.VETO:
             wait_s = recovery.started_at + IN_CALL_S - now
-            if recovery.lots <= LOTS_PER_CALL_MAX and wait_s > 0:
+            if _is_small(recovery) and wait_s > 0:
                 return wait_s
             _lay_veto(recovery, now, until, checkpoint=True)
             return 0
@@ -193,10 +243,15 @@ def proceed(id: str, now: int, until: float) -> int | None:
     return None if recovery.phase is Phase.DONE else 0
 
 
-def find(id: str) -> Recovery:
-    """A recovery. Raises Refusal `not_found`."""
+def _is_small(recovery: Recovery) -> bool:
+    """Whether its call lays its veto."""
+    return recovery.lots <= LOTS_PER_CALL_MAX and not recovery.parts
+
+
+def find(id: str, by: By | None = None) -> Recovery:
+    """A recovery. Raises Refusal `not_found`, the same for another tenant's and for none."""
     recovery = table.read(RECOVERY, keys.recovery(id))
-    if recovery is None:
+    if recovery is None or (by is not None and by.is_tenant and recovery.by.tenant != by.tenant):
         raise Refusal("not_found", "There is no such recovery.")
     return recovery
 
@@ -209,7 +264,7 @@ def _saved(before: Recovery, after: Recovery) -> Recovery:
 
     def further(current: Recovery | None) -> Recovery | None:
         assert current is not None
-        mine, theirs = (order.index(after.phase), after.lots_done), (order.index(current.phase), current.lots_done)
+        mine, theirs = ((order.index(r.phase), r.part, r.lots_done) for r in (after, current))
         if mine == theirs and current.fence_until is None and after.fence_until is not None:
             return after
         return after if mine > theirs else None
@@ -218,9 +273,13 @@ def _saved(before: Recovery, after: Recovery) -> Recovery:
 
 
 def _lay_veto(recovery: Recovery, now: int, until: float, *, checkpoint: bool) -> Recovery:
-    work = VETOES[recovery.action]
-    command = _run(recovery, recovery.veto_command, work, work.change, now, until, checkpoint=checkpoint)
-    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
+    """What is not within reach of who recovers is decided with each lot's write, on the lot as it is then."""
+    work, reach = VETOES[recovery.action], Reach(recovery.by)
+
+    def change(mine: Recovery, lot: Lot, segment: Segment) -> Segment | str:
+        return work.change(mine, lot, segment) if reach.holds(segment.channel) else "unknown"
+
+    return _run(recovery, "veto", work._replace(change=change), now, until, checkpoint=checkpoint)
 
 
 def _release(recovery: Recovery, now: int, until: float) -> Recovery:
@@ -235,8 +294,7 @@ def _release(recovery: Recovery, now: int, until: float) -> Recovery:
             over.add(other)
         return work.change(mine, lot, segment)
 
-    command = _run(recovery, recovery.release_command, work, change, now, until, checkpoint=True)
-    return _saved(recovery, recovery.next(now)) if command.status == "completed" else recovery
+    return _run(recovery, "release", work._replace(change=change), now, until, checkpoint=True)
 
 
 class _Unsurveyed(Exception):  # noqa: N818 - it is a reason to wait
@@ -248,49 +306,63 @@ def _is_surveyed(id: str) -> bool:
     return recovery is None or recovery.phase in (Phase.RELEASE, Phase.DONE)
 
 
-def _run(
-    recovery: Recovery,
-    id: str,
-    work: Work,
-    change: Callable[[Recovery, Lot, Segment], Segment | str],
-    now: int,
-    until: float,
-    *,
-    checkpoint: bool,
-) -> Command:
-    wanted = Command(
-        id, work.kind, recovery.fingerprint, recovery.spans, recovery.lots, recovery.by, recovery.created_at
-    )
-    command = ranges.begin(wanted)
-    if command.status == "completed":
-        return command
-    return ranges.run(
-        command,
-        partial(change, recovery),
-        partial(work.touch, recovery) if work.touch is not None else None,
-        now,
-        until,
-        checkpoint=checkpoint,
-        one_by_one=recovery.one_by_one and work.touch is touched,
-        own=partial(work.own, recovery) if work.own is not None else None,
-        apart=is_suspended,
-        frees=work.frees,
-    )
+def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, checkpoint: bool) -> Recovery:
+    """The recovery after a phase's range commands, one for each part; in its next phase where all have completed."""
+    own, phase = work.own, recovery.phase
+    for part in range(recovery.part, max(len(recovery.parts), 1)):
+        spans = selected.spans_of(recovery, part)
+        command = ranges.begin(
+            Command(
+                recovery.command(name, part),
+                work.kind,
+                recovery.fingerprint,
+                spans,
+                recovery.parts[part] if recovery.parts else recovery.lots,
+                recovery.by,
+                recovery.created_at,
+            )
+        )
+        if command.status != "completed":
+            command = ranges.run(
+                command,
+                partial(work.change, recovery),
+                partial(work.touch, recovery) if work.touch is not None else None,
+                now,
+                until,
+                checkpoint=checkpoint,
+                one_by_one=recovery.one_by_one and work.touch is touched,
+                own=partial(own, recovery) if own is not None else None,
+                apart=is_suspended,
+                frees=work.frees,
+            )
+        if command.status != "completed":
+            return recovery
+        if recovery.parts:
+            recovery = _saved(recovery, replace(recovery, part=part + 1))
+        if recovery.phase is not phase:  # another runner is further
+            return recovery
+    return _saved(recovery, recovery.next(now))
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo = list(parts(recovery, recovery.lots_done))
+    todo, reach = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by)
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
-    for reports in lots.in_chunks(todo, partial(_report, recovery), until):
+    for found in lots.in_chunks(todo, partial(_report, recovery, reach, now, until), until):
+        reports = [report for report in takewhile(bool, found) if report is not None]
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
             mine = mine.next(now)
         recovery = _saved(recovery, mine)
+        if len(reports) < len(found):
+            break
     return recovery
 
 
-def _report(recovery: Recovery, part: Part) -> Report:
-    """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first."""
+def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part) -> Report | None:
+    """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first.
+
+    None where a reissue takes longer than until then.
+    """
     number, within = part
     known = table.read(REPORT, keys.report(recovery.id, number))
     if known is not None:
@@ -298,8 +370,13 @@ def _report(recovery: Recovery, part: Part) -> Report:
     lot = table.read(LOT, keys.lot(number))
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
-    items = touched_in(lot, within)
-    report = surveyed(recovery, lot, within, items)
+    items, kept = touched_in(lot, within), NONE_KEPT
+    if recovery.action is Action.REISSUE:
+        outcome = reissues.replace_all(recovery, items, reach.holds, now, until)
+        if outcome is None:
+            return None
+        items, kept = _read(lot, list(items)), outcome
+    report = surveyed(recovery, lot, within, items, reach.holds, kept)
     for voucher in to_be_told(lot, items, report):
         told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason, sandbox=voucher.sandbox)
         table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
@@ -325,10 +402,13 @@ def _once(wanted: T, current: T | None) -> T | None:
 
 def touched_in(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
     """Index → voucher, of those in the ranges that have items of their own."""
-    start = lot.number * LOT_SIZE
     entries = table.query(keys.touched_in(lot.number), limit=LOT_SIZE)
     indexes = [int(entry["gsi1sk"]) for entry in entries]
-    wanted = [i for i in indexes if any(first <= i <= last for first, last in within)]
+    return _read(lot, [i for i in indexes if any(first <= i <= last for first, last in within)])
+
+
+def _read(lot: Lot, wanted: list[int]) -> dict[int, Voucher]:
+    start = lot.number * LOT_SIZE
     found: dict[int, Voucher] = {}
     for at in range(0, len(wanted), BATCH_GET_MAX):
         items = table.get_many(keys.voucher(start + index) for index in wanted[at : at + BATCH_GET_MAX])

@@ -6,6 +6,7 @@ from typing import Any
 
 from functions.domain.account import masked
 from functions.domain.hold import State, state
+from functions.domain.serials import serial_of
 from functions.domain.times import rfc3339
 from functions.domain.voucher import Hold, Redemption, Voucher
 from functions.edge.http import App, Call, Event, Reply, Response, created, ok
@@ -58,6 +59,7 @@ def create_reversal(request: ReversalRequest, call: Call) -> Reply[ReversalAnswe
         currency=done.voucher.currency,
         balance_minor=done.reversal.balance_minor,
         voucher_status=done.reversal.status,
+        credited=serial_of(done.reversal.credited) if done.reversal.credited is not None else None,
         created_at=rfc3339(done.reversal.at),
     )
     return created(answer, replayed=done.replayed)

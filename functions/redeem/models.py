@@ -139,7 +139,10 @@ class ReleaseAnswer(Answer):
 
 
 class ReversalAnswer(Answer):
-    """A reversal. `balance_minor` and `voucher_status` are as they were just after it."""
+    """A reversal. `balance_minor` and `voucher_status` are as they were just after it.
+
+    Where the voucher was replaced by another since, they are that one's, which was `credited`.
+    """
 
     id: str = Field(examples=["6tn5xw2y4kc4wz6n7pjh2d4r"])
     redemption: str = Field(examples=[REDEMPTION_EXAMPLE])
@@ -147,4 +150,5 @@ class ReversalAnswer(Answer):
     currency: Currency
     balance_minor: Minor
     voucher_status: VoucherStatus
+    credited: Serial | None = None
     created_at: Time

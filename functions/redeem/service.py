@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
+from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import (
     DAY_S,
@@ -17,13 +18,16 @@ from functions.domain.voucher import (
     reclaimed,
     redeem,
     standing,
+    with_credit,
     with_redemption,
     with_reversal,
+    with_reversal_elsewhere,
 )
 from functions.store import guards, keys, table
 from functions.store.aws import write_window
 from functions.store.entities import LOT, VOUCHER
 from functions.store.lookup import Sight, look
+from functions.store.table import CONFLICTS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,7 @@ def _visible(voucher: Voucher | None, id: str, by: By) -> Redemption:
 def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     """Give back exactly what one redemption took, once, whatever vetoes stand by now.
 
+    Of a voucher that was replaced the value goes to its successor, in one transaction.
     Not where a reclaim that is over spared the voucher only for being used: with its value back it would be in stock,
     as new, and not its holder's. By the client that redeemed, or the operator, within the campaign's window. Raises
     Refusal `not_found`, `already_reversed`, `reversal_window_over`, `reversal_not_possible`, `idempotency_key_reused`.
@@ -152,34 +157,84 @@ def reverse(id: str, reason: str, key: str, by: By, now: int) -> Reversed:
     lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
     reversal_id = derived(by.client, f"POST /v1/redemptions/{id}/reversals", key)
     asked = fingerprint({"reason": reason})
-    with write_window():
-        items = table.get_many([lot_key, voucher_key])
-        if voucher_key not in items or lot_key not in items:
-            raise Refusal("not_found")
-        lot = LOT.load(items[lot_key])
+    for _ in range(CONFLICTS_MAX):
+        with write_window():
+            items = table.get_many([lot_key, voucher_key])
+            if voucher_key not in items or lot_key not in items:
+                raise Refusal("not_found")
+            lot = LOT.load(items[lot_key])
 
-        def reversed_(item: Voucher | None) -> Voucher | None:
-            redemption = _visible(item, id, by)
-            assert item is not None
-            if redemption.reversal is not None:
-                if redemption.reversal.id != reversal_id:
-                    raise Refusal("already_reversed", "Its value was given back once.")
-                refuse_reuse(redemption.reversal.fingerprint, asked)
-                return None
-            if now >= redemption.at + lot.rules.reversal_days * DAY_S:
-                raise Refusal("reversal_window_over", f"{lot.rules.reversal_days} days after the redemption.")
-            if redemption.generation != item.generation:
-                raise Refusal("reversal_not_possible")
-            reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
-            back, segment = with_reversal(item, redemption, reversal), lot.segment(position % LOT_SIZE)
-            if segment is None or reclaimed(segment, back):
-                raise Refusal("reversal_not_possible")
-            after = standing(lot, position % LOT_SIZE, back, now)
-            assert after is not None
-            return with_reversal(item, redemption, replace(reversal, status=after.status))
+            def reversed_(item: Voucher | None, lot: Lot = lot) -> Voucher | None:
+                redemption = _visible(item, id, by)
+                assert item is not None
+                if redemption.reversal is not None:
+                    if redemption.reversal.id != reversal_id:
+                        raise Refusal("already_reversed", "Its value was given back once.")
+                    refuse_reuse(redemption.reversal.fingerprint, asked)
+                    return None
+                if now >= redemption.at + lot.rules.reversal_days * DAY_S:
+                    raise Refusal("reversal_window_over", f"{lot.rules.reversal_days} days after the redemption.")
+                if redemption.generation != item.generation:
+                    raise Refusal("reversal_not_possible")
+                reversal = Reversal(reversal_id, now, by.client, reason, asked, by.request)
+                if item.reissue is not None:
+                    raise _Replaced(item, redemption, reversal)
+                back, segment = with_reversal(item, redemption, reversal), lot.segment(position % LOT_SIZE)
+                if segment is None or reclaimed(segment, back):
+                    raise Refusal("reversal_not_possible")
+                after = standing(lot, position % LOT_SIZE, back, now)
+                assert after is not None
+                return with_reversal(item, redemption, replace(reversal, status=after.status))
 
-        voucher = table.change(VOUCHER, VOUCHER.load(items[voucher_key]), reversed_, "reverse", by)
+            try:
+                voucher = table.change(VOUCHER, VOUCHER.load(items[voucher_key]), reversed_, "reverse", by)
+                break
+            except _Replaced as at:
+                credited = _credited(at, by, now)
+                if credited is not None:
+                    voucher = credited
+                    break
+    else:
+        raise Refusal("try_again", "Others are changing the same vouchers.", retry_after_s=1)
     redemption = voucher.redemptions[id]
     reversal = redemption.reversal
     assert reversal is not None
     return Reversed(reversal, redemption, voucher, replayed=reversal.request != by.request)
+
+
+class _Replaced(Exception):  # noqa: N818 - it is another way to go
+    """A redemption whose voucher was replaced since is to be reversed."""
+
+    def __init__(self, item: Voucher, redemption: Redemption, reversal: Reversal) -> None:
+        super().__init__("replaced")
+        self.item, self.redemption, self.reversal = item, redemption, reversal
+
+
+def _credited(at: _Replaced, by: By, now: int) -> Voucher | None:
+    """The replaced voucher with the reversal, whose value the last of its successors has; None where one has moved.
+
+    Raises Refusal `reversal_not_possible` where that one was reclaimed.
+    """
+    lot, item = _successor(at.item)
+    segment = lot.segment(item.position % LOT_SIZE)
+    if segment is None or reclaimed(segment, item):
+        raise Refusal("reversal_not_possible")
+    grown = with_credit(item, at.redemption)
+    after = standing(lot, item.position % LOT_SIZE, grown, now)
+    assert after is not None
+    told = replace(at.reversal, balance_minor=grown.balance_minor, status=after.status, credited=item.position)
+    old = with_reversal_elsewhere(at.item, at.redemption, told)
+    pair = [(VOUCHER, replace(v, version=v.version + 1), v.version) for v in (old, grown)]
+    return None if table.commit(pair, [], "", "reverse", by) else old
+
+
+def _successor(item: Voucher) -> tuple[Lot, Voucher]:
+    """The last that a voucher was replaced by, however often (`domain.reissue`), with its lot."""
+    while True:
+        assert item.reissue is not None
+        position = item.reissue.successor
+        lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
+        items = table.get_many([lot_key, voucher_key])
+        item = VOUCHER.load(items[voucher_key])
+        if item.reissue is None:
+            return LOT.load(items[lot_key]), item

@@ -40,6 +40,8 @@ STOCK_LOW = "stock_low"
 """The alarm in the log of who finds a campaign's stock below its mark."""
 USED_UP = ("quantity_exceeded", "claim_limit_reached")
 """Refusals whose reason may be that the same draw, asked for twice at a time, was just carried out."""
+Along = Callable[[tuple[Voucher, ...]], tuple[tuple[Voucher, ...], list[Voucher]]]
+"""Given the vouchers that are taken: what they shall be, and others that change with them, read within the attempt."""
 CHANNEL_LOTS_MAX = 10_000
 """In so many lots of a channel is looked for what is free."""
 
@@ -62,8 +64,10 @@ class Taken:
         return mark.at
 
 
-def take(wanted: Draw, campaign: Campaign, by: By, now: int, bound: Limits | None = None) -> Taken:
-    """Carry a draw out, or give back what it came to before.
+def take(
+    wanted: Draw, campaign: Campaign, by: By, now: int, bound: Limits | None = None, along: Along | None = None
+) -> Taken:
+    """Carry a draw out, or give back what it came to before; `along` says what is written together with it.
 
     Raises Refusal `idempotency_key_reused`, `quantity_exceeded`, `claim_limit_reached`, `try_again`.
     """
@@ -73,7 +77,7 @@ def take(wanted: Draw, campaign: Campaign, by: By, now: int, bound: Limits | Non
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
         try:
             with write_window():
-                done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound)
+                done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound, along)
         except Refusal as refusal:
             if refusal.key not in USED_UP or not _is_taken(wanted.id):
                 raise
@@ -107,7 +111,14 @@ def _done(draw: Draw, items: dict[int, Voucher]) -> Taken | None:
     return Taken(draw, vouchers, read_many(v.position // LOT_SIZE for v in vouchers), replayed=True)
 
 
-def _try(wanted: Draw, campaign: Campaign, by: By, clock: Callable[[], int], bound: Limits | None) -> Taken | None:
+def _try(
+    wanted: Draw,
+    campaign: Campaign,
+    by: By,
+    clock: Callable[[], int],
+    bound: Limits | None,
+    along: Along | None,
+) -> Taken | None:
     """One attempt; None where another came between."""
     now = clock()
     items = table.get_many([keys.draw(wanted.id), keys.front(campaign.id)])
@@ -141,7 +152,10 @@ def _try(wanted: Draw, campaign: Campaign, by: By, clock: Callable[[], int], bou
     except Conflict:
         return None
     vouchers = tuple(taken(plan, each.lot, each.at, each.item) for each in search.found)
-    writes: list[table.Write] = [(VOUCHER, v, v.version - 1) for v in vouchers]
+    others: list[Voucher] = []
+    if along is not None:
+        vouchers, others = along(vouchers)
+    writes: list[table.Write] = [(VOUCHER, v, v.version - 1) for v in (*vouchers, *others)]
     if not limits.commit(bound, writes, plan.kind, by):
         return None
     left = _settled(search, front, campaign, by)

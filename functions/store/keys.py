@@ -158,6 +158,16 @@ def recovered(recovery_id: str, position: int) -> Key:
     return _own(RECOVERED, f"{recovery_id}#{position:011d}")
 
 
+def selected(recovery_id: str, fingerprint: str, number: int) -> Key:
+    """A part of what a recovery selects."""
+    return Key(RECOVERY + recovery_id, f"SPANS#{fingerprint}#{number:04d}")
+
+
+def file_lines(recovery_id: str, fingerprint: str, number: int) -> Key:
+    """Some lines of a recovery's file."""
+    return Key(RECOVERY + recovery_id, f"LINES#{fingerprint}#{number:04d}")
+
+
 def counted(recovery_id: str) -> Key:
     """That a recovery is counted among the statistics."""
     return Key(RECOVERY + recovery_id, "COUNTED")

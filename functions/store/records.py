@@ -7,7 +7,7 @@ from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
 from functions.domain.message import Message
-from functions.domain.recovery import Recovered, Recovery, Report
+from functions.domain.recovery import Lines, Recovered, Recovery, Report, Spans
 from functions.store import keys
 from functions.store.table import Entity
 
@@ -54,6 +54,8 @@ RECOVERY: Entity[Recovery] = Entity(
 )
 REPORT: Entity[Report] = Entity("report", Report, key=lambda r: keys.report(r.recovery, r.lot))
 RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys.recovered(r.recovery, r.position))
+SPANS: Entity[Spans] = Entity("spans", Spans, key=lambda s: keys.selected(s.recovery, s.fingerprint, s.number))
+LINES: Entity[Lines] = Entity("lines", Lines, key=lambda e: keys.file_lines(e.recovery, e.fingerprint, e.number))
 
 MESSAGE: Entity[Message] = Entity(
     "message",

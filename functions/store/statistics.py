@@ -33,14 +33,14 @@ class Sum(NamedTuple):
 def count(recovery: Recovery) -> None:
     """Count a recovery that has completed; again does no harm."""
     assert recovery.completed_at is not None
-    assert recovery.effective_at is not None
+    effective_at = recovery.effective_at if recovery.effective_at is not None else recovery.completed_at
     day = datetime.fromtimestamp(recovery.completed_at, UTC).date()
     added = Sum(
         1,
         recovery.selected,
         recovery.recovered,
         recovery.completed_at - recovery.created_at,
-        recovery.effective_at - recovery.created_at,
+        effective_at - recovery.created_at,
     )
     mark = {**keys.counted(recovery.id)._asdict(), "entity": MARK, "version": 1}
     sums = {keys.statistic(day, recovery.via): {name: n for name, n in added._asdict().items() if n}}

@@ -77,7 +77,7 @@ def _drawn(payload: str) -> str:
 
 def _line(happening: Happening) -> HistoryLine:
     by, data = happening.by, dict(happening.data)
-    if redemption := data.pop("redemption", None):
+    if isinstance(redemption := data.get("redemption"), dict):
         data |= {**redemption, "redemption": redemption["id"]}
     return HistoryLine.model_validate(
         {

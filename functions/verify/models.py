@@ -87,6 +87,9 @@ class HistoryLine(Answer):
         "recalled",
         "suspended",
         "resumed",
+        "reissued",
+        "issued",
+        "credited",
         "voided",
         "recovered",
         "reclaimed",
@@ -110,6 +113,9 @@ class HistoryLine(Answer):
     transfer: str | None = None
     export: str | None = None
     hold: str | None = Field(default=None, description="Of a capture too.")
+    successor: Serial | None = Field(default=None, description="The card that replaces this one.")
+    predecessor: Serial | None = Field(default=None, description="The card that this one replaces.")
+    credited: Serial | None = Field(default=None, description="The card that has the value of a reversal.")
     expires_at: Time | None = Field(default=None, description="Of a hold, or of an offer as a gift.")
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     reversal: str | None = None

@@ -397,6 +397,9 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "voucher.expiring": "Notify",
         "voucher.claimed": "Notify",
         "voucher.extended": "Notify",
+        "voucher.issued": "Ledger Notify",
+        "voucher.reissued": "Ledger",
+        "voucher.credited": "Ledger",
     }
 
 

@@ -99,6 +99,7 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "recover/approval": 201,
     "recover/approval-of-something-else": (409, "request_changed"),
     "recover/recovery": 202,
+    "recover/recovery-of-a-file": 202,
     "recover/recovery-read": 200,
     "recover/report": 200,
     "recover/statistics": 200,

@@ -140,7 +140,8 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
         jsonschema_rs.validate(schema(event["type"]), event, validate_formats=True)
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed",
-                     "recovery.announced", "recovery.stopped",
+                     "recovery.announced", "recovery.stopped", "voucher.suspended", "voucher.resumed", "lot.resumed",
+                     "lot.restored", "voucher.restored", "erasure.requested", "voucher.erased", "erasure.completed",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected"}  # fmt: skip
     of_exports = {
         "record.exported",
@@ -155,7 +156,8 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
                 "voucher.extended"}  # fmt: skip
     of_customers = {"voucher.dispensed", "voucher.claimed", "stock.low", "voucher.offered", "voucher.transferred",
                     "voucher.offer_returned", "voucher.expiring"}  # fmt: skip
-    of_rights = {"client.created", "client.rotated", "client.revoked", "channel.created"}
+    of_rights = {"client.created", "client.rotated", "client.revoked", "client.enrolled", "client.withdrawn",
+                 "channel.created"}  # fmt: skip
     of_ledger = {"ledger.posted", "ledger.disputed", "reconciliation.requested", "reconciliation.completed"}
     elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
     assert {event["type"] for event in on_bus.events} == set(TYPES) - elsewhere

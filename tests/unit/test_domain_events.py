@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parents[2] / "events"
 AT = 1_800_000_000
 POSITION = 1_000_000_000
 SERIAL = serial_of(POSITION)
+NEXT = serial_of(POSITION + 1)
 BY = {"client": "c", "role": "operator", "tenant": "operator", "address": "192.0.2.1", "request": "r"}
 Item = dict[str, Any]
 
@@ -389,6 +390,19 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("recovery", "request_recovery", id="rec_1", action="void"),
         [("recovery.requested", {"id": "rec_1"})],
     ),
+    "an authenticator given": (
+        None, item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
+        [("client.enrolled", {"id": "operator-1"})],
+    ),
+    "a one-time code used": (
+        item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
+        item("enrolment", "step_up", 2, client="operator-1", wrapped_secret=b"wrapped", step=1, used_for="rec_1"), [],
+    ),
+    "an authenticator taken away": (
+        item("enrolment", "step_up", 2, client="operator-1", wrapped_secret=b"wrapped", step=1, used_for="rec_1"),
+        item("enrolment", "withdraw", 3, client="operator-1", step=1, used_for="rec_1"),
+        [("client.withdrawn", {"id": "operator-1"})],
+    ),
     "a reclaim announced": (
         item("campaign", "create_campaign", id="cmp_1", reclaim={"days": 1, "due_at": AT}),
         item("campaign", "announce_reclaim", 2, id="cmp_1", reclaim={"days": 1, "due_at": AT, "announced_at": AT - 9}),
@@ -477,6 +491,29 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a single voucher resumed": (
         voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]), voucher("resume", "active", 3),
         [("voucher.resumed", {**CARD, "recovery": "rec_2"})],
+    ),
+    "a voucher reissued": (
+        voucher("claim", "claimed", 2), voucher("reissue", "reissued", 3, reissue=["rec_1", POSITION + 1, 3_000]),
+        [("voucher.reissued", {**CARD, "recovery": "rec_1", "successor": NEXT, "amount_minor": 3_000,
+                               "currency": "CNY", "generation": 1})],
+    ),
+    "a voucher that replaces another": (
+        None, voucher("reissue", "claimed", origin=["rec_1", POSITION + 1, 3_000, 1, []]),
+        [("voucher.issued", {**CARD, "recovery": "rec_1", "predecessor": NEXT, "amount_minor": 3_000,
+                             "currency": "CNY", "generation": 1})],
+    ),
+    "a reversal of what was replaced since": (
+        voucher("reissue", "reissued", 3, reissue=["rec_1", POSITION + 1, 3_000], redemptions={"red-1": redemption()}),
+        voucher("reverse", "reissued", 4, reissue=["rec_1", POSITION + 1, 3_000],
+                redemptions={"red-1": redemption(reversal={"id": "rev-1", "credited": POSITION + 1})}),
+        [("voucher.reversed", {**CARD, "redemption": {**USED, "status": "reissued"}, "reversal": "rev-1",
+                               "credited": NEXT})],
+    ),
+    "its value on what replaces it": (
+        voucher("reissue", "claimed", origin=["rec_1", POSITION + 1, 3_000, 1, []]),
+        voucher("reverse", "claimed", 2, origin=["rec_1", POSITION + 1, 3_000, 1, [["red-1", 2_000]]]),
+        [("voucher.credited", {**CARD, "redemption": "red-1", "predecessor": NEXT, "amount_minor": 2_000,
+                               "currency": "CNY", "balance_minor": 0, "status": "claimed", "generation": 1})],
     ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),

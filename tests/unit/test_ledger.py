@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -170,3 +171,36 @@ def test_an_account_in_which_nothing_has_its_turn_takes_no_more() -> None:
     with pytest.raises(TooManyWaiting):
         book.take(taken("one too many"))
     assert book.take(taken("red-1", at=1)).disputes == []
+
+
+def passed(kind: Kind, id: str, amount_minor: int, at: int = 3) -> Movement:
+    return Movement(kind, id, amount_minor, f"1.VOUCHER#7.{at}", at)
+
+
+OLD = (
+    taken("r1", 2_000), passed(Kind.REISSUED, "rec_1", 3_000), given_back("r1", 2_000),
+    passed(Kind.PASSED_ON, "r1", 2_000),
+)  # fmt: skip
+NEW = (
+    passed(Kind.ISSUED, "rec_1", 3_000), taken("a", 3_000), passed(Kind.CREDITED, "r1", 2_000), taken("b", 2_000),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("movements", [OLD, NEW])
+def test_what_goes_from_a_card_to_its_successor_ends_at_nothing_in_any_order(movements: tuple[Movement, ...]) -> None:
+    for order in permutations(movements):
+        account, lines = OPENED, dict[Name, Line]()
+        for movement in (*order, *order):
+            known = {n: lines[n] for n in (movement.name, movement.counterpart) if n in lines}
+            account, found, dispute = entered(account, movement, known)
+            lines |= {line.movement.name: line for line in found}
+            assert dispute is None
+            assert account.balance_minor >= 0
+        assert (account.balance_minor, account.waiting, len(lines)) == (0, (), len(movements))
+
+
+def test_neither_of_two_cards_is_used_for_more_than_it_has() -> None:
+    old, _, _ = entered(entered(OPENED, OLD[1], {}).account, taken("again", 2_001), {})
+    new, _, _ = entered(entered(OPENED, NEW[0], {}).account, taken("again", 3_001), {})
+    assert [[m.redemption for m in account.waiting] for account in (old, new)] == [["again"], ["again"]]
+    assert disputed(new, (Kind.REDEEMED, "again")).dispute is not None

@@ -1,0 +1,57 @@
+"""What a recovery selects: in its item, or, where it came as a long file, in items beside it, with the file's lines.
+
+They are written before the order is, under its fingerprint: of an order that was never written they mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+from functions.domain.actor import By
+from functions.domain.pieces import LINES_PER_ITEM
+from functions.domain.recovery import Lines, Named, Recovery, Spans
+from functions.domain.selection import Span, by_lot
+from functions.store import keys, table
+from functions.store.records import LINES, SPANS
+from functions.store.table import Conflict
+
+Part = tuple[int, list[tuple[int, int]]]
+"""A lot's number, and the index ranges that are selected of it."""
+
+
+def keep(recovery: Recovery, parts: Sequence[list[Span]], lines: Sequence[Named], by: By) -> None:
+    """Write the parts and the lines that are not there yet."""
+    for number, spans in enumerate(parts):
+        piece = Spans(recovery.id, recovery.fingerprint, number, tuple(spans), version=1)
+        with suppress(Conflict):
+            table.put(SPANS.item(piece, "recover", by), 0)
+    for number, start in enumerate(range(0, len(lines), LINES_PER_ITEM)):
+        some = Lines(recovery.id, recovery.fingerprint, number, tuple(lines[start : start + LINES_PER_ITEM]), version=1)
+        with suppress(Conflict):
+            table.put(LINES.item(some, "recover", by), 0)
+
+
+def spans_of(recovery: Recovery, part: int) -> tuple[Span, ...]:
+    """The spans of a part; of all, where there are no parts."""
+    if not recovery.parts:
+        return recovery.spans
+    found = table.read(SPANS, keys.selected(recovery.id, recovery.fingerprint, part))
+    assert found is not None, "parts are written before the order is"
+    return found.spans
+
+
+def lots_of(recovery: Recovery, first: int = 0) -> Iterator[Part]:
+    """The lots of a recovery with what is selected of each, from the `first`-th on."""
+    at = 0
+    for part, count in enumerate(recovery.parts or (recovery.lots,)):
+        if at + count > first:
+            yield from islice(by_lot(list(spans_of(recovery, part))), max(0, first - at), None)
+        at += count
+
+
+def lines_of(recovery: Recovery, number: int) -> tuple[Named, ...]:
+    """The `number`-th some of its file's lines; none after the last."""
+    found = table.read(LINES, keys.file_lines(recovery.id, recovery.fingerprint, number))
+    return found.lines if found is not None else ()
