@@ -88,6 +88,19 @@ def test_one_chain_that_all_of_them_are_at_stays_one_chain(world: World, monkeyp
     assert len(kept(world)["1.00"]) == 8
 
 
+@on_referee
+def test_an_append_on_a_head_that_has_moved_on_forks_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two appends of other lengths end in other pages: only the head tells the second that it comes late."""
+    monkeypatch.setattr(record, "_any_chain", lambda: "1.00")
+    read = record._head
+    stale = read("1.00")
+    heads = iter([stale])
+    record.append([event(0)], NOW)
+    monkeypatch.setattr(record, "_head", lambda chain: next(heads, None) or read(chain))
+    assert record.append([event(1), event(2)], NOW) == 2
+    assert len(kept(world)["1.00"]) == 3
+
+
 def test_more_than_one_write_takes_are_recorded_in_several(world: World) -> None:
     events = [event(n) for n in range(ENTRIES_PER_WRITE + 1)]
     assert record.append([*events, *events], NOW) == len(events)
