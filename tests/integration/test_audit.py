@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from functions.domain.actor import ROLES
 from functions.edge import record
 from functions.store import table
 from tests.integration.kami import FORM, Caller, Json, Kami, granted, mistyped, mobile, refused, unique
@@ -119,7 +120,7 @@ def test_sign_ins_are_on_record_and_who_is_unknown_is_not_named(kami: Kami, audi
     refused(kami.cloud.request("POST", "/v1/tokens", headers={"content-type": FORM}, body=form), 401, "invalid_client")
     found = [(e["type"], e["data"]) for e in entries(auditor, f"&actor={caller.client_id}")]
     assert sorted(map(str, found)) == sorted(map(str, [
-        ("token.issued", {"scope": "vouchers:verify vouchers:inspect messages"}),
+        ("token.issued", {"scope": " ".join(ROLES["support"])}),
         ("token.issued", {"scope": "messages"}),
         ("token.refused", {"key": "invalid_scope"}),
         ("token.refused", {"key": "invalid_client"}),
