@@ -42,13 +42,6 @@ class Actor(Answer):
     request: str = Field(description="Its `X-Request-Id`.", examples=["JKJaXmPLvHcESHA="])
 
 
-class Changes(Answer):
-    """A key's value before and after."""
-
-    before: Any = Field(default=None, examples=["active"])
-    after: Any = Field(default=None, examples=["redeemed"])
-
-
 class EntryAnswer(Answer):
     """An entry of the record in its place in a chain. No code, phone number or name is on record."""
 
@@ -57,8 +50,9 @@ class EntryAnswer(Answer):
     at: Time
     by: Actor
     data: dict[str, Any] = Field(examples=[{"serial": "010000000003", "lot": 100000}])
-    changes: dict[str, Changes] = Field(
-        description="What it changed, by key.", examples=[{"status": {"before": "active", "after": "redeemed"}}]
+    changes: dict[str, list[Any]] = Field(
+        description="What it changed: key → before, after. Null where there was none.",
+        examples=[{"status": ["active", "redeemed"]}],
     )
     chain: str = Field(examples=["1.03"])
     number: int = Field(description="In its chain, from 1 on.", examples=[17])

@@ -85,7 +85,8 @@ def assert_whole(kami: Kami, auditor: Caller) -> None:
         lines.setdefault(name.split("/")[1], []).extend(found[name].splitlines())
     told = checkpoints(auditor)
     assert [checkpoint["number"] for checkpoint in told] == list(range(1, len(told) + 1))
-    assert sum(name.startswith("checkpoints/") for name in found) == len(told)
+    kept = [found[name].decode() for name in sorted(found) if name.startswith("checkpoints/")]
+    assert kept == [checkpoint["jws"] for checkpoint in told]
     for chain, own in lines.items():
         assert [json.loads(line)["number"] for line in own] == list(range(1, len(own) + 1))
         hashes = [hashlib.sha256(line).hexdigest() for line in own]
@@ -315,3 +316,14 @@ def test_an_export_is_ordered_once_by_its_key_and_fetching_it_is_on_record(
     clock.advance(8 * DAY_S)
     refused(auditor.get(f"/v1/audit/exports/{one['id']}/file"), 410, "export_expired")
     refused(auditor.get("/v1/audit/exports/none"), 404, "not_found")
+
+
+def test_what_lies_under_a_run_s_name_and_is_another_is_not_signed(kami: Kami) -> None:
+    run = seal.Sealed("1.00", 900_001, 900_002, "0" * 64, "1" * 64, "2" * 64)
+    with kami.cloud.environment("audit"):
+        seals.keep_run(run, b"one\n")
+        seals.keep_run(run, b"one\n")
+        with pytest.raises(seals.Broken, match="is not what the chain holds"):
+            seals.keep_run(run._replace(sha256="3" * 64), b"another\n")
+        with pytest.raises(seals.Broken, match="is not what was sealed"):
+            seals.run(run)

@@ -351,6 +351,18 @@ def test_entries_that_agree_with_the_manifest_but_not_with_a_checkpoint_are_fork
     assert found.number is not None and number <= found.number < number + PER_ROUND
 
 
+def test_a_chain_ends_with_the_entry_that_was_signed(record: Record, tmp_path: Path) -> None:
+    """A trail holds a part of each hash only; the head, which is whole, stands for all before it."""
+    closed = record.closing.split(b"\n")
+    said = json.loads(closed[-3])["manifest"]
+    said["runs"][1][4] = "0" * 64
+    told = canonical({"manifest": said}).encode()
+    jws = signed(record.key, EXPORT_TYPE, said_of("aex_1", NOW, told))
+    closing = b"\n".join([*closed[:-3], told, b'{"signature":"%b"}\n' % jws.encode()])
+    found = altered(record._replace(closing=closing), tmp_path / "export", record.lines)
+    assert (found.kind, found.chain, found.number) == ("forked", said["runs"][1][0], said["runs"][1][2])
+
+
 def test_what_is_signed_by_another_key_is_not_verified(record: Record, tmp_path: Path) -> None:
     path = record.written(tmp_path / "export")
     with pytest.raises(CannotVerify, match="the key k"):
