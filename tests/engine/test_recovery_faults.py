@@ -1,6 +1,6 @@
-"""What goes wrong at any call of a recovery's order or of its workers: it completes, once, and all of it adds up.
+"""What goes wrong at any write of a recovery's order or of its workers: it completes, once, and all of it adds up.
 
-Each case is run once undisturbed. Then it is run again for each of its calls and each fault; what failed comes again
+Each case is run once undisturbed. Then it is run again for each of its writes and each fault; what failed comes again
 twice, in any order, and must leave the same lots, vouchers and report. In the end the stream is read, twice and in any
 order too: each lot has one line in its history and each holder one SMS.
 """
@@ -31,7 +31,6 @@ from infra.local.template import ACCOUNT, REGION
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up
 from tests.engine.wire import (
-    Call,
     Crash,
     Fault,
     Match,
@@ -73,17 +72,14 @@ class Plan(NamedTuple):
     times: int
 
 
-def any_call(call: Call) -> bool:
-    return True
-
-
 PLANS = {
-    "crash": Plan(crash_after, any_call, 1),
+    "crash": Plan(crash_after, is_write, 1),
     "reply-lost": Plan(reply_lost, is_write, 1),
     "no-reply": Plan(reply_lost, is_write, ATTEMPTS_MAX),
 }
 TRIED = [("reclaim", "crash"), ("reclaim", "reply-lost"), ("void", "no-reply"), ("void-serials", "crash")]
-"""To crash after a call is to crash before the next one; a void goes the way of a reclaim as far as the report."""
+"""A crash after a read leaves what one after the write before it leaves; a void goes the way of a reclaim as far as the
+report."""
 
 
 @dataclass
@@ -224,7 +220,7 @@ def desk(world: World, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 @pytest.mark.parametrize(("case", "plan"), TRIED)
-def test_a_recovery_completes_once_whatever_goes_wrong_at_any_call(desk: Desk, case: str, plan: str) -> None:
+def test_a_recovery_completes_once_whatever_goes_wrong_at_any_write(desk: Desk, case: str, plan: str) -> None:
     wanted, planned = CASES[case], PLANS[plan]
     sold = desk.sold()
     id = desk.run(wanted, sold)
