@@ -40,6 +40,8 @@ CAMPAIGN: Json = {
     "valid_until": "2035-12-31T23:59:59+08:00",
 }
 FORM = "application/x-www-form-urlencoded"
+TOLD = ("HISTORY#", "CHAIN#", "ENTRY#")
+"""What follows from events: history and the record."""
 PROBLEM = "application/problem+json"
 NOBODY = By("setup", "engineer", "operator", "command-line", "request")
 POOL = 100

@@ -24,6 +24,10 @@ SCOPED: Final = [route for route in ROUTES if route.scope]
 every_route = pytest.mark.parametrize("route", SCOPED, ids=lambda route: route.key)
 
 
+ALL_TENANTS_TOGETHER = {("partner", "GET /v1/recoveries/statistics")}
+"""What a scope does not open to whom only its tenant's own concerns."""
+
+
 def call(kami: Kami, route: Route, authorization: str | None) -> Answer:
     """A request that would get no further than its body, or would find nothing."""
     headers = {"content-type": "application/json", "idempotency-key": unique()}
@@ -163,7 +167,7 @@ def test_a_role_without_the_scope_is_refused_and_one_with_it_gets_further(
     further = 0
     for role, scopes in ROLES.items():
         answer = call(kami, route, f"Bearer {callers[role].token}")
-        if route.scope in scopes:
+        if route.scope in scopes and (role, route.key) not in ALL_TENANTS_TOGETHER:
             assert answer.status not in (401, 403), role
             further += 1
         else:
@@ -172,9 +176,10 @@ def test_a_role_without_the_scope_is_refused_and_one_with_it_gets_further(
 
 
 @every_route
-def test_the_scheme_is_known_by_any_case(kami: Kami, route: Route) -> None:
+def test_the_scheme_is_known_by_any_case(kami: Kami, callers: dict[str, Caller], route: Route) -> None:
+    role = next(role for role, scopes in ROLES.items() if route.scope in scopes)
     for scheme in ("bearer", "BEARER"):
-        assert call(kami, route, f"{scheme} {kami.operator.token}").status in (200, 400, 404)
+        assert call(kami, route, f"{scheme} {callers[role].token}").status in (200, 400, 404)
 
 
 def test_a_token_dies_with_its_time(kami: Kami, clock: Clock) -> None:

@@ -24,7 +24,7 @@ from functions.store.aws import FENCE_S
 from functions.store.exports import LINK_S
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
-from tests.integration.kami import Json, Kami, granted, refused, replayed, unique, visible
+from tests.integration.kami import TOLD, Json, Kami, granted, refused, replayed, unique, visible
 from tests.integration.test_jobs import invoke, message
 
 PRINTER = x25519.Identity.generate()
@@ -185,7 +185,7 @@ def test_nothing_is_written_to_disk_on_the_way(kami: Kami) -> None:
 
 def untold(kami: Kami) -> dict[tuple[str, str], Json]:
     """All items but what relay writes, and the tickets."""
-    return {key: item for key, item in kami.items("HISTORY#").items() if not key[1].startswith("TICKET#")}
+    return {key: item for key, item in kami.items(*TOLD).items() if not key[1].startswith("TICKET#")}
 
 
 @pytest.mark.usefixtures("small_files")

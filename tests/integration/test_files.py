@@ -156,7 +156,7 @@ def test_parameters_of_files_do_not_go_with_json_nor_files_with_other_routes(kam
     body = {"selection": {"batch": batch["id"]}}
     refused(kami.operator.post("/v1/activations?shop=s", body), 400, "invalid_request")
     refused(send(kami.operator, "extensions", batch["first_serial"]), 415, "unsupported_media_type")
-    refused(send(kami.operator, "recoveries", batch["first_serial"]), 415, "unsupported_media_type")
+    refused(send(kami.operator, "reveals", batch["first_serial"]), 415, "unsupported_media_type")
 
 
 def test_a_file_over_the_limit_is_refused(kami: Kami, serials: list[str]) -> None:

@@ -12,7 +12,7 @@ from functions.domain.codefile import PROBLEMS
 from functions.domain.imports import LINK_S
 from functions.store.aws import FENCE_S
 from tests.integration.conftest import Clock
-from tests.integration.kami import Json, Kami, granted, refused, replayed, unique
+from tests.integration.kami import TOLD, Json, Kami, granted, refused, replayed, unique
 from tests.integration.test_jobs import invoke, message
 
 
@@ -152,18 +152,18 @@ def test_a_job_delivered_again_writes_nothing_again(kami: Kami, campaign: str) -
     granted(kami.operator.post(f"/v1/imports/{order['id']}/starts", None), 202)
     job = message(order["id"])
     assert invoke(kami, "generate", job, job) == []
-    once = kami.items("HISTORY#")
+    once = kami.items(*TOLD)
     assert invoke(kami, "generate", job) == []
     kami.cloud.drain()
-    assert kami.items("HISTORY#") == once
+    assert kami.items(*TOLD) == once
 
 
 def test_a_file_that_cannot_be_read_fails_with_the_line_and_leaves_nothing(kami: Kami, campaign: str) -> None:
-    stock = len(kami.items("IMPORT#", "HISTORY#"))
+    stock = len(kami.items("IMPORT#", *TOLD))
     failed = kami.imported(campaign, b"AA-1\n\xff\xfe\n")
     assert (failed["status"], failed["accepted"], "batch" in failed) == ("failed", 0, False)
     assert (failed["fault"]["key"], failed["fault"]["line"]) == ("not_utf_8", 2)
-    assert len(kami.items("IMPORT#", "HISTORY#")) == stock
+    assert len(kami.items("IMPORT#", *TOLD)) == stock
 
 
 def test_more_than_the_campaign_may_have_is_refused_whole(kami: Kami) -> None:
