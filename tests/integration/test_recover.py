@@ -22,7 +22,7 @@ from functions.store.entities import LOT, VOUCHER
 from functions.store.jobs import IN_CALL_S
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
-from tests.integration.kami import NOBODY, Json, Kami, granted, mobile, refused, replayed, unique
+from tests.integration.kami import NOBODY, TOLD, Json, Kami, granted, mobile, refused, replayed, unique
 
 STEPS_MAX = 20
 PLACES = ("generated", "active", "partly redeemed", "redeemed", "reversed", "claimed")
@@ -308,7 +308,7 @@ def test_what_is_being_recovered_is_skipped_by_another_recovery(
 
 
 def test_a_recovery_of_what_is_recovered_changes_nothing_but_its_own_record(stock: Stock, clock: Clock) -> None:
-    kami, own = stock.kami, ("RECOVERY#", "COMMAND#", "LOT#")
+    kami, own = stock.kami, ("RECOVERY#", "COMMAND#", "LOT#", "STATISTICS#", *TOLD)
     completed(kami, clock, order(kami, {"batch": stock.batch})["id"])
     before, statuses = kami.items(*own), stock.statuses()
     done = completed(kami, clock, order(kami, {"serials": stock.serials})["id"])
