@@ -84,7 +84,9 @@ def _answer(page: Page, known: str) -> dict[str, Any]:
 
 
 def _refuse(path: str, language: str) -> dict[str, Any]:
-    allowed = [route.method for route in ROUTES if _is_of(path, route.path)]
+    of_path = [route for route in ROUTES if _is_of(path, route.path)]
+    literal = [route for route in of_path if route.path == path]  # the gateway prefers it, too
+    allowed = [route.method for route in literal or of_path]
     if not allowed:
         return problem(Refusal("not_found", "See /docs for the routes."), language)
     response = problem(Refusal("method_not_allowed", f"Here: {', '.join(allowed)}."), language)

@@ -347,7 +347,8 @@ def test_a_suspension_stops_cards_until_it_is_resumed_and_their_holder_is_told_o
         assert sorted(t.partition("卡号 ")[2][:12] for t in texts if said in t) == [stock.serials[2], stock.serials[5]]
     history = granted(kami.operator.get(f"/v1/vouchers/{stock.serials[2]}/history"))["data"]
     stopped = "suspended" if kind == "serials" else "recalled"
-    assert Counter(line["event"] for line in history[-4:]) == {stopped: 1, "recovered": 2, "resumed": 1}
+    told = Counter(line["event"] for line in history)
+    assert (told[stopped], told["recovered"], told["resumed"]) == (1, 2, 1)
     assert granted(kami.merchant.redeem(stock.codes[2]), 201)["amount_minor"] == 3_000
 
 
