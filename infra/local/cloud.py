@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, cached_property
+from math import ceil
 from pathlib import Path
 from random import Random
 from time import sleep, time
@@ -225,33 +226,45 @@ class Cloud:
     def drain(self, *, twice: bool = False, shuffle: int | None = None, delayed: bool = True) -> None:
         """Pumps stream and queues until all is quiet; a message that fails is received again at once, up to its limit.
 
-        `delayed`: messages sent with a delay come as soon as nothing else is left; else they stay where they are.
+        `delayed`: messages sent with a delay come as soon as nothing else is left, and the functions' clock is moved on
+        by it, until all is quiet; else they stay where they are.
         `twice` and `shuffle` (a seed): everything is delivered twice, in any order that AWS might choose.
         """
+        from functions.edge import clock
+
         random = Random(shuffle) if shuffle is not None else None
-        for _ in range(DRAIN_ROUNDS_MAX):
-            moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
-            for pump in self.queue_pumps:
-                failed = pump.step(twice=twice, shuffle=random)
-                moved.append(failed is not None)
-                for message in failed or []:
-                    self.client("sqs").change_message_visibility(
-                        QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                    )
-                if failed:
-                    sleep(VISIBLE_AFTER_S)
-            if not any(moved) and not (delayed and self.hasten()):
-                return
+        passed_s, now = 0, clock.now
+        with patch.object(clock, "now", lambda: now() + passed_s):
+            for _ in range(DRAIN_ROUNDS_MAX):
+                moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
+                moved += [self._done_with(pump, twice, random) for pump in self.queue_pumps]
+                if any(moved):
+                    continue
+                if not delayed or not (late_s := self.hasten()):
+                    return
+                passed_s += late_s
         raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")
 
+    def _done_with(self, pump: Pump, twice: bool, shuffle: Random | None) -> bool:
+        """Whether a queue had something; what failed may be received again at once."""
+        failed = pump.step(twice=twice, shuffle=shuffle)
+        for message in failed or []:
+            self.client("sqs").change_message_visibility(
+                QueueUrl=pump.source.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
+        if failed:
+            sleep(VISIBLE_AFTER_S)
+        return failed is not None
+
     def hasten(self) -> int:
-        """Lets the delay of every delayed message be over; says how many there were."""
+        """Lets the delay of every delayed message be over; says how many seconds the longest had left, rounded up."""
         with moto_fixes.LOCK:
             queues = sqs_backends[ACCOUNT][REGION].queues.values()
             late = [message for queue in queues for message in queue._messages if message.delayed]
+            left_s = [max(1, ceil(message.delayed_until / 1_000 - time())) for message in late]
             for message in late:
                 message.delayed_until = 0
-        return len(late)
+        return max(left_s, default=0)
 
     def replay(self) -> None:
         """Has the stream read from its beginning again by the next `drain`."""
