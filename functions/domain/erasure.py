@@ -23,7 +23,7 @@ PLACES: dict[str, str] = {
     "voucher": "accounts of redemptions, holder, givers: by the lines that relay notes; fingerprints and bearers, which"
     " could be tried out, with them",
     "draw": "holder: by the vouchers that it took",
-    "message": "recipient, and the masked number in its text: by the index of its recipient",
+    "message": "recipient, and the masked number in its text and what it was made from: by the index of its recipient",
     "erasure": "the hash of the number as the index has it: gone when the erasure is completed",
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
@@ -240,8 +240,13 @@ class Eraser:
         """An SMS; what is still to be sent of it is not sent any more."""
         if not self._is(number(message.recipient)):
             return None
-        text = message.text.replace(masked(message.recipient), self.account)
-        return replace(message, recipient=self.account, text=text)
+        hidden = masked(message.recipient)
+        template = message.template
+        if template is not None:
+            params = tuple((name, value.replace(hidden, self.account)) for name, value in template.params)
+            template = template._replace(params=params)
+        text = message.text.replace(hidden, self.account)
+        return replace(message, recipient=self.account, text=text, template=template)
 
 
 T = TypeVar("T", Redemption, Hold)

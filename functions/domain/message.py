@@ -3,6 +3,9 @@
 An attempt is written down before a provider is asked, so that whoever finds it open knows that an SMS may be on its
 way. Nothing here sends twice what may have been taken once: an attempt that ended in doubt is repeated under its own
 reference at its own provider, or, where that provider cannot tell one reference from another, never.
+
+What became of an attempt is told by the provider's reply, and afterwards by its receipts, which come late, repeatedly,
+in any order, and before the reply too. Each such word has a rank, and an attempt keeps the one that ranks highest.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from functions.domain.ids import derived
+from functions.domain.reasons import EXPIRED, IN_DOUBT, NO_RECEIPT, REASONS, Remedy
 
 ATTEMPTS_MAX = 16
 """With a base of 2 s the last one is made about an hour after the first: most outages of a provider are shorter."""
@@ -19,72 +23,110 @@ WAIT_MAX_S = 900
 """SQS delays a message by no more."""
 ATTEMPT_S = 20
 """An attempt belongs to the worker that opened it for so long; the calls it makes have ended by then."""
+CODE_MAX = 64
+"""So much is kept of a provider's own code."""
 
 
 class Status(StrEnum):
     """Where a message stands, and what an attempt came to (`sending` while nobody knows yet).
 
-    What concerns the sandbox is `suppressed`: it was written, and is given to no provider.
+    `sent`: a provider has taken it. `failed`: none has. `undelivered`: one had, and could not deliver it. `unknown`:
+    nobody can find out any more. `held`: a rule keeps it back for a while. `suppressed`: one does so for good.
     """
 
     QUEUED = "queued"
+    HELD = "held"
     SENDING = "sending"
     SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
     FAILED = "failed"
     UNKNOWN = "unknown"
     SUPPRESSED = "suppressed"
 
 
+_TOLD = frozenset({Status.SENT, Status.DELIVERED, Status.UNDELIVERED})
+"""What a receipt may bring to light at any time, for an earlier attempt too: then no further one is made."""
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.SENDING, Status.FAILED}),
-    Status.SENDING: frozenset({Status.QUEUED, Status.SENT, Status.FAILED, Status.UNKNOWN}),
-    Status.SENT: frozenset(),
-    Status.FAILED: frozenset(),
-    Status.UNKNOWN: frozenset(),
+    Status.QUEUED: _TOLD | {Status.SENDING, Status.HELD, Status.SUPPRESSED, Status.FAILED, Status.UNKNOWN},
+    Status.HELD: _TOLD | {Status.QUEUED, Status.SUPPRESSED, Status.FAILED},
+    Status.SENDING: _TOLD | {Status.QUEUED, Status.FAILED, Status.UNKNOWN},
+    Status.SENT: frozenset({Status.DELIVERED, Status.UNDELIVERED, Status.UNKNOWN, Status.QUEUED}),
+    Status.UNKNOWN: _TOLD | {Status.QUEUED},
+    Status.FAILED: _TOLD,
+    Status.UNDELIVERED: frozenset({Status.DELIVERED}),
+    Status.DELIVERED: frozenset(),
     Status.SUPPRESSED: frozenset(),
 }
-"""Where a message may go from each status."""
-
-
-class Remedy(StrEnum):
-    """What may help after an attempt that failed."""
-
-    RETRY = "retry"
-    OTHER_PROVIDER = "other_provider"
-    STOP = "stop"
-
-
-REASONS: dict[str, Remedy] = {
-    "carrier_congested": Remedy.RETRY,  # the provider is well and has too much to do
-    "no_reply": Remedy.RETRY,  # it may have been taken: see IN_DOUBT
-    "provider_down": Remedy.OTHER_PROVIDER,  # it could not be reached, or said so itself
-    "technical_fault": Remedy.OTHER_PROVIDER,
-    "account_refused": Remedy.OTHER_PROVIDER,  # the operator's account there: rights, spending limit, sender
-    "destination_not_served": Remedy.OTHER_PROVIDER,
-    "number_invalid": Remedy.STOP,
-    "opted_out": Remedy.STOP,
-    "blocked": Remedy.STOP,
-    "content_refused": Remedy.STOP,
-    "refused": Remedy.STOP,  # for a reason that has no row here
+"""Where a message may go from each status. What is over (`OVER`) goes on by a receipt alone."""
+OVER = frozenset({Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.UNKNOWN, Status.SUPPRESSED})
+"""Nothing more is tried."""
+RANKS = {
+    status: rank
+    for rank, status in enumerate(
+        (Status.SENDING, Status.UNKNOWN, Status.FAILED, Status.SENT, Status.UNDELIVERED, Status.DELIVERED)
+    )
 }
-"""Why an attempt was not a success → what may help."""
+"""What an attempt may come to; a word of lower rank never replaces one of higher rank. Who says `sent` outranks who
+says `failed`: a provider that was thought not to have taken an SMS had."""
 
-IN_DOUBT = "no_reply"
-"""The one reason that leaves open whether an SMS is on its way."""
+
+class TemplateCall(NamedTuple):
+    """The template a text was made from, and with what: for providers that are handed these instead of the text.
+
+    `params` are as they stand in the text, in the order in which the template names them.
+    """
+
+    name: str
+    locale: str
+    version: int
+    params: tuple[tuple[str, str], ...] = ()
 
 
 class Outcome(NamedTuple):
-    """What a provider made of a reference: taken (no reason) under an id of its own, or not."""
+    """What a provider made of a reference: taken (no reason) under an id of its own, or not.
+
+    `code` is its own word for it. `status` is for a look-up that tells already what a receipt would: `delivered`, or
+    `undelivered` with a reason.
+    """
 
     reason: str | None = None
     provider_id: str | None = None
+    code: str | None = None
+    status: Status | None = None
+
+    @property
+    def result(self) -> Status:
+        """What the attempt came to."""
+        if self.status is not None:
+            return self.status
+        return {None: Status.SENT, IN_DOUBT: Status.UNKNOWN}.get(self.reason, Status.FAILED)
+
+
+class Receipt(NamedTuple):
+    """What a provider tells, later, of an SMS that it took: `sent`, `delivered`, or `undelivered` with a reason.
+
+    It names the SMS by our `reference` where the provider `echoes` it, else by the provider's own id. `at` is the
+    provider's time (epoch seconds), `code` its own word.
+    """
+
+    provider: str
+    status: Status
+    at: int
+    reference: str | None = None
+    provider_id: str | None = None
+    reason: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try at one provider; `turn` marks the worker's run that holds it: that opened it, or closed it.
 
-    `traceable`: the provider can be asked about the reference, or takes it only once.
+    `traceable`: the provider can be asked about the reference, or takes it only once. `reason` is Kami's, `code` the
+    provider's own. `sent_at` is the earliest time at which the provider is known to have had it, `receipt_at` that of
+    the receipt which tells the outcome, if one does.
     """
 
     provider: str
@@ -95,11 +137,51 @@ class Attempt:
     outcome: Status = Status.SENDING
     reason: str | None = None
     provider_id: str | None = None
+    code: str | None = None
+    sent_at: int | None = None
+    receipt_at: int | None = None
+
+    def replied(self, outcome: Outcome, now: int) -> Attempt:
+        """The attempt with its provider's reply, which a receipt may have overtaken."""
+        return self._heard(outcome.result, outcome.reason, outcome.code, outcome.provider_id, now, is_receipt=False)
+
+    def received(self, receipt: Receipt) -> Attempt:
+        """The attempt with a receipt; receipts come to the same in any order."""
+        told = receipt.status, receipt.reason, receipt.code, receipt.provider_id, receipt.at
+        return self._heard(*told, is_receipt=True)
+
+    def _heard(
+        self, outcome: Status, reason: str | None, code: str | None, id: str | None, at: int, *, is_receipt: bool
+    ) -> Attempt:
+        was_taken = outcome in _TOLD
+        heard = replace(
+            self,
+            outcome=outcome,
+            reason=reason,
+            code=_printable(code),
+            provider_id=self.provider_id or id,
+            sent_at=min(at, self.sent_at if self.sent_at is not None else at) if was_taken else self.sent_at,
+            receipt_at=at if is_receipt else None,
+        )
+        if heard._weight > self._weight:
+            return heard
+        return replace(self, provider_id=heard.provider_id, sent_at=heard.sent_at)
+
+    @property
+    def _weight(self) -> tuple[int, bool, bool, int, str, str]:
+        """Of two words the heavier one stands: of equal rank a receipt's, what stops, the earlier."""
+        stops = self.reason is not None and REASONS[self.reason].remedy is Remedy.STOP
+        is_receipt = self.receipt_at is not None
+        return RANKS[self.outcome], is_receipt, stops, -(self.receipt_at or 0), self.code or "", self.reason or ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One SMS to one recipient (E.164) about one event. `due_at`: when the next attempt may be made."""
+    """One SMS to one recipient (E.164) about one event.
+
+    `due_at` is when the next attempt may be made, while it is queued; from `use_by` on the message is worth nothing
+    any more. `reason` is why Kami itself holds, suppresses or gives it up; an attempt's own is with the attempt.
+    """
 
     id: str
     event: str
@@ -112,23 +194,44 @@ class Message:
     due_at: int = 0
     sandbox: bool = False
     version: int = 0
+    use_by: int | None = None
+    reason: str | None = None
+    template: TemplateCall | None = None
+    segments: int = 1
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return not TRANSITIONS[self.status]
+        """Whether nothing more will be tried."""
+        return self.status in OVER
 
     @property
     def doubt(self) -> Attempt | None:
         """The first attempt that nobody knows the outcome of; those after it ask about the same reference."""
-        return next((a for a in self.attempts if a.reason == IN_DOUBT), None)
+        cleared = {a.reference for a in self.attempts if a.outcome in _TOLD}
+        return next((a for a in self.attempts if a.reason == IN_DOUBT and a.reference not in cleared), None)
+
+    @property
+    def why(self) -> str | None:
+        """The reason that its status has, if any."""
+        if self.reason is not None:
+            return self.reason
+        if self.status in (Status.SENDING, Status.SENT, Status.DELIVERED, Status.SUPPRESSED) or not self.attempts:
+            return None
+        return IN_DOUBT if self.status is Status.UNKNOWN else self.attempts[-1].reason
+
+    @property
+    def awaits_since(self) -> int | None:
+        """Since when a receipt is awaited, if one is."""
+        if self.status is not Status.SENT:
+            return None
+        return max(a.sent_at or a.at for a in self.attempts if a.outcome is Status.SENT)
 
     def provider(self, providers: tuple[str, ...]) -> str:
         """Whom to ask next: the first of the list, and after a provider's fault the one that follows it."""
         if not self.attempts:
             return providers[0]
         last = self.attempts[-1]
-        if self.doubt or REASONS[last.reason or IN_DOUBT] is not Remedy.OTHER_PROVIDER:
+        if self.doubt or REASONS[last.reason or IN_DOUBT].remedy is not Remedy.OTHER_PROVIDER:
             return last.provider
         place = providers.index(last.provider) + 1 if last.provider in providers else 0
         return providers[place % len(providers)]
@@ -138,35 +241,95 @@ class Message:
         doubt = self.doubt
         reference = doubt.reference if doubt else f"{self.id}-{len(self.attempts) + 1}"
         attempt = Attempt(provider, reference, now, turn, traceable)
-        return replace(self._to(Status.SENDING), attempts=(*self.attempts, attempt))
+        return replace(self._to(Status.SENDING), attempts=(*self.attempts, attempt), reason=None)
 
-    def ended(self, turn: str, outcome: Outcome, due_at: int) -> Message:
-        """The message with its open attempt closed; where another one may help, it is queued until `due_at`."""
+    def taken_over(self, turn: str) -> Message:
+        """The message with its open attempt in other hands: whoever opened it must have ended."""
         *before, last = self.attempts
-        result = {None: Status.SENT, IN_DOUBT: Status.UNKNOWN}.get(outcome.reason, Status.FAILED)
-        closed = replace(last, turn=turn, outcome=result, reason=outcome.reason, provider_id=outcome.provider_id)
-        after = replace(self, attempts=(*before, closed))
-        status = after._follows(closed)
-        return replace(after._to(status), due_at=due_at if status is Status.QUEUED else self.due_at)
+        return replace(self, attempts=(*before, replace(last, turn=turn)))
 
-    def abandoned(self) -> Message:
-        """The message, given up while it is queued: there is nobody to send it to any more."""
-        return self._to(Status.FAILED)
+    def ended(self, turn: str, outcome: Outcome, now: int, wait_s: float = 0) -> Message:
+        """The message with the reply to the attempt of this turn; where another one may help, it is queued for then.
 
-    def _follows(self, closed: Attempt) -> Status:
-        if closed.reason is None:
-            return Status.SENT
-        if REASONS[closed.reason] is Remedy.STOP:
-            return Status.FAILED
-        if len(self.attempts) < ATTEMPTS_MAX and (closed.traceable or not self.doubt):
-            return Status.QUEUED
-        return Status.UNKNOWN if self.doubt else Status.FAILED
+        Itself, where no attempt is of this turn.
+        """
+        attempts = tuple(a.replied(outcome, now) if a.turn == turn else a for a in self.attempts)
+        return self._with(attempts, now, wait_s)
+
+    def ruled(self, reason: str) -> Message:
+        """The message as Kami itself decides for a reason: given up, kept back, or suppressed."""
+        return replace(self._to(Status(REASONS[reason].ends)), reason=reason, due_at=0)
+
+    def is_of_use(self, now: int) -> bool:
+        """Whether it is not too late to send it."""
+        return self.use_by is None or now < self.use_by
+
+    def _with(self, attempts: tuple[Attempt, ...], now: int, wait_s: float) -> Message:
+        """The message, its attempts having come to this; what Kami has decided only the truth overrules."""
+        if attempts == self.attempts:
+            return self
+        after = replace(self, attempts=attempts)
+        status, reason = after._judged(now)
+        if status is Status.QUEUED and self.is_over and (self.reason or status not in TRANSITIONS[self.status]):
+            status = Status.UNDELIVERED if attempts[-1].outcome is Status.UNDELIVERED else self.status
+        stands = self.reason is not None and (status not in _TOLD or (status, self.reason) == (Status.SENT, NO_RECEIPT))
+        if stands or status not in TRANSITIONS[self.status]:
+            return after
+        due_at = after._due_at(now + round(wait_s)) if status is Status.QUEUED else 0
+        return replace(after, status=status, reason=reason, due_at=due_at)
+
+    def _judged(self, now: int) -> tuple[Status, str | None]:
+        """What its attempts come to, and Kami's own reason if that is what decides."""
+        outcomes, last = {a.outcome for a in self.attempts}, self.attempts[-1]
+        if Status.DELIVERED in outcomes:
+            return Status.DELIVERED, None
+        if last.outcome is Status.SENDING:
+            return Status.SENDING, None
+        if Status.SENT in outcomes:
+            return Status.SENT, None
+        ends = Status.UNDELIVERED if last.outcome is Status.UNDELIVERED else Status.FAILED
+        if REASONS[last.reason or IN_DOUBT].remedy is Remedy.STOP:
+            return ends, None
+        if self.doubt:
+            return Status.QUEUED if last.traceable and len(self.attempts) < ATTEMPTS_MAX else Status.UNKNOWN, None
+        if len(self.attempts) == ATTEMPTS_MAX:
+            return ends, None
+        if not self.is_of_use(now + ATTEMPT_S):
+            return ends, EXPIRED if ends is Status.FAILED else None
+        return Status.QUEUED, None
+
+    def _due_at(self, wanted: int) -> int:
+        """When the next attempt may be made: while it is of use. Doubt may be cleared at any time."""
+        return wanted if self.use_by is None or self.doubt else min(wanted, self.use_by - ATTEMPT_S)
 
     def _to(self, status: Status) -> Message:
         """Raises ValueError where the table of transitions has no such step."""
         if status not in TRANSITIONS[self.status]:
             raise ValueError(f"a message that is {self.status} cannot become {status}")
         return replace(self, status=status)
+
+
+def attempt_of(message: Message, receipt: Receipt) -> int | None:
+    """The place of the attempt that a receipt is about, the last under its reference; None where there is none."""
+    wanted = receipt.reference or receipt.provider_id
+    for place in reversed(range(len(message.attempts))):
+        attempt = message.attempts[place]
+        own = attempt.reference if receipt.reference else attempt.provider_id
+        if wanted and (attempt.provider, own) == (receipt.provider, wanted):
+            return place
+    return None
+
+
+def with_receipt(message: Message, receipt: Receipt, now: int, wait_s: float = 0) -> Message:
+    """The message with a receipt of one of its attempts; itself, where that tells nothing new.
+
+    Any order of receipts, with any repeats, ends the same. Raises LookupError where it is about none of its attempts.
+    """
+    place = attempt_of(message, receipt)
+    if place is None:
+        raise LookupError("no attempt has this receipt")
+    told = message.attempts[place].received(receipt)
+    return message._with((*message.attempts[:place], told, *message.attempts[place + 1 :]), now, wait_s)
 
 
 def message_id(event: str) -> str:
@@ -180,3 +343,14 @@ def wait_s(attempt: int, base_s: float, jitter: float) -> float:
     The exponential back-off of M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
     """
     return min(WAIT_MAX_S, base_s * 2.0 ** min(attempt, 64)) * jitter
+
+
+def pause_s(reason: str | None, attempt: int, base_s: float, jitter: float) -> float:
+    """How long to wait before attempt n after one that ended like this: the longest where only time helps."""
+    waits = reason is not None and REASONS[reason].remedy is Remedy.WAIT
+    return WAIT_MAX_S if waits else wait_s(attempt, base_s, jitter)
+
+
+def _printable(code: str | None) -> str | None:
+    kept = "".join(char for char in code or "" if " " <= char <= "~")[:CODE_MAX]
+    return kept or None

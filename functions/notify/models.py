@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
-from functions.domain.message import ATTEMPTS_MAX, REASONS
+from functions.domain.message import ATTEMPTS_MAX
+from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
 from functions.edge.models import RFC_3339, Answer, Serial, Time
 
@@ -91,7 +92,7 @@ class AttemptAnswer(Answer):
 
     provider: str = Field(examples=["aws"])
     at: Time
-    outcome: Literal["sending", "sent", "failed", "unknown"] = Field(examples=["sent"])
+    outcome: Literal["sending", "sent", "delivered", "undelivered", "failed", "unknown"] = Field(examples=["sent"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
 
 
@@ -102,7 +103,9 @@ class MessageAnswer(Answer):
     """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
-    status: Literal["queued", "sending", "sent", "failed", "unknown", "suppressed"] = Field(examples=["sent"])
+    status: Literal[
+        "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
+    ] = Field(examples=["sent"])
     event: EventType
     serial: Serial
     recipient: str = Field(examples=["+86138****5678"])

@@ -1,6 +1,6 @@
 """Who carries the SMS, behind one small interface: AWS End User Messaging, and the local cloud's simulated carriers.
 
-What they answer is brought down to `domain.message.REASONS`. A provider that answers with a fault has not taken the
+What they answer is brought down to `domain.reasons.REASONS`. A provider that answers with a fault has not taken the
 message; one that does not answer may have.
 """
 
@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import urllib3
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
-from functions.domain.message import IN_DOUBT, Outcome
+from functions.domain.message import Outcome, TemplateCall
+from functions.domain.reasons import IN_DOUBT, REFUSED, TECHNICAL_FAULT
 from functions.store.aws import client
 
 SMS_PROVIDERS = "SMS_PROVIDERS"
@@ -26,15 +27,22 @@ CALLS_S = 6.0
 
 
 class Provider(Protocol):
-    """A way to send an SMS. `traceable`: it takes a reference only once, and can be asked about it."""
+    """A way to send an SMS.
+
+    `traceable`: it takes a reference only once, or can be asked about it. `echoes`: its receipts name our reference.
+    """
 
     traceable: bool
+    echoes: bool
 
-    def send(self, reference: str, to: str, text: str) -> Outcome:
-        """Hand a message over."""
+    def send(self, reference: str, to: str, text: str, template: TemplateCall | None) -> Outcome:
+        """Hand a message over: its text, or for some the template and the parameters it was made from."""
 
-    def look_up(self, reference: str) -> Outcome | None:
-        """What became of a reference; None where it is not known there (or nothing can be asked)."""
+    def look_up(self, reference: str, to: str, since: int) -> Outcome | None:
+        """What became of a reference that was sent to a number at a time (epoch seconds) or later.
+
+        None where it is not known there (or nothing can be asked).
+        """
 
 
 class AwsEndUserMessaging:
@@ -44,8 +52,9 @@ class AwsEndUserMessaging:
     """
 
     traceable = False
+    echoes = True
 
-    def send(self, reference: str, to: str, text: str) -> Outcome:
+    def send(self, reference: str, to: str, text: str, template: TemplateCall | None) -> Outcome:
         origin = os.environ.get(SMS_ORIGINATION_IDENTITY)
         try:
             reply = client("pinpoint-sms-voice-v2").send_text_message(
@@ -63,7 +72,7 @@ class AwsEndUserMessaging:
             return Outcome(IN_DOUBT)
         return Outcome(provider_id=reply["MessageId"])
 
-    def look_up(self, reference: str) -> Outcome | None:
+    def look_up(self, reference: str, to: str, since: int) -> Outcome | None:
         return None
 
 
@@ -98,24 +107,25 @@ def _aws_reason(error: ClientError) -> str:
     if any(field["Name"] == "DestinationPhoneNumber" for field in answer.get("Fields", ())):
         return "number_invalid"
     told = AWS_REASONS.get(answer.get("Reason", "")) or AWS_REASONS.get(answer["Error"]["Code"])
-    return told or ("technical_fault" if answer["ResponseMetadata"]["HTTPStatusCode"] >= 500 else "refused")
+    return told or (TECHNICAL_FAULT if answer["ResponseMetadata"]["HTTPStatusCode"] >= 500 else REFUSED)
 
 
 class SimulatedCarrier:
     """A carrier of the local cloud, over HTTP."""
 
     traceable = True
+    echoes = True
 
     def __init__(self, name: str) -> None:
         self._url = f"{os.environ[SIMULATED_CARRIER_URL]}/{name}/messages"
 
-    def send(self, reference: str, to: str, text: str) -> Outcome:
+    def send(self, reference: str, to: str, text: str, template: TemplateCall | None) -> Outcome:
         sender = os.environ.get(SMS_ORIGINATION_IDENTITY) or "Kami"
         return self._ask("POST", self._url, {"reference": reference, "to": to, "from": sender, "text": text})
 
-    def look_up(self, reference: str) -> Outcome | None:
+    def look_up(self, reference: str, to: str, since: int) -> Outcome | None:
         outcome = self._ask("GET", f"{self._url}/{reference}", None)
-        return None if outcome.reason == "refused" else outcome
+        return None if outcome.reason == REFUSED else outcome
 
     def _ask(self, method: str, url: str, body: dict[str, str] | None) -> Outcome:
         try:
@@ -136,7 +146,7 @@ def _carrier_reason(status: int, error: str | None) -> str:
         return "provider_down"
     if status == 429:
         return "carrier_congested"
-    return error if error in ("number_invalid", "blocked", "opted_out", "content_refused") else "refused"
+    return error if error in ("number_invalid", "blocked", "opted_out", "content_refused") else REFUSED
 
 
 @cache

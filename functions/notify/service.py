@@ -15,17 +15,20 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
+from functions.domain.kinds import EXPIRING, kind_of, use_by
 from functions.domain.lot import Lot
-from functions.domain.message import ATTEMPT_S, IN_DOUBT, Attempt, Message, Outcome, Status, message_id, wait_s
+from functions.domain.message import ATTEMPT_S, Attempt, Message, Outcome, Status, message_id, pause_s
+from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, SANDBOX
 from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import providers
-from functions.notify.texts import EXPIRING, expiring, recovered, text
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE
@@ -72,11 +75,11 @@ def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Messa
     if recipient is None:
         return None
     if redemption is not None:
-        said = text(occasion.event, lot.rules.locale, occasion.serial, redemption, voucher.currency)
-    else:
-        assert occasion.recovery is not None
-        said = recovered(lot.rules.locale, *occasion.recovery, voucher)
-    return _message(occasion, lot, recipient, said, now)
+        values = of_redemption(occasion.event, occasion.serial, redemption, voucher.currency)
+        return _message(occasion, kind_of(occasion.event), values, recipient, lot, now)
+    assert occasion.recovery is not None
+    action, reason = occasion.recovery
+    return _message(occasion, kind_of(occasion.event, action), of_recovery(reason, voucher), recipient, lot, now)
 
 
 def _reminder(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
@@ -84,13 +87,33 @@ def _reminder(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Messa
     at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
     if at is None or not is_held(at) or at.reason == "expired" or (recipient := _holder(at.voucher)) is None:
         return None
-    return _message(occasion, lot, recipient, expiring(lot.rules.locale, at), now)
+    return _message(occasion, EXPIRING, of_end(at), recipient, lot, now, at.valid_until)
 
 
-def _message(occasion: Occasion, lot: Lot, recipient: str, said: str, now: int) -> Message:
-    id, sandbox = message_id(occasion.event_id), lot.rules.sandbox
-    status = Status.SUPPRESSED if sandbox else Status.QUEUED
-    return Message(id, occasion.event, occasion.serial, recipient, said, now, status, due_at=now, sandbox=sandbox)
+def _message(
+    occasion: Occasion,
+    kind: str,
+    values: dict[str, Any],
+    recipient: str,
+    lot: Lot,
+    now: int,
+    ends: int | None = None,
+) -> Message:
+    text, call, segments = rendered(kind, lot.rules.locale, values, recipient)
+    message = Message(
+        message_id(occasion.event_id),
+        occasion.event,
+        occasion.serial,
+        recipient,
+        text,
+        now,
+        due_at=now,
+        sandbox=lot.rules.sandbox,
+        use_by=use_by(kind, now, ends),
+        template=call,
+        segments=segments,
+    )
+    return message.ruled(SANDBOX) if message.sandbox else message
 
 
 def _mobile(redemption: Redemption) -> str | None:
@@ -113,9 +136,9 @@ def proceed(message: Message, number: int, now: int) -> Message:
     turn, began = secrets.token_hex(8), time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now))
     attempt = message.attempts[-1]
-    if attempt.turn == turn and attempt.outcome == "sending":
-        outcome = _asked(message, attempt, began)
-        message = _change(message, lambda current: _closed(current, turn, outcome, now))
+    if attempt.turn == turn and attempt.outcome is Status.SENDING:
+        outcome = _asked(message, attempt, began, now)
+        message = _change(message, lambda current: _ended(current, turn, outcome, now))
     _see_to_what_follows(message, number, turn, now)
     return message
 
@@ -133,37 +156,41 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
         return None
     if number == made:
         attempt = message.attempts[-1]
-        left = attempt.outcome == "sending" and attempt.turn != turn and now >= attempt.at + ATTEMPT_S
-        return _ended(message, turn, Outcome(IN_DOUBT), now) if left else None
+        left = attempt.outcome is Status.SENDING and attempt.turn != turn and now >= attempt.at + ATTEMPT_S
+        return _ended(message.taken_over(turn), turn, Outcome(IN_DOUBT), now) if left else None
     if number > made + 1:
         raise LookupError("the attempt before was never made")
-    if not E164.fullmatch(message.recipient):  # erased since
-        return message.abandoned()
+    if not E164.fullmatch(message.recipient):
+        return message.ruled(ERASED)
+    if not (message.doubt or message.is_of_use(now)):
+        return message.ruled(EXPIRED)
     provider = message.provider(providers.names())
     return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
 
 
-def _closed(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:
-    """The message with the open attempt of this turn closed; None where another has closed it."""
-    attempt = message.attempts[-1]
-    return _ended(message, turn, outcome, now) if (attempt.turn, attempt.outcome) == (turn, "sending") else None
+def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:
+    """The message with the reply to the attempt of this turn; None where another has closed it in its stead."""
+    after = message.ended(turn, outcome, now, pause(outcome.reason, len(message.attempts)))
+    return None if after == message else after
 
 
-def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message:
-    wait = wait_s(len(message.attempts), float(os.environ[SMS_RETRY_BASE_S]), random.random())
-    return message.ended(turn, outcome, now + round(wait))
+def pause(reason: str | None, attempt: int) -> float:
+    """How many seconds to wait before attempt n."""
+    return pause_s(reason, attempt, float(os.environ[SMS_RETRY_BASE_S]), random.random())
 
 
-def _asked(message: Message, attempt: Attempt, began: float) -> Outcome:
-    """What the provider made of it; a reference in doubt is looked up before it is sent once more.
+def _asked(message: Message, attempt: Attempt, began: float, now: int) -> Outcome:
+    """What the provider made of it; a reference in doubt is looked up before it is sent once more, if still of use.
 
     Raises TimeoutError where the calls could outlast the attempt, for then another worker may take it over.
     """
     if time.monotonic() > began + ATTEMPT_S - providers.CALLS_S:
         raise TimeoutError
-    provider = providers.named(attempt.provider)
-    known = provider.look_up(attempt.reference) if message.doubt else None
-    return known or provider.send(attempt.reference, message.recipient, message.text)
+    provider, doubt = providers.named(attempt.provider), message.doubt
+    known = provider.look_up(attempt.reference, message.recipient, doubt.at) if doubt else None
+    if known is None and not message.is_of_use(now):
+        return Outcome(EXPIRED)
+    return known or provider.send(attempt.reference, message.recipient, message.text, message.template)
 
 
 def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> None:
@@ -174,7 +201,7 @@ def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> 
     if message.is_over or number < len(message.attempts):
         return
     last = message.attempts[-1]
-    if last.outcome == "sending":
+    if last.outcome is Status.SENDING:
         due_at = last.at + ATTEMPT_S
     elif last.turn == turn or now >= message.due_at + ATTEMPT_S:
         number, due_at = number + 1, message.due_at

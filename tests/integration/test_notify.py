@@ -199,7 +199,7 @@ def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
     inside: list[list[int]] = []
     send = SimulatedCarrier.send
 
-    def sending(self: SimulatedCarrier, *args: str) -> Any:
+    def sending(self: SimulatedCarrier, *args: Any) -> Any:
         if not inside:
             inside.append(notify.deliver(event))
         return send(self, *args)

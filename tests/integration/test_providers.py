@@ -15,7 +15,8 @@ import urllib3
 from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
 
-from functions.domain.message import REASONS, Outcome
+from functions.domain.message import Outcome
+from functions.domain.reasons import REASONS
 from functions.notify import providers
 from functions.store import aws
 
@@ -43,7 +44,7 @@ def test_aws_is_handed_recipient_text_and_reference(sms: Any, monkeypatch: pytes
             "OriginationIdentity": "pool-1",
         }
         stub.add_response("send_text_message", {"MessageId": "aws-1"}, expected)
-        assert providers.named("aws").send("msg_1-1", NUMBER, "text") == Outcome(None, "aws-1")
+        assert providers.named("aws").send("msg_1-1", NUMBER, "text", None) == Outcome(None, "aws-1")
         stub.assert_no_pending_responses()
 
 
@@ -71,7 +72,7 @@ def test_aws_is_handed_recipient_text_and_reference(sms: Any, monkeypatch: pytes
 def test_what_aws_refuses_has_a_reason(sms: Any, code: str, status: int, members: Any, reason: str) -> None:
     with Stubber(sms) as stub:
         stub.add_client_error("send_text_message", code, http_status_code=status, modeled_fields=members)
-        assert providers.named("aws").send("r", NUMBER, "text") == Outcome(reason)
+        assert providers.named("aws").send("r", NUMBER, "text", None) == Outcome(reason)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,8 @@ def test_only_what_cannot_have_reached_aws_is_called_down(sms: Any, error: Excep
 
     sms.meta.events.register("before-send.pinpoint-sms-voice-v2.SendTextMessage", fail)
     provider = providers.named("aws")
-    assert provider.send("r", NUMBER, "text") == Outcome(reason)
-    assert (provider.look_up("r"), provider.traceable) == (None, False)
+    assert provider.send("r", NUMBER, "text", None) == Outcome(reason)
+    assert (provider.look_up("r", NUMBER, 0), provider.traceable) == (None, False)
 
 
 def test_the_sdk_never_sends_an_sms_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +153,7 @@ def test_what_a_carrier_answers_has_a_reason(
     url: str, monkeypatch: pytest.MonkeyPatch, answer: str, outcome: Outcome
 ) -> None:
     monkeypatch.setenv(providers.SIMULATED_CARRIER_URL, url)
-    assert providers.named(f"simulated:{answer}").send("r", NUMBER, "text") == outcome
+    assert providers.named(f"simulated:{answer}").send("r", NUMBER, "text", None) == outcome
 
 
 def test_a_carrier_that_is_not_there_is_down_and_one_that_is_slow_leaves_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +161,6 @@ def test_a_carrier_that_is_not_there_is_down_and_one_that_is_slow_leaves_doubt(m
     providers._pool.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv(providers.SIMULATED_CARRIER_URL, f"http://127.0.0.1:{listening.getsockname()[1]}")
-        assert providers.named("simulated:north").send("r", NUMBER, "text") == Outcome("no_reply")
-    assert providers.named("simulated:north").send("r", NUMBER, "text") == Outcome("provider_down")
+        assert providers.named("simulated:north").send("r", NUMBER, "text", None) == Outcome("no_reply")
+    assert providers.named("simulated:north").send("r", NUMBER, "text", None) == Outcome("provider_down")
     providers._pool.cache_clear()

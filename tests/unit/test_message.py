@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.domain.lot import Status as VoucherStatus
 from functions.domain.message import (
+    ATTEMPT_S,
     ATTEMPTS_MAX,
-    IN_DOUBT,
-    REASONS,
+    CODE_MAX,
+    OVER,
+    RANKS,
     TRANSITIONS,
     WAIT_MAX_S,
     Message,
     Outcome,
-    Remedy,
+    Receipt,
     Status,
+    attempt_of,
     message_id,
+    pause_s,
     wait_s,
+    with_receipt,
 )
-from functions.domain.recovery import Action
-from functions.domain.voucher import Redemption, Reversal, Voucher
-from functions.notify.texts import REDEEMED, REVERSED, TEXTS, WHY, money, recovered, text
-from functions.recover.models import Reason
+from functions.domain.reasons import IN_DOUBT, REASONS, Remedy
 
 PROVIDERS = ("north", "south", "west")
 NEW = Message("msg_1", "voucher.redeemed", "010000000003", "+8613812345678", "text", 0)
+STOPPING = [reason for reason, row in REASONS.items() if row.remedy is Remedy.STOP]
+PASSING = [reason for reason in REASONS if reason not in STOPPING]
 
 
-def after(*reasons: str | None, traceable: bool = True) -> Message:
+def after(*reasons: str | None, traceable: bool = True, message: Message = NEW) -> Message:
     """A message whose attempts ended like this."""
-    message = NEW
     for turn, reason in enumerate(reasons):
         provider = message.provider(PROVIDERS)
-        message = message.begun(provider, str(turn), turn, traceable=traceable).ended("t", Outcome(reason), turn + 1)
+        message = message.begun(provider, str(turn), turn, traceable=traceable)
+        message = message.ended(str(turn), Outcome(reason), turn, 1)
     return message
 
 
-def test_every_status_has_its_row_and_what_is_over_goes_nowhere() -> None:
+def receipt(
+    status: Status, attempt: int = 1, reason: str | None = None, at: int = 5, provider: str = "north"
+) -> Receipt:
+    return Receipt(provider, status, at, f"msg_1-{attempt}", reason=reason)
+
+
+# the table
+
+
+def test_every_status_has_its_row_and_what_is_final_goes_nowhere() -> None:
     assert set(TRANSITIONS) == set(Status)
-    over = {status for status, next_ in TRANSITIONS.items() if not next_}
-    assert over == {Status.SENT, Status.FAILED, Status.UNKNOWN, Status.SUPPRESSED}
+    assert {status for status, next_ in TRANSITIONS.items() if not next_} == {Status.DELIVERED, Status.SUPPRESSED}
+    assert Status.QUEUED not in OVER and Status.HELD not in OVER and Status.SENDING not in OVER
+    assert all(TRANSITIONS[status] <= {*OVER, Status.QUEUED} for status in OVER)
 
 
 @pytest.mark.parametrize("reason", [None, "number_invalid"])
-def test_a_message_that_is_over_takes_no_attempt_and_no_outcome(reason: str | None) -> None:
+def test_a_message_that_is_over_takes_no_attempt_and_no_second_reply(reason: str | None) -> None:
     message = after(reason)
     assert message.is_over
     with pytest.raises(ValueError, match="cannot become"):
         message.begun("north", "turn", 9, traceable=True)
-    with pytest.raises(ValueError, match="cannot become"):
-        message.ended("t", Outcome(), 9)
+    assert message.ended("another", Outcome(), 9) is message
+
+
+@pytest.mark.parametrize("reason", [reason for reason, row in REASONS.items() if row.ends != "undelivered"])
+def test_what_kami_decides_is_on_record_with_its_reason(reason: str) -> None:
+    ruled = after("provider_down").ruled(reason)
+    assert (ruled.status, ruled.why, ruled.due_at) == (REASONS[reason].ends, reason, 0)
+
+
+# waits
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 100), st.floats(0, 1, exclude_max=True))
@@ -62,6 +84,39 @@ def test_a_wait_lies_between_nothing_and_what_doubles_up_to_a_quarter_of_an_hour
     assert 0 <= wait <= longest <= WAIT_MAX_S
     assert longest == min(WAIT_MAX_S, base * 2 ** min(n, 64))
     assert wait_s(n + 1, base, j) >= wait
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_where_only_time_helps_the_wait_is_the_longest(reason: str) -> None:
+    waits = REASONS[reason].remedy is Remedy.WAIT
+    assert pause_s(reason, 0, 2, 0.5) == (WAIT_MAX_S if waits else 1)
+    assert pause_s(None, 0, 2, 0.5) == 1
+
+
+def test_a_wait_is_cut_to_the_last_moment_of_use_and_then_the_message_has_expired() -> None:
+    code = replace(NEW, use_by=300)
+    message = code.begun("north", "1", 100, traceable=True).ended("1", Outcome("provider_down"), 101, 900)
+    assert (message.status, message.due_at) == (Status.QUEUED, 300 - ATTEMPT_S)
+    message = message.begun("south", "2", 281, traceable=True).ended("2", Outcome("provider_down"), 282, 900)
+    assert (message.status, message.why) == (Status.FAILED, "expired")
+    assert message.attempts[-1].reason == "provider_down"
+
+
+def test_what_was_undelivered_too_late_for_another_try_says_why_it_was() -> None:
+    sent = replace(after(None), use_by=300)
+    assert with_receipt(sent, receipt(Status.UNDELIVERED, reason="phone_full"), 270).status is Status.QUEUED
+    late = with_receipt(sent, receipt(Status.UNDELIVERED, reason="phone_full"), 290)
+    assert (late.status, late.why) == (Status.UNDELIVERED, "phone_full")
+
+
+def test_doubt_is_cleared_after_its_use_too() -> None:
+    message = replace(NEW, use_by=300).begun("north", "1", 290, traceable=True).ended("1", Outcome(IN_DOUBT), 295, 60)
+    assert (message.status, message.due_at) == (Status.QUEUED, 355)
+    never = message.begun("north", "2", 355, traceable=True).ended("2", Outcome("expired"), 356)
+    assert (never.status, never.why) == (Status.FAILED, "expired")
+
+
+# whom to ask
 
 
 @pytest.mark.parametrize(
@@ -93,18 +148,22 @@ def test_attempts_have_references_of_their_own_but_doubt_is_cleared_under_the_sa
     assert message.status is Status.SENT
 
 
-@pytest.mark.parametrize("reason", [reason for reason, remedy in REASONS.items() if remedy is Remedy.STOP])
+# what follows
+
+
+@pytest.mark.parametrize("reason", STOPPING)
 def test_a_permanent_reason_stops_at_once(reason: str) -> None:
-    assert after(reason).status is Status.FAILED
+    assert (after(reason).status, after(reason).why) == (Status.FAILED, reason)
     assert after(IN_DOUBT, reason).status is Status.FAILED  # the provider knows the reference, and says no
 
 
-@pytest.mark.parametrize("reason", [reason for reason, remedy in REASONS.items() if remedy is not Remedy.STOP])
+@pytest.mark.parametrize("reason", PASSING)
 def test_a_passing_reason_is_tried_again_until_the_last_attempt(reason: str) -> None:
     message = after(*[reason] * (ATTEMPTS_MAX - 1))
-    assert (message.status, message.due_at) == (Status.QUEUED, ATTEMPTS_MAX - 1)
-    over = message.begun("north", "last", 99, traceable=True).ended("t", Outcome(reason), 100)
+    assert (message.status, message.due_at, message.why) == (Status.QUEUED, ATTEMPTS_MAX - 1, reason)
+    over = message.begun("north", "last", 99, traceable=True).ended("last", Outcome(reason), 99, 1)
     assert over.status is (Status.UNKNOWN if reason == IN_DOUBT else Status.FAILED)
+    assert over.why == reason
 
 
 def test_doubt_that_nothing_cleared_is_not_called_a_failure() -> None:
@@ -122,49 +181,136 @@ def test_a_message_comes_to_an_end_and_asks_no_second_provider_after_doubt(reaso
     for reason in reasons:
         if message.is_over:
             break
-        message = message.begun(message.provider(PROVIDERS), "turn", 1, traceable=True).ended("t", Outcome(reason), 2)
+        message = after(reason, message=message)
     assert message.is_over or (message.status is Status.QUEUED and len(message.attempts) < ATTEMPTS_MAX)
     if message.doubt:
         since = message.attempts[message.attempts.index(message.doubt) :]
         assert {(a.provider, a.reference) for a in since} == {(message.doubt.provider, message.doubt.reference)}
 
 
+def test_a_look_up_may_tell_what_a_receipt_would() -> None:
+    doubt = after(IN_DOUBT).begun("north", "look", 3, traceable=True)
+    found = doubt.ended("look", Outcome(None, "id-1", "DELIVRD", Status.DELIVERED), 4)
+    assert (found.status, found.attempts[-1].provider_id, found.attempts[-1].code) == ("delivered", "id-1", "DELIVRD")
+    full = doubt.ended("look", Outcome("phone_full", "id-1", "MBBLOCK", Status.UNDELIVERED), 4, 1)
+    assert (full.status, full.doubt) == (Status.QUEUED, None)
+    assert full.begun("north", "next", 9, traceable=True).attempts[-1].reference == "msg_1-3"
+
+
+# receipts
+
+
+def test_a_receipt_is_kept_with_its_attempt() -> None:
+    told = receipt(Status.UNDELIVERED, reason="blocked")._replace(code="30007\n" + "x" * 99, provider_id="id-1")
+    message = with_receipt(after(None), told, 9)
+    (attempt,) = message.attempts
+    assert (message.status, message.why, message.awaits_since) == (Status.UNDELIVERED, "blocked", None)
+    assert (attempt.outcome, attempt.provider_id, attempt.receipt_at, attempt.sent_at) == ("undelivered", "id-1", 5, 0)
+    assert attempt.code == ("30007" + "x" * 99)[:CODE_MAX]
+    assert with_receipt(message, told, 99) is message
+
+
+def test_a_receipt_of_another_provider_or_reference_is_of_no_attempt() -> None:
+    for wrong in (
+        receipt(Status.DELIVERED, provider="south"),
+        receipt(Status.DELIVERED, attempt=2),
+        Receipt("north", Status.DELIVERED, 5, provider_id="id-2"),
+        Receipt("north", Status.DELIVERED, 5),
+    ):
+        with pytest.raises(LookupError):
+            with_receipt(after(None), wrong, 9)
+
+
+def test_a_provider_that_echoes_no_reference_is_known_by_its_own_id() -> None:
+    sent = NEW.begun("north", "1", 0, traceable=True).ended("1", Outcome(provider_id="id-1"), 0)
+    assert with_receipt(sent, Receipt("north", Status.DELIVERED, 5, provider_id="id-1"), 9).status is Status.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("before", "told", "status"),
+    [
+        (after(None), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(None), receipt(Status.UNDELIVERED, reason="carrier_congested"), Status.QUEUED),
+        (after(None), receipt(Status.UNDELIVERED, reason="blocked"), Status.UNDELIVERED),
+        (after(None), receipt(Status.SENT), Status.SENT),
+        (after(IN_DOUBT), receipt(Status.SENT), Status.SENT),
+        (after("provider_down"), receipt(Status.SENT), Status.SENT),  # a fault that had taken it all the same
+        (after("refused"), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(IN_DOUBT, traceable=False), receipt(Status.UNDELIVERED, reason="carrier_congested"), Status.QUEUED),
+        (after(None).ruled("no_receipt"), receipt(Status.SENT), Status.UNKNOWN),
+        (after(None).ruled("no_receipt"), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(None).ruled("no_receipt"), receipt(Status.UNDELIVERED, reason="phone_full"), Status.UNDELIVERED),
+        (after("provider_down").ruled("erased"), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after("provider_down").ruled("quiet_hours"), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(IN_DOUBT).ruled("quiet_hours"), receipt(Status.UNDELIVERED, reason="phone_full"), Status.HELD),
+        (after("provider_down", None), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after("provider_down", "provider_down"), receipt(Status.SENT), Status.SENT),
+        (after("provider_down", None), receipt(Status.UNDELIVERED, reason="blocked"), Status.SENT),
+    ],
+)
+def test_what_a_receipt_makes_of_a_message(before: Message, told: Receipt, status: Status) -> None:
+    assert with_receipt(before, told, 9).status is status
+
+
+def test_a_receipt_that_overtakes_the_reply_keeps_its_word_and_the_reply_adds_the_id() -> None:
+    open_ = NEW.begun("north", "1", 0, traceable=True)
+    early = with_receipt(open_, receipt(Status.DELIVERED), 5).ended("1", Outcome(provider_id="id-1"), 6)
+    late = with_receipt(open_.ended("1", Outcome(provider_id="id-1"), 6), receipt(Status.DELIVERED), 5)
+    assert early == late
+    assert (early.status, early.attempts[0].provider_id, early.attempts[0].sent_at) == (Status.DELIVERED, "id-1", 5)
+    doubtful = with_receipt(open_, receipt(Status.SENT), 5).ended("1", Outcome(IN_DOUBT), 6)
+    assert (doubtful.status, doubtful.doubt) == (Status.SENT, None)
+
+
+def test_a_second_attempt_follows_an_undelivered_one_and_either_may_yet_arrive() -> None:
+    again = with_receipt(after(None), receipt(Status.UNDELIVERED, reason="phone_full"), 9, 900)
+    assert (again.status, again.due_at, again.why) == (Status.QUEUED, 909, "phone_full")
+    twice = again.begun(again.provider(PROVIDERS), "2", 909, traceable=True).ended("2", Outcome(), 910)
+    assert [a.reference for a in twice.attempts] == ["msg_1-1", "msg_1-2"]
+    assert with_receipt(twice, receipt(Status.DELIVERED, 1), 950).status is Status.DELIVERED
+    open_ = again.begun("north", "2", 909, traceable=True)
+    told = with_receipt(open_, receipt(Status.DELIVERED, 1), 910)
+    assert (told.status, told.ended("2", Outcome(), 911).status) == (Status.DELIVERED, Status.DELIVERED)
+
+
+RECEIPTS = st.builds(
+    receipt,
+    st.sampled_from([Status.SENT, Status.DELIVERED, Status.UNDELIVERED]),
+    attempt=st.integers(1, 3),
+    reason=st.sampled_from(["blocked", "phone_full", "carrier_congested", "spam_filtered"]),
+    at=st.integers(0, 9),
+).map(lambda r: r if r.status is Status.UNDELIVERED else r._replace(reason=None))
+REPLIES = st.sampled_from([Outcome(), Outcome(IN_DOUBT), Outcome("carrier_congested"), Outcome("carrier_congested")])
+
+
+@given(
+    st.lists(REPLIES.filter(lambda reply: reply.reason != IN_DOUBT and reply.reason), max_size=2),
+    REPLIES,
+    st.lists(RECEIPTS, max_size=6),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_receipts_in_any_order_with_repeats_and_before_the_reply_end_the_same_and_never_go_back(
+    replies: list[Outcome], last: Outcome, receipts: list[Receipt], traceable: bool, random: Random
+) -> None:
+    start = after(*(reply.reason for reply in replies), traceable=traceable)
+    start = start.begun("north", "open", 4, traceable=traceable)
+    told: list[Receipt | Outcome] = [last, *(r for r in receipts if attempt_of(start, r) is not None)]
+
+    def played(order: list[Receipt | Outcome]) -> Message:
+        message = start
+        for each in order:
+            before = message
+            message = message.ended("open", each, 9) if isinstance(each, Outcome) else with_receipt(message, each, 9)
+            assert message.status is before.status or message.status in TRANSITIONS[before.status]
+            for was, now in zip(before.attempts, message.attempts, strict=True):
+                assert RANKS[was.outcome] <= RANKS[now.outcome]
+        return message
+
+    order = [*told, *random.choices(told, k=4)]
+    random.shuffle(order)
+    assert played(order) == played(told)
+
+
 def test_one_event_one_message() -> None:
     assert message_id("1.VOUCHER#1.2") == message_id("1.VOUCHER#1.2") != message_id("1.VOUCHER#1.3")
-
-
-REVERSAL = Reversal("rev", 2, "client", "reason", "print", "request", balance_minor=8050)
-REDEMPTION = Redemption(
-    "red", 1, "client", "mobile", "+8613812345678", 5000, 3050, VoucherStatus.PARTLY_REDEEMED, "print", 1, 1, "request",
-    reversal=REVERSAL,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("locale", TEXTS)
-@pytest.mark.parametrize("event", [REDEEMED, REVERSED])
-def test_a_text_is_signed_names_the_card_and_shows_no_whole_number(event: str, locale: str) -> None:
-    said = text(event, locale, "010000000003", REDEMPTION, "CNY")
-    assert said.startswith("【Kami】") and "010000000003" in said and "{" not in said
-    assert "13812345678" not in said
-    assert "+86138****5678" in said and "50.00" in said
-    assert ("80.50" in said) == (event == REVERSED)
-    assert ("30.50" in said) == (event == REDEEMED)
-
-
-@pytest.mark.parametrize("locale", TEXTS)
-@pytest.mark.parametrize("action", list(Action))
-def test_a_recovery_is_told_with_its_reason_and_what_is_left(action: Action, locale: str) -> None:
-    voucher = Voucher(1_000_000_000, "cmp_1", "bat_1", VoucherStatus.CLAIMED, 1, 3050, "CNY")
-    texts = {reason: recovered(locale, action, reason, voucher) for reason in get_args(Reason)}
-    for reason, said in texts.items():
-        assert said.startswith("【Kami】") and voucher.serial in said and "{" not in said
-        assert (WHY[locale][reason] in said) == (action is not Action.RESUME)
-        assert ("30.50" in said) == (action not in (Action.VOID, Action.RECLAIM))
-    assert recovered(locale, action, "a rule of a campaign's own", voucher) == texts["other"]
-
-
-def test_money_is_written_as_its_currency_and_the_reader_write_it() -> None:
-    assert money(5000, "CNY", "zh-CN") == "50.00元"
-    assert money(5, "CNY", "en") == "CNY 0.05"
-    assert money(500, "JPY", "zh-CN") == "JPY 500"
-    assert money(1234, "KWD", "en") == "KWD 1.234"
