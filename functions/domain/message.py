@@ -180,7 +180,8 @@ class Message:
     """One SMS to one recipient (E.164) about one event.
 
     `due_at` is when the next attempt may be made, while it is queued; from `use_by` on the message is worth nothing
-    any more. `reason` is why Kami itself holds, suppresses or gives it up; an attempt's own is with the attempt.
+    any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is with the
+    attempt. `segments` is how many SMS its text takes.
     """
 
     id: str
@@ -196,6 +197,7 @@ class Message:
     version: int = 0
     use_by: int | None = None
     reason: str | None = None
+    ruled_at: int = 0
     template: TemplateCall | None = None
     segments: int = 1
 
@@ -241,7 +243,7 @@ class Message:
         doubt = self.doubt
         reference = doubt.reference if doubt else f"{self.id}-{len(self.attempts) + 1}"
         attempt = Attempt(provider, reference, now, turn, traceable)
-        return replace(self._to(Status.SENDING), attempts=(*self.attempts, attempt), reason=None)
+        return replace(self._to(Status.SENDING), attempts=(*self.attempts, attempt), reason=None, ruled_at=0)
 
     def taken_over(self, turn: str) -> Message:
         """The message with its open attempt in other hands: whoever opened it must have ended."""
@@ -256,9 +258,9 @@ class Message:
         attempts = tuple(a.replied(outcome, now) if a.turn == turn else a for a in self.attempts)
         return self._with(attempts, now, wait_s)
 
-    def ruled(self, reason: str) -> Message:
+    def ruled(self, reason: str, now: int) -> Message:
         """The message as Kami itself decides for a reason: given up, kept back, or suppressed."""
-        return replace(self._to(Status(REASONS[reason].ends)), reason=reason, due_at=0)
+        return replace(self._to(Status(REASONS[reason].ends)), reason=reason, ruled_at=now, due_at=0)
 
     def is_of_use(self, now: int) -> bool:
         """Whether it is not too late to send it."""
@@ -276,7 +278,7 @@ class Message:
         if stands or status not in TRANSITIONS[self.status]:
             return after
         due_at = after._due_at(now + round(wait_s)) if status is Status.QUEUED else 0
-        return replace(after, status=status, reason=reason, due_at=due_at)
+        return replace(after, status=status, reason=reason, ruled_at=now if reason else 0, due_at=due_at)
 
     def _judged(self, now: int) -> tuple[Status, str | None]:
         """What its attempts come to, and Kami's own reason if that is what decides."""

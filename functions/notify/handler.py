@@ -7,14 +7,16 @@ from typing import Any
 
 from functions.domain.account import E164, masked
 from functions.domain.message import Message
+from functions.domain.reasons import told
 from functions.domain.reminder import day_named
+from functions.domain.story import story
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
 from functions.notify import reminders, service
-from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, Page, Sweep
+from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, MessageStory, Page, Sweep
 
 app = App("notify")
 
@@ -27,31 +29,62 @@ def list_messages(call: Call) -> Reply[MessageList]:
     if not E164.fullmatch(recipient):
         refuse_fields([("query.recipient", "a phone number like %2B8613812345678 (its plus sign escaped)")])
     found, next_cursor = service.page(recipient, call.limit(), call.query.get("cursor"), call.by)
-    return ok(MessageList(data=[_answer(message) for message in found], next_cursor=next_cursor))
+    data = [MessageAnswer.model_validate(_shown(message)) for message in found]
+    return ok(MessageList(data=data, next_cursor=next_cursor))
 
 
 @app.route("GET /v1/messages/{id}")
-def get_message(call: Call) -> Reply[MessageAnswer]:
-    return ok(_answer(service.find(call.path["id"])))
-
-
-def _answer(message: Message) -> MessageAnswer:
-    return MessageAnswer.model_validate(
+def get_message(call: Call) -> Reply[MessageStory]:
+    message = service.find(call.path["id"])
+    lines = [
         {
-            "id": message.id,
-            "status": message.status.value,
-            "event": message.event,
-            "serial": message.serial,
-            "recipient": masked(message.recipient),
-            "text": message.text,
-            "attempts": [
-                {"provider": a.provider, "at": rfc3339(a.at), "outcome": a.outcome.value, "reason": a.reason}
-                for a in message.attempts
-            ],
-            "sandbox": message.sandbox,
-            "created_at": rfc3339(message.created_at),
+            "at": rfc3339(line.at),
+            "by": line.by,
+            "what": line.what._asdict(),
+            "next_step": line.next_step and line.next_step._asdict(),
         }
-    )
+        for line in story(message)
+    ]
+    return ok(MessageStory.model_validate(_shown(message) | {"story": lines}))
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    said = told(message.status, message.why)
+    template = message.template
+    return {
+        "id": message.id,
+        "status": message.status.value,
+        "reason": message.why,
+        "for_customer": said.customer._asdict(),
+        "for_support": said.support._asdict(),
+        "next_step": said.next_step._asdict(),
+        "event": message.event,
+        "serial": message.serial,
+        "recipient": masked(message.recipient),
+        "text": message.text,
+        "template": template and {"name": template.name, "locale": template.locale, "version": template.version},
+        "segments": message.segments,
+        "attempts": [
+            {
+                "provider": a.provider,
+                "provider_id": a.provider_id,
+                "at": rfc3339(a.at),
+                "sent_at": _time(a.sent_at),
+                "receipt_at": _time(a.receipt_at),
+                "outcome": a.outcome.value,
+                "reason": a.reason,
+                "code": a.code,
+            }
+            for a in message.attempts
+        ],
+        "sandbox": message.sandbox,
+        "created_at": rfc3339(message.created_at),
+        "use_by": _time(message.use_by),
+    }
+
+
+def _time(at: int | None) -> str | None:
+    return rfc3339(at) if at is not None else None
 
 
 def take(body: str) -> None:

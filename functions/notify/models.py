@@ -87,32 +87,79 @@ ORDER: TypeAdapter[Told | End | Due | Sweep | Page] = TypeAdapter(Told | End | D
 """The body of a message on notify's queue."""
 
 
+class Sentence(Answer):
+    """In both languages."""
+
+    zh: str = Field(examples=["短信已发出，正在等待运营商的送达回执。"])
+    en: str = Field(examples=["The SMS was sent; its delivery is not confirmed yet."])
+
+
 class AttemptAnswer(Answer):
-    """One try at one provider; `unknown`: the provider gave no answer."""
+    """One try at one provider; `unknown`: the provider gave no answer.
+
+    `code` is the provider's own. It has had the SMS since `sent_at`; `receipt_at` is the time of the receipt that tells
+    the outcome.
+    """
 
     provider: str = Field(examples=["aws"])
+    provider_id: str | None = Field(default=None, examples=["0f5c1d0e-3a0b-4c55-9d3b-6a1c5c1f4a01"])
     at: Time
+    sent_at: Time | None = None
+    receipt_at: Time | None = None
+    code: str | None = Field(default=None, examples=["DELIVRD"])
     outcome: Literal["sending", "sent", "delivered", "undelivered", "failed", "unknown"] = Field(examples=["sent"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
 
 
-class MessageAnswer(Answer):
-    """An SMS. It is `sent` when a provider has taken it, and `unknown` where that cannot be found out any more.
+class TemplateAnswer(Answer):
+    """What a text was made from."""
 
-    Those of the sandbox are `suppressed`: no provider gets them.
+    name: str = Field(examples=["voucher.redeemed"])
+    locale: str = Field(examples=["zh-CN"])
+    version: int = Field(examples=[1])
+
+
+class StoryLine(Answer):
+    """What happened, or is due, at a time, `by` Kami or a provider; and what follows from it."""
+
+    at: Time
+    by: str = Field(examples=["aws"])
+    what: Sentence
+    next_step: Sentence | None = None
+
+
+class MessageAnswer(Answer):
+    """An SMS, with what to say of it to its recipient and to support, and what to do next.
+
+    It is `sent` when a provider has taken it, `delivered` or `undelivered` as its receipt tells, `failed` where none
+    took it, and `unknown` where that cannot be found out any more. A rule keeps it back for a while (`held`) or for
+    good (`suppressed`). From `use_by` on it is not sent any more.
     """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
     status: Literal[
         "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
     ] = Field(examples=["sent"])
+    reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
+    for_customer: Sentence
+    for_support: Sentence
+    next_step: Sentence
     event: EventType
     serial: Serial
     recipient: str = Field(examples=["+86138****5678"])
     text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
+    template: TemplateAnswer | None = None
+    segments: int = Field(examples=[1])
     attempts: list[AttemptAnswer]
     sandbox: bool = Field(examples=[False])
     created_at: Time
+    use_by: Time | None = None
+
+
+class MessageStory(MessageAnswer):
+    """An SMS with all that happened to it."""
+
+    story: list[StoryLine]
 
 
 class MessageList(Answer):

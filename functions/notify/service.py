@@ -113,7 +113,7 @@ def _message(
         template=call,
         segments=segments,
     )
-    return message.ruled(SANDBOX) if message.sandbox else message
+    return message.ruled(SANDBOX, now) if message.sandbox else message
 
 
 def _mobile(redemption: Redemption) -> str | None:
@@ -161,9 +161,9 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
     if number > made + 1:
         raise LookupError("the attempt before was never made")
     if not E164.fullmatch(message.recipient):
-        return message.ruled(ERASED)
+        return message.ruled(ERASED, now)
     if not (message.doubt or message.is_of_use(now)):
-        return message.ruled(EXPIRED)
+        return message.ruled(EXPIRED, now)
     provider = message.provider(providers.names())
     return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
 

@@ -147,7 +147,13 @@ def test_a_redemption_is_told_to_the_number_it_was_for(notify: Notify) -> None:
         "如非本人操作，请联系客服。"
     )
     message = notify.message(number)
-    assert message == granted(notify.kami.operator.get(f"/v1/messages/{message['id']}"))
+    told = granted(notify.kami.operator.get(f"/v1/messages/{message['id']}"))
+    assert told == message | {"story": told["story"]}
+    assert [(line["by"], line["what"]["en"][:17]) for line in told["story"]] == [
+        ("kami", "The message was w"), ("kami", "It was handed to "), ("simulated:north", "The provider took"),
+    ]  # fmt: skip
+    assert message["template"] == {"name": REDEEMED, "locale": "zh-CN", "version": 1}
+    assert (message["segments"], message["for_customer"]["zh"][:6]) == (1 + (len(text) > 70), "短信已发出，")
     assert (message["status"], message["event"], message["serial"]) == ("sent", REDEEMED, redemption["serial"])
     assert (message["recipient"], message["text"]) == (f"{number[:6]}****{number[-4:]}", text)
     assert outcomes(message) == [("north", "sent", None)]
@@ -278,6 +284,7 @@ def test_a_permanent_reason_stops_at_once(notify: Notify) -> None:
     assert notify.orders() == []
     message = notify.message(number)
     assert (message["status"], outcomes(message)) == ("failed", [("north", "failed", "blocked")])
+    assert (message["reason"], message["next_step"]["en"][:24]) == ("blocked", "Ask the customer to lift")
     assert (notify.asked("north"), notify.asked("south")) == (1, 0)
 
 

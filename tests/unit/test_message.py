@@ -71,7 +71,7 @@ def test_a_message_that_is_over_takes_no_attempt_and_no_second_reply(reason: str
 
 @pytest.mark.parametrize("reason", [reason for reason, row in REASONS.items() if row.ends != "undelivered"])
 def test_what_kami_decides_is_on_record_with_its_reason(reason: str) -> None:
-    ruled = after("provider_down").ruled(reason)
+    ruled = after("provider_down").ruled(reason, 8)
     assert (ruled.status, ruled.why, ruled.due_at) == (REASONS[reason].ends, reason, 0)
 
 
@@ -237,12 +237,12 @@ def test_a_provider_that_echoes_no_reference_is_known_by_its_own_id() -> None:
         (after("provider_down"), receipt(Status.SENT), Status.SENT),  # a fault that had taken it all the same
         (after("refused"), receipt(Status.DELIVERED), Status.DELIVERED),
         (after(IN_DOUBT, traceable=False), receipt(Status.UNDELIVERED, reason="carrier_congested"), Status.QUEUED),
-        (after(None).ruled("no_receipt"), receipt(Status.SENT), Status.UNKNOWN),
-        (after(None).ruled("no_receipt"), receipt(Status.DELIVERED), Status.DELIVERED),
-        (after(None).ruled("no_receipt"), receipt(Status.UNDELIVERED, reason="phone_full"), Status.UNDELIVERED),
-        (after("provider_down").ruled("erased"), receipt(Status.DELIVERED), Status.DELIVERED),
-        (after("provider_down").ruled("quiet_hours"), receipt(Status.DELIVERED), Status.DELIVERED),
-        (after(IN_DOUBT).ruled("quiet_hours"), receipt(Status.UNDELIVERED, reason="phone_full"), Status.HELD),
+        (after(None).ruled("no_receipt", 8), receipt(Status.SENT), Status.UNKNOWN),
+        (after(None).ruled("no_receipt", 8), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(None).ruled("no_receipt", 8), receipt(Status.UNDELIVERED, reason="phone_full"), Status.UNDELIVERED),
+        (after("provider_down").ruled("erased", 8), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after("provider_down").ruled("quiet_hours", 8), receipt(Status.DELIVERED), Status.DELIVERED),
+        (after(IN_DOUBT).ruled("quiet_hours", 8), receipt(Status.UNDELIVERED, reason="phone_full"), Status.HELD),
         (after("provider_down", None), receipt(Status.DELIVERED), Status.DELIVERED),
         (after("provider_down", "provider_down"), receipt(Status.SENT), Status.SENT),
         (after("provider_down", None), receipt(Status.UNDELIVERED, reason="blocked"), Status.SENT),

@@ -1,0 +1,106 @@
+"""What happened to a message, told line by line: when, by whom, what, and what follows from it.
+
+A provider's time may lie before ours; what it tells of an attempt stands after the attempt all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from functions.domain.message import Attempt, Message, Status
+from functions.domain.reasons import IN_DOUBT, REASONS, Remedy, Words
+
+KAMI = "kami"
+
+
+class Line(NamedTuple):
+    """One thing that happened, or is due, at a time (epoch seconds), `by` Kami or a provider."""
+
+    at: int
+    by: str
+    what: Words
+    next_step: Words | None = None
+
+
+HANDED = Words("已提交给服务商。", "It was handed to the provider.")
+ASKED = Words(
+    "就同一编号再次询问服务商；确认其未受理过才会再发。",
+    "The provider was asked about the same reference; it is sent again only where it was never taken.",
+)
+TAKEN = Words("服务商已受理。", "The provider took it.")
+DELIVERED = Words("运营商回执：已送达手机。", "The receipt says that it reached the phone.")
+LOOKED_UP = Words("服务商查询结果：已送达手机。", "The provider, when asked, says that it reached the phone.")
+WRITTEN = Words("短信已生成。", "The message was written.")
+DUE = Words("下一次尝试的时间。", "The next attempt is due.")
+AWAITED = Words("等待送达回执。", "Its receipt is awaited.")
+REPLY_AWAITED = Words("等待服务商答复。", "Its reply is awaited.")
+ASKED_NEXT = Words(
+    "稍后按同一编号向该服务商查询，不会重复发送。",
+    "The provider is asked about the same reference later; nobody gets it twice.",
+)
+UNTRACEABLE = Words(
+    "该服务商既不能查询，也不识别重复请求，因此不再自动发送。",
+    "This provider can neither be asked nor recognise a repeat, so it is not sent again by itself.",
+)
+FOLLOWS: dict[Remedy, Words] = {
+    Remedy.RETRY: Words("稍后由同一服务商重试。", "It is tried again at the same provider."),
+    Remedy.OTHER_PROVIDER: Words("改由其他服务商发送。", "Another provider is asked."),
+    Remedy.WAIT: Words("等待一段时间后重试。", "It is tried again after a while."),
+    Remedy.STOP: Words("不再重试。", "It is not tried again."),
+}
+"""What follows from an attempt that was not the last one."""
+
+
+def story(message: Message) -> list[Line]:
+    """What happened to a message, in order."""
+    lines = [Line(message.created_at, KAMI, WRITTEN)]
+    for place, attempt in enumerate(message.attempts):
+        lines += _attempt(message, place, attempt)
+    why = message.why
+    if message.reason is not None:
+        told = REASONS[message.reason].told
+        lines.append(Line(message.ruled_at, KAMI, told.support, told.next_step))
+    elif message.is_over and why is not None:
+        lines[-1] = lines[-1]._replace(next_step=_last(message, why))
+    elif message.status is Status.QUEUED and message.attempts:
+        lines.append(Line(message.due_at, KAMI, DUE))
+    return sorted(lines, key=lambda line: line.at)
+
+
+def _attempt(message: Message, place: int, attempt: Attempt) -> Iterator[Line]:
+    again = any(before.reference == attempt.reference for before in message.attempts[:place])
+    yield Line(attempt.at, KAMI, ASKED if again else HANDED, REPLY_AWAITED if _is(attempt, Status.SENDING) else None)
+    if attempt.sent_at is not None:
+        awaited = AWAITED if _is(attempt, Status.SENT) else None
+        yield Line(max(attempt.sent_at, attempt.at), attempt.provider, _coded(TAKEN, attempt.provider_id), awaited)
+    told_at = max(attempt.receipt_at or attempt.sent_at or 0, attempt.at)
+    if _is(attempt, Status.DELIVERED):
+        what = DELIVERED if attempt.receipt_at is not None else LOOKED_UP
+        yield Line(told_at, attempt.provider, _coded(what, attempt.code))
+    elif attempt.reason is not None:
+        row = REASONS[attempt.reason]
+        yield Line(told_at, attempt.provider, _coded(row.told.support, attempt.code), _follows(attempt, again=again))
+
+
+def _follows(attempt: Attempt, *, again: bool) -> Words:
+    remedy = REASONS[attempt.reason or IN_DOUBT].remedy
+    doubt = _is(attempt, Status.UNKNOWN) or (again and _is(attempt, Status.FAILED) and remedy is not Remedy.STOP)
+    if doubt:
+        return ASKED_NEXT if attempt.traceable else UNTRACEABLE
+    return FOLLOWS[remedy]
+
+
+def _last(message: Message, why: str) -> Words:
+    return UNTRACEABLE if why == IN_DOUBT and not message.attempts[-1].traceable else REASONS[why].told.next_step
+
+
+def _is(attempt: Attempt, status: Status) -> bool:
+    return attempt.outcome is status
+
+
+def _coded(words: Words, code: str | None) -> Words:
+    """A sentence with the provider's own word for it."""
+    if code is None:
+        return words
+    return Words(f"{words.zh.removesuffix('。')}（{code}）。", f"{words.en.removesuffix('.')} ({code}).")
