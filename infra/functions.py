@@ -19,6 +19,7 @@ from functions.store.keys import (
     ABOUT,
     ACCOUNTS,
     ACTOR,
+    AWAITING,
     BATCH,
     BATCHES,
     CAMPAIGN,
@@ -48,6 +49,7 @@ from functions.store.keys import (
     MESSAGE,
     MOVED,
     PERSON,
+    POINTER,
     POOL,
     RECLAIMING,
     RECONCILIATION,
@@ -267,9 +269,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=30_000,
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE,)),
-            _table("PutItem", on=(EXPIRY, MESSAGE)),
+            _table("GetItem", on=(MESSAGE, POINTER)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, "RECIPIENT#")),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -505,6 +508,7 @@ def _of_sms(settings: Settings) -> dict[Resource, Means]:
         "SMS_PROVIDERS": ",".join(sms.providers),
         "SMS_ORIGINATION_IDENTITY": f"{account}:{sms.origination}" if sms.origination else "",
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
+        "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
     }
     return {Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells)}
 

@@ -31,12 +31,14 @@ class Thresholds:
     queue_depth: int
     queue_age_s: int
     stream_age_s: int
+    receipts_unmatched: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sms:
     """Who sends the SMS, in order of preference, as whom, and how long a second attempt waits at least about.
 
+    What no receipt has come for in `receipt_within_h` hours is `unknown`.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
     `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them.
     """
@@ -44,6 +46,7 @@ class Sms:
     providers: tuple[str, ...] = ("aws",)
     origination: str = ""
     retry_base_s: int = 2
+    receipt_within_h: int = 72
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ ENVIRONMENTS: Final = {
                 queue_depth=1000,
                 queue_age_s=900,
                 stream_age_s=300,
+                receipts_unmatched=100,
             ),
         ),
         Settings(
@@ -120,6 +124,7 @@ ENVIRONMENTS: Final = {
                 queue_depth=5000,
                 queue_age_s=600,
                 stream_age_s=60,
+                receipts_unmatched=50,
             ),
         ),
     )

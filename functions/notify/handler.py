@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.domain.account import E164, masked
-from functions.domain.message import Message
+from functions.domain.message import Message, Receipt, Status
 from functions.domain.reasons import told
 from functions.domain.reminder import day_named
 from functions.domain.story import story
@@ -15,8 +15,20 @@ from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
-from functions.notify import reminders, service
-from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, MessageStory, Page, Sweep
+from functions.notify import receipts, reminders, service
+from functions.notify.models import (
+    ORDER,
+    Awaiting,
+    Due,
+    End,
+    MessageAnswer,
+    MessageList,
+    MessageStory,
+    Page,
+    Received,
+    Sweep,
+    Told,
+)
 
 app = App("notify")
 
@@ -90,32 +102,57 @@ def _time(at: int | None) -> str | None:
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
-    if isinstance(order, End):
-        reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
-        return
-    if isinstance(order, Sweep):
-        logger.info("reminders", ordered=reminders.sweep(now))
-        return
-    if isinstance(order, Page):
-        logger.info(
-            "reminders",
-            date=order.date,
-            shard=order.shard,
-            outcome=reminders.remind(day_named(order.date), order.shard, order.after, now),
-        )
-        return
-    if isinstance(order, Due):
-        number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
+    match order:
+        case End():
+            reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+        case Sweep(sweep="reminders"):
+            logger.info("reminders", ordered=reminders.sweep(now))
+        case Sweep():
+            logger.info("receipts", ordered=receipts.sweep())
+        case Page():
+            done = reminders.remind(day_named(order.date), order.shard, order.after, now)
+            logger.info("reminders", date=order.date, shard=order.shard, outcome=done)
+        case Awaiting():
+            logger.info("receipts", given_up=receipts.give_up(order.awaiting, order.after, now))
+        case Received():
+            _receive(order, now)
+        case Due():
+            _log(order.attempt, service.proceed(service.find(order.message), order.attempt, now))
+        case Told():
+            _tell(order, now)
+
+
+def _tell(order: Told, now: int) -> None:
+    data = order.data
+    recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
+    redemption = data.redemption.id if data.redemption else None
+    message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery), now)
+    if message is None:
+        logger.info("message", event=order.type, serial=data.serial, status="nobody to tell")
     else:
-        data = order.data
-        recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
-        redemption = data.redemption.id if data.redemption else None
-        occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery)
-        number, told = 1, service.tell(occasion, now)
-        if told is None:
-            logger.info("message", event=order.type, serial=order.data.serial, status="nobody to tell")
-            return
-        message = told
+        _log(1, message)
+
+
+def _receive(order: Received, now: int) -> None:
+    told = order.receipt
+    receipt = Receipt(
+        told.provider, Status(told.status), told.at, told.reference, told.provider_id, told.reason, told.code
+    )
+    message = receipts.receive(receipt, order.tries, now)
+    unmatched = message is None and receipts.is_last(order.tries)
+    logger.info(
+        "receipt",
+        provider=told.provider,
+        told=told.status,
+        reference=told.reference,
+        provider_id=told.provider_id,
+        tries=order.tries,
+        status=message.status.value if message else None,
+        alarm="receipt_unmatched" if unmatched else None,
+    )
+
+
+def _log(number: int, message: Message) -> None:
     last = message.attempts[-1] if message.attempts else None
     logger.info(
         "message",
@@ -125,7 +162,7 @@ def take(body: str) -> None:
         status=message.status.value,
         attempts=len(message.attempts),
         provider=last.provider if last else None,
-        reason=last.reason if last else None,
+        reason=message.why,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from functions.domain.message import Receipt
 from functions.store.aws import client
 
 JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
@@ -45,3 +46,19 @@ def send_message(id: str, attempt: int, delay_s: int) -> None:
         MessageBody=json.dumps({"message": id, "attempt": attempt}),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
     )
+
+
+def send_receipt(receipt: Receipt, tries: int = 0, delay_s: int = 0) -> None:
+    """Have a provider's receipt noted, in so many seconds, by who has tried so often."""
+    told = {name: value for name, value in receipt._asdict().items() if value is not None}
+    client("sqs").send_message(
+        QueueUrl=os.environ[MESSAGES_QUEUE_URL],
+        MessageBody=json.dumps({"receipt": told, "tries": tries}),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )
+
+
+def send_awaiting(part: int, after: str | None) -> None:
+    """Have a page of the messages whose receipt is overdue given up."""
+    body = {"awaiting": part} | ({"after": after} if after is not None else {})
+    client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))

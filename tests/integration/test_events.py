@@ -115,7 +115,7 @@ JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/event", "notify/reminders", "notify/reminders-page", "recover/job",
+    "notify/event", "notify/overdue", "notify/receipt", "notify/reminders", "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 
