@@ -148,7 +148,7 @@ def _receive(order: Received, now: int) -> None:
         provider_id=told.provider_id,
         tries=order.tries,
         status=message.status.value if message else None,
-        alarm="receipt_unmatched" if unmatched else None,
+        alarm=receipts.UNMATCHED if unmatched else None,
     )
 
 

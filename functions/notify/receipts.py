@@ -18,6 +18,7 @@ from functions.store.records import MESSAGE, POINTER
 from functions.store.table import BATCH_GET_MAX
 
 SMS_RECEIPT_WITHIN_S = "SMS_RECEIPT_WITHIN_S"
+UNMATCHED = "receipt_unmatched"
 WAITS_S = (2, 10, 60, 300, 900)
 """So long a receipt waits before it looks for its attempt once more."""
 BY = By("notify", "system", "operator", "receipt", "")
