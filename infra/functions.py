@@ -57,6 +57,7 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
+    SENT,
     SHELF,
     STATISTICS,
     STOCK,
@@ -65,6 +66,7 @@ from functions.store.keys import (
 from infra.bundle import Assets
 from infra.data import Data
 from infra.settings import Settings
+from infra.sms import configuration_set
 
 
 class Resource(StrEnum):
@@ -98,6 +100,7 @@ class Resource(StrEnum):
     INDEX_SECRET = "secret of the blind index"
     PERSON_SECRET = "secret of accounts' ids"
     SMS = "SMS"
+    SMS_ACCOUNTS = "accounts at SMS providers"
 
 
 QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
@@ -267,11 +270,12 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=30_000,
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE,)),
-            _table("PutItem", on=(EXPIRY, MESSAGE)),
+            _table("GetItem", on=(MESSAGE, SENT)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, SENT)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, "RECIPIENT#")),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
+            Grant(Resource.SMS_ACCOUNTS, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -364,7 +368,7 @@ class Function(Construct):
             **_of_queue(self.spec, queue),
             Resource.RECORD: Means((record.queue_arn,), {"RECORD_QUEUE_URL": record.queue_url}),
             **_of_bus(bus, settings),
-            **_of_sms(settings),
+            **_of_sms(data, settings),
         }
         for statement in _statements(self.spec.grants, means):
             role.add_to_policy(statement)
@@ -498,15 +502,21 @@ def _of_bus(bus: eventbridge.IEventBus, settings: Settings) -> dict[Resource, Me
     return {Resource.BUS: Means((bus.event_bus_arn,), tells)}
 
 
-def _of_sms(settings: Settings) -> dict[Resource, Means]:
-    sms = settings.sms
+def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
+    sms, accounts = settings.sms, data.accounts
     account = f"arn:{Aws.PARTITION}:sms-voice:{Aws.REGION}:{Aws.ACCOUNT_ID}"
     tells = {
         "SMS_PROVIDERS": ",".join(sms.providers),
         "SMS_ORIGINATION_IDENTITY": f"{account}:{sms.origination}" if sms.origination else "",
+        "SMS_CONFIGURATION_SET": configuration_set(settings),
+        "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
     }
-    return {Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells)}
+    held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
+    return {
+        Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells),
+        Resource.SMS_ACCOUNTS: Means(tuple(secret.secret_arn for secret in accounts.values()), held),
+    }
 
 
 def _statements(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> list[iam.PolicyStatement]:
@@ -519,6 +529,7 @@ def _statements(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> l
             else None,
         )
         for grant in grants
+        if means[grant.resource].arns  # of some kinds a deployment may have none
     ]
 
 

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from functions.domain.account import E164, masked
-from functions.domain.message import Message
+from functions.domain.message import Message, Receipt, Status
 from functions.domain.reasons import told
 from functions.domain.reminder import day_named
 from functions.domain.story import story
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
+from functions.edge.http import App, Call, Event, Raw, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
-from functions.notify import reminders, service
-from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, MessageStory, Page, Sweep
+from functions.notify import receipts, reminders, service
+from functions.notify.models import (
+    ORDER,
+    Due,
+    End,
+    Heard,
+    MessageAnswer,
+    MessageList,
+    MessageStory,
+    Page,
+    ReceiptsTaken,
+    Sweep,
+)
+from functions.notify.providers import aws
 
 app = App("notify")
 
@@ -46,6 +59,16 @@ def get_message(call: Call) -> Reply[MessageStory]:
         for line in story(message)
     ]
     return ok(MessageStory.model_validate(_shown(message) | {"story": lines}))
+
+
+@app.route("POST /v1/receipts/{provider}")
+def create_receipts(request: Raw, call: Call) -> Reply[ReceiptsTaken | None]:
+    """For the providers alone: a request is theirs by its signature, or by the secret in the address they were given.
+
+    Each receipt is brought to its message in a moment. What comes again, late or in another order changes nothing.
+    """
+    wanted = receipts.take(call.path["provider"], call.headers, call.query, request.content)
+    return Reply(ReceiptsTaken.model_validate(wanted)) if wanted else Reply(None, HTTPStatus.NO_CONTENT)
 
 
 def _shown(message: Message) -> dict[str, Any]:
@@ -104,6 +127,14 @@ def take(body: str) -> None:
             outcome=reminders.remind(day_named(order.date), order.shard, order.after, now),
         )
         return
+    if isinstance(order, aws.Event):
+        for receipt in aws.receipts(order):
+            _join(receipt, 0, now)
+        return
+    if isinstance(order, Heard):
+        heard = order.receipt.model_dump()
+        _join(Receipt(**{**heard, "status": Status(heard["status"])}), order.tries, now)
+        return
     if isinstance(order, Due):
         number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
     else:
@@ -126,6 +157,20 @@ def take(body: str) -> None:
         attempts=len(message.attempts),
         provider=last.provider if last else None,
         reason=last.reason if last else None,
+    )
+
+
+def _join(receipt: Receipt, tries: int, now: int) -> None:
+    outcome = receipts.join(receipt, tries, now)
+    logger.info(
+        "receipt",
+        provider=receipt.provider,
+        reference=receipt.reference,
+        told=receipt.status.value,
+        reason=receipt.reason,
+        code=receipt.code,
+        status=outcome,
+        alarm=outcome if outcome == receipts.UNMATCHED else None,
     )
 
 

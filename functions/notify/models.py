@@ -6,10 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
-from functions.domain.message import ATTEMPTS_MAX
+from functions.domain.message import ATTEMPTS_MAX, CODE_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
 from functions.edge.models import RFC_3339, Answer, Serial, Time
+from functions.notify.providers import aws
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"]
@@ -83,7 +84,40 @@ class Page(Taken):
     after: str | None = Field(default=None, max_length=100)
 
 
-ORDER: TypeAdapter[Told | End | Due | Sweep | Page] = TypeAdapter(Told | End | Due | Sweep | Page)
+RECEIPT_TRIES_MAX = 8
+"""So often a receipt may find nothing that it is about before it is given up."""
+
+
+class ReceiptTold(Taken):
+    """What a provider told of an SMS, once its proof was checked (`domain.message.Receipt`)."""
+
+    provider: Id
+    status: Literal["sent", "delivered", "undelivered"]
+    at: int
+    reference: Id | None = None
+    provider_id: Id | None = None
+    reason: str | None = Field(default=None, max_length=40)
+    code: str | None = Field(default=None, max_length=CODE_MAX)
+
+    @model_validator(mode="after")
+    def _about(self) -> Self:
+        if self.reference is None and self.provider_id is None:
+            raise ValueError("it names no SMS")
+        if self.reason is not None and self.reason not in REASONS:
+            raise ValueError("no such reason")
+        return self
+
+
+class Heard(Taken):
+    """A receipt, which was too early so many times."""
+
+    receipt: ReceiptTold
+    tries: int = Field(ge=0, lt=RECEIPT_TRIES_MAX)
+
+
+ORDER: TypeAdapter[Told | End | Due | Sweep | Page | Heard | aws.Event] = TypeAdapter(
+    Told | End | Due | Sweep | Page | Heard | aws.Event
+)
 """The body of a message on notify's queue."""
 
 
@@ -167,3 +201,12 @@ class MessageList(Answer):
 
     data: list[MessageAnswer]
     next_cursor: str | None = None
+
+
+class ReceiptsTaken(Answer):
+    """What a provider wants to read; without it, it would give the same receipts again."""
+
+    code: Literal[0] | None = Field(default=None, description="Alibaba Cloud")
+    msg: str | None = Field(default=None, description="Alibaba Cloud", examples=["OK"])
+    result: Literal[0] | None = Field(default=None, description="Tencent Cloud")
+    errmsg: str | None = Field(default=None, description="Tencent Cloud", examples=["OK"])

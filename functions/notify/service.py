@@ -29,7 +29,7 @@ from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import providers
-from functions.store import jobs, keys, lists, table
+from functions.store import jobs, keys, lists, sent, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE
 
@@ -187,10 +187,14 @@ def _asked(message: Message, attempt: Attempt, began: float, now: int) -> Outcom
     if time.monotonic() > began + ATTEMPT_S - providers.CALLS_S:
         raise TimeoutError
     provider, doubt = providers.named(attempt.provider), message.doubt
-    known = provider.look_up(attempt.reference, message.recipient, doubt.at) if doubt else None
+    to, text = message.recipient, message.text
+    known = provider.look_up(attempt.reference, to, text, doubt.at, now) if doubt else None
     if known is None and not message.is_of_use(now):
         return Outcome(EXPIRED)
-    return known or provider.send(attempt.reference, message.recipient, message.text, message.template)
+    outcome = known or provider.send(attempt.reference, to, text, message.template)
+    if outcome.provider_id is not None and not provider.echoes:
+        sent.remember(attempt.provider, outcome.provider_id, attempt.reference, now)
+    return outcome
 
 
 def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> None:

@@ -12,6 +12,7 @@ JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
 MESSAGES_QUEUE_URL = "MESSAGES_QUEUE_URL"
 
 DELAY_MAX_S = 900
+BATCH_MAX = 10
 IN_CALL_S = 25
 """So long a call may still be at its work itself; a worker waits before it takes over what is younger."""
 
@@ -36,6 +37,28 @@ def send_reminders(date: str, shard: int, after: str | None) -> None:
     """Have a page of a day's reminders sent."""
     body = {"date": date, "shard": shard} | ({"after": after} if after is not None else {})
     client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
+
+
+def send_orders(orders: list[dict[str, Any]]) -> None:
+    """Have notify carry out any number of orders, as soon as it can.
+
+    Raises RuntimeError where SQS does not take them all; those that it took are carried out all the same.
+    """
+    for start in range(0, len(orders), BATCH_MAX):
+        entries: list[Any] = [
+            {"Id": str(place), "MessageBody": json.dumps(order)}
+            for place, order in enumerate(orders[start : start + BATCH_MAX])
+        ]
+        reply = client("sqs").send_message_batch(QueueUrl=os.environ[MESSAGES_QUEUE_URL], Entries=entries)
+        if failed := reply.get("Failed"):
+            raise RuntimeError(f"{len(failed)} orders were not taken: {failed[0]['Code']}")
+
+
+def send_receipt(order: dict[str, Any], delay_s: int) -> None:
+    """Have a receipt that came too early looked at again in so many seconds."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(order), DelaySeconds=min(delay_s, DELAY_MAX_S)
+    )
 
 
 def send_message(id: str, attempt: int, delay_s: int) -> None:

@@ -11,6 +11,7 @@ CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "C
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
+SENT = "SENT#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -413,6 +414,11 @@ def known_of(account: str) -> str:
 def message(id: str) -> Key:
     """A message with its attempts."""
     return _own(MESSAGE, id)
+
+
+def sent(provider: str, id: str) -> Key:
+    """What tells which message a provider means by an id of its own."""
+    return _own(SENT, f"{provider}#{id}")
 
 
 def received(number: str, id: str, created_at: int) -> Key:
