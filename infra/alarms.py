@@ -43,14 +43,12 @@ GUESSING: Final = (
     Signal("LotBreakerOpen", ("distribute", "verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
     Signal("WrongSecrets", ("authorize",), '{ $.key = "invalid_client" }'),
 )
+RECEIPTS_FORGED: Final = Signal("ReceiptsForged", ("notify",), '{ $.key = "invalid_signature" }')
+RECEIPTS_UNMATCHED: Final = Signal("ReceiptsUnmatched", ("notify",), '{ $.alarm = "receipt_unmatched" }')
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
 LEDGER_DISPUTED: Final = Signal("LedgerDisputed", ("ledger",), '{ $.alarm = "ledger_disputed" }')
 RECONCILIATION_DIFFERS: Final = Signal("ReconciliationDiffers", ("ledger",), '{ $.alarm = "reconciliation_differs" }')
-RECEIPTS: Final = (
-    Signal("ReceiptsForged", ("notify",), '{ $.key = "invalid_signature" }'),
-    Signal("ReceiptsUnmatched", ("notify",), '{ $.alarm = "receipt_unmatched" }'),
-)
 
 
 class Alarms(Construct):
@@ -85,8 +83,10 @@ class Alarms(Construct):
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
         self._alarm("LedgerDisputed", self._counted(LEDGER_DISPUTED, functions, settings), 1)
         self._alarm("ReconciliationDiffers", self._counted(RECONCILIATION_DIFFERS, functions, settings), 1)
-        for signal in RECEIPTS:
-            self._alarm(signal.name, self._counted(signal, functions, settings), limits.bad_receipts)
+        forged = self._counted(RECEIPTS_FORGED, functions, settings)
+        self._alarm("ReceiptsForged", forged, limits.receipts_forged)
+        unmatched = self._counted(RECEIPTS_UNMATCHED, functions, settings)
+        self._alarm("ReceiptsUnmatched", unmatched, limits.receipts_unmatched)
         self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)
         rows: list[list[cloudwatch.IWidget]] = [
             _requests(api),

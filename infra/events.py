@@ -70,6 +70,7 @@ class Schedule:
 
 SCHEDULES: Final = (
     Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),
+    Schedule("Receipts", Duration.hours(1), "notify", {"sweep": "receipts"}),
     Schedule("Seals", Duration.minutes(5), "audit", {"seal": "record"}),
     Schedule("Reclaims", Duration.hours(1), "recover", {"id": "reclaims"}),
     Schedule("ReconciliationOfMoved", Duration.days(1), "ledger", {"sweep": "moved"}),

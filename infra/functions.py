@@ -19,6 +19,7 @@ from functions.store.keys import (
     ABOUT,
     ACCOUNTS,
     ACTOR,
+    AWAITING,
     BATCH,
     BATCHES,
     CAMPAIGN,
@@ -48,6 +49,7 @@ from functions.store.keys import (
     MESSAGE,
     MOVED,
     PERSON,
+    POINTER,
     POOL,
     RECLAIMING,
     RECONCILIATION,
@@ -57,7 +59,6 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
-    SENT,
     SHELF,
     STATISTICS,
     STOCK,
@@ -270,9 +271,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=30_000,
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE, SENT)),
-            _table("PutItem", on=(EXPIRY, MESSAGE, SENT)),
+            _table("GetItem", on=(MESSAGE, POINTER)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, "RECIPIENT#")),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.SMS_ACCOUNTS, ("secretsmanager:GetSecretValue",)),
@@ -511,6 +513,7 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_CONFIGURATION_SET": configuration_set(settings),
         "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
+        "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
     }
     held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
     return {

@@ -28,10 +28,11 @@ class Thresholds:
     server_faults: int
     wrong_codes: int
     wrong_secrets: int
-    bad_receipts: int
+    receipts_forged: int
     queue_depth: int
     queue_age_s: int
     stream_age_s: int
+    receipts_unmatched: int
 
 
 ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
@@ -42,6 +43,7 @@ ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
 class Sms:
     """Who sends the SMS, in order of preference, as whom, and how long a second attempt waits at least about.
 
+    What no receipt has come for in `receipt_within_h` hours is `unknown`.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
     `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them. `accounts` are the other providers that may be
     used, each with a secret to be filled in (infra/README.md). `receipts_url` is where they reach this deployment:
@@ -53,6 +55,7 @@ class Sms:
     receipts_url: str = ""
     origination: str = ""
     retry_base_s: int = 2
+    receipt_within_h: int = 72
 
     def __post_init__(self) -> None:
         if unknown := set(self.accounts) - set(ACCOUNTS):
@@ -112,10 +115,11 @@ ENVIRONMENTS: Final = {
                 server_faults=5,
                 wrong_codes=1000,
                 wrong_secrets=100,
-                bad_receipts=100,
+                receipts_forged=100,
                 queue_depth=1000,
                 queue_age_s=900,
                 stream_age_s=300,
+                receipts_unmatched=100,
             ),
         ),
         Settings(
@@ -134,10 +138,11 @@ ENVIRONMENTS: Final = {
                 server_faults=1,
                 wrong_codes=500,
                 wrong_secrets=50,
-                bad_receipts=20,
+                receipts_forged=20,
                 queue_depth=5000,
                 queue_age_s=600,
                 stream_age_s=60,
+                receipts_unmatched=50,
             ),
         ),
     )

@@ -23,6 +23,8 @@ WAIT_MAX_S = 900
 """SQS delays a message by no more."""
 ATTEMPT_S = 20
 """An attempt belongs to the worker that opened it for so long; the calls it makes have ended by then."""
+POINTED_S = 30 * 86_400
+"""So long after it was sent an SMS is still known by its provider's id."""
 CODE_MAX = 64
 """So much is kept of a provider's own code."""
 
@@ -118,6 +120,17 @@ class Receipt(NamedTuple):
     provider_id: str | None = None
     reason: str | None = None
     code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which reference of ours a provider knows by an id of its own: one whose receipts do not echo it."""
+
+    provider: str
+    provider_id: str
+    reference: str
+    ttl_epoch_s: int
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +237,8 @@ class Message:
     @property
     def awaits_since(self) -> int | None:
         """Since when a receipt is awaited, if one is."""
-        if self.status is not Status.SENT:
-            return None
-        return max(a.sent_at or a.at for a in self.attempts if a.outcome is Status.SENT)
+        sent = [a.sent_at or a.at for a in self.attempts if a.outcome is Status.SENT]
+        return max(sent, default=None) if self.status is Status.SENT else None
 
     def provider(self, providers: tuple[str, ...]) -> str:
         """Whom to ask next: the first of the list, and after a provider's fault the one that follows it."""

@@ -441,6 +441,19 @@ STANDING: dict[str, Told] = {
 """Status of a message that nothing is wrong with → what is said of it."""
 
 
+def markdown() -> str:
+    """The table for people: what helps, what becomes of a message where Kami decides, and what its customer reads."""
+    rows = [
+        f"| `{key}` | `{row.remedy}` | `{row.ends}` | {row.told.customer.zh} {row.told.customer.en} |"
+        for key, row in REASONS.items()
+    ]
+    return "\n".join(["| reason | remedy | ends as | a customer is told |", "| --- | --- | --- | --- |", *rows])
+
+
 def told(status: str, reason: str | None) -> Told:
     """What is said of a message in this status, for this reason if it has one."""
     return REASONS[reason].told if reason is not None else STANDING[status]
+
+
+if __name__ == "__main__":
+    print(markdown())

@@ -19,15 +19,17 @@ from functions.edge.log import logger
 from functions.notify import receipts, reminders, service
 from functions.notify.models import (
     ORDER,
+    Awaiting,
     Due,
     End,
-    Heard,
     MessageAnswer,
     MessageList,
     MessageStory,
     Page,
     ReceiptsTaken,
+    Received,
     Sweep,
+    Told,
 )
 from functions.notify.providers import aws
 
@@ -113,40 +115,59 @@ def _time(at: int | None) -> str | None:
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
-    if isinstance(order, End):
-        reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
-        return
-    if isinstance(order, Sweep):
-        logger.info("reminders", ordered=reminders.sweep(now))
-        return
-    if isinstance(order, Page):
-        logger.info(
-            "reminders",
-            date=order.date,
-            shard=order.shard,
-            outcome=reminders.remind(day_named(order.date), order.shard, order.after, now),
-        )
-        return
-    if isinstance(order, aws.Event):
-        for receipt in aws.receipts(order):
-            _join(receipt, 0, now)
-        return
-    if isinstance(order, Heard):
-        heard = order.receipt.model_dump()
-        _join(Receipt(**{**heard, "status": Status(heard["status"])}), order.tries, now)
-        return
-    if isinstance(order, Due):
-        number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
+    match order:
+        case End():
+            reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+        case Sweep(sweep="reminders"):
+            logger.info("reminders", ordered=reminders.sweep(now))
+        case Sweep():
+            logger.info("receipts", ordered=receipts.sweep())
+        case Page():
+            done = reminders.remind(day_named(order.date), order.shard, order.after, now)
+            logger.info("reminders", date=order.date, shard=order.shard, outcome=done)
+        case Awaiting():
+            logger.info("receipts", given_up=receipts.give_up(order.awaiting, order.after, now))
+        case Received():
+            heard = order.receipt.model_dump()
+            _receive(Receipt(**heard | {"status": Status(heard["status"])}), order.tries, now)
+        case aws.Event():
+            for receipt in aws.receipts(order):
+                _receive(receipt, 0, now)
+        case Due():
+            _log(order.attempt, service.proceed(service.find(order.message), order.attempt, now))
+        case Told():
+            _tell(order, now)
+
+
+def _tell(order: Told, now: int) -> None:
+    data = order.data
+    recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
+    redemption = data.redemption.id if data.redemption else None
+    message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery), now)
+    if message is None:
+        logger.info("message", event=order.type, serial=data.serial, status="nobody to tell")
     else:
-        data = order.data
-        recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
-        redemption = data.redemption.id if data.redemption else None
-        occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery)
-        number, told = 1, service.tell(occasion, now)
-        if told is None:
-            logger.info("message", event=order.type, serial=order.data.serial, status="nobody to tell")
-            return
-        message = told
+        _log(1, message)
+
+
+def _receive(receipt: Receipt, tries: int, now: int) -> None:
+    message = receipts.receive(receipt, tries, now)
+    unmatched = message is None and receipts.is_last(tries)
+    logger.info(
+        "receipt",
+        provider=receipt.provider,
+        told=receipt.status.value,
+        reference=receipt.reference,
+        provider_id=receipt.provider_id,
+        reason=receipt.reason,
+        code=receipt.code,
+        tries=tries,
+        status=message.status.value if message else None,
+        alarm=receipts.UNMATCHED if unmatched else None,
+    )
+
+
+def _log(number: int, message: Message) -> None:
     last = message.attempts[-1] if message.attempts else None
     logger.info(
         "message",
@@ -156,21 +177,7 @@ def take(body: str) -> None:
         status=message.status.value,
         attempts=len(message.attempts),
         provider=last.provider if last else None,
-        reason=last.reason if last else None,
-    )
-
-
-def _join(receipt: Receipt, tries: int, now: int) -> None:
-    outcome = receipts.join(receipt, tries, now)
-    logger.info(
-        "receipt",
-        provider=receipt.provider,
-        reference=receipt.reference,
-        told=receipt.status.value,
-        reason=receipt.reason,
-        code=receipt.code,
-        status=outcome,
-        alarm=outcome if outcome == receipts.UNMATCHED else None,
+        reason=message.why,
     )
 
 

@@ -6,11 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
-from functions.domain.message import ATTEMPTS_MAX, CODE_MAX
+from functions.domain.message import ATTEMPTS_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
 from functions.edge.models import RFC_3339, Answer, Serial, Time
 from functions.notify.providers import aws
+from functions.store.keys import LIST_SHARDS
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered", "voucher.expiring"]
@@ -73,7 +74,7 @@ class End(Taken):
 class Sweep(Taken):
     """What comes by the clock."""
 
-    sweep: Literal["reminders"]
+    sweep: Literal["reminders", "receipts"]
 
 
 class Page(Taken):
@@ -84,40 +85,42 @@ class Page(Taken):
     after: str | None = Field(default=None, max_length=100)
 
 
-RECEIPT_TRIES_MAX = 8
-"""So often a receipt may find nothing that it is about before it is given up."""
-
-
 class ReceiptTold(Taken):
-    """What a provider told of an SMS, once its proof was checked (`domain.message.Receipt`)."""
+    """What a provider told of an SMS: by our reference, or by its own id."""
 
-    provider: Id
+    provider: str = Field(min_length=1, max_length=40)
     status: Literal["sent", "delivered", "undelivered"]
-    at: int
-    reference: Id | None = None
-    provider_id: Id | None = None
-    reason: str | None = Field(default=None, max_length=40)
-    code: str | None = Field(default=None, max_length=CODE_MAX)
+    at: int = Field(ge=0)
+    reference: str | None = Field(default=None, min_length=1, max_length=64)
+    provider_id: str | None = Field(default=None, min_length=1, max_length=200)
+    reason: str | None = None
+    code: str | None = Field(default=None, max_length=200)
 
     @model_validator(mode="after")
-    def _about(self) -> Self:
+    def _whole(self) -> Self:
         if self.reference is None and self.provider_id is None:
-            raise ValueError("it names no SMS")
-        if self.reason is not None and self.reason not in REASONS:
-            raise ValueError("no such reason")
+            raise ValueError("it names nothing")
+        if (self.reason is not None) != (self.status == "undelivered") or self.reason not in (None, *REASONS):
+            raise ValueError("a reason is missing, too much, or none of ours")
         return self
 
 
-class Heard(Taken):
-    """A receipt, which was too early so many times."""
+class Received(Taken):
+    """A receipt, which has looked for its attempt so often."""
 
     receipt: ReceiptTold
-    tries: int = Field(ge=0, lt=RECEIPT_TRIES_MAX)
+    tries: int = Field(default=0, ge=0)
 
 
-ORDER: TypeAdapter[Told | End | Due | Sweep | Page | Heard | aws.Event] = TypeAdapter(
-    Told | End | Due | Sweep | Page | Heard | aws.Event
-)
+class Awaiting(Taken):
+    """The next page of the messages whose receipt is overdue."""
+
+    awaiting: int = Field(ge=0, lt=LIST_SHARDS)
+    after: str | None = Field(default=None, max_length=100)
+
+
+Order = Told | End | Due | Sweep | Page | Received | Awaiting | aws.Event
+ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 """The body of a message on notify's queue."""
 
 

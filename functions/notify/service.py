@@ -14,6 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +23,26 @@ from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.kinds import EXPIRING, kind_of, use_by
 from functions.domain.lot import Lot
-from functions.domain.message import ATTEMPT_S, Attempt, Message, Outcome, Status, message_id, pause_s
+from functions.domain.message import (
+    ATTEMPT_S,
+    POINTED_S,
+    Attempt,
+    Message,
+    Outcome,
+    Pointer,
+    Status,
+    message_id,
+    pause_s,
+)
 from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, SANDBOX
 from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import providers
-from functions.store import jobs, keys, lists, sent, table
+from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
-from functions.store.records import MESSAGE
+from functions.store.records import MESSAGE, POINTER
 
 SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
@@ -138,6 +149,7 @@ def proceed(message: Message, number: int, now: int) -> Message:
     attempt = message.attempts[-1]
     if attempt.turn == turn and attempt.outcome is Status.SENDING:
         outcome = _asked(message, attempt, began, now)
+        _point(attempt, outcome, now)
         message = _change(message, lambda current: _ended(current, turn, outcome, now))
     _see_to_what_follows(message, number, turn, now)
     return message
@@ -191,10 +203,18 @@ def _asked(message: Message, attempt: Attempt, began: float, now: int) -> Outcom
     known = provider.look_up(attempt.reference, to, text, doubt.at, now) if doubt else None
     if known is None and not message.is_of_use(now):
         return Outcome(EXPIRED)
-    outcome = known or provider.send(attempt.reference, to, text, message.template)
-    if outcome.provider_id is not None and not provider.echoes:
-        sent.remember(attempt.provider, outcome.provider_id, attempt.reference, now)
-    return outcome
+    return known or provider.send(attempt.reference, to, text, message.template)
+
+
+def _point(attempt: Attempt, outcome: Outcome, now: int) -> None:
+    """Note the id under which a provider took an SMS whose receipts will name no other.
+
+    Before the outcome is: if this breaks off in between, the receipt still finds its attempt.
+    """
+    if outcome.provider_id is not None and not providers.named(attempt.provider).echoes:
+        pointer = Pointer(attempt.provider, outcome.provider_id, attempt.reference, now + POINTED_S)
+        with suppress(table.Conflict):  # it is there
+            table.put(POINTER.item(pointer, "message", BY), 0)
 
 
 def _see_to_what_follows(message: Message, number: int, turn: str, now: int) -> None:

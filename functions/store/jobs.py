@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from functions.domain.message import Receipt
 from functions.store.aws import client
 
 JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
@@ -39,28 +40,6 @@ def send_reminders(date: str, shard: int, after: str | None) -> None:
     client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
 
 
-def send_orders(orders: list[dict[str, Any]]) -> None:
-    """Have notify carry out any number of orders, as soon as it can.
-
-    Raises RuntimeError where SQS does not take them all; those that it took are carried out all the same.
-    """
-    for start in range(0, len(orders), BATCH_MAX):
-        entries: list[Any] = [
-            {"Id": str(place), "MessageBody": json.dumps(order)}
-            for place, order in enumerate(orders[start : start + BATCH_MAX])
-        ]
-        reply = client("sqs").send_message_batch(QueueUrl=os.environ[MESSAGES_QUEUE_URL], Entries=entries)
-        if failed := reply.get("Failed"):
-            raise RuntimeError(f"{len(failed)} orders were not taken: {failed[0]['Code']}")
-
-
-def send_receipt(order: dict[str, Any], delay_s: int) -> None:
-    """Have a receipt that came too early looked at again in so many seconds."""
-    client("sqs").send_message(
-        QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(order), DelaySeconds=min(delay_s, DELAY_MAX_S)
-    )
-
-
 def send_message(id: str, attempt: int, delay_s: int) -> None:
     """Have an attempt at an SMS made in so many seconds."""
     client("sqs").send_message(
@@ -68,3 +47,37 @@ def send_message(id: str, attempt: int, delay_s: int) -> None:
         MessageBody=json.dumps({"message": id, "attempt": attempt}),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
     )
+
+
+def send_receipt(receipt: Receipt, tries: int, delay_s: int) -> None:
+    """Have a provider's receipt noted, in so many seconds, by who has tried so often."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[MESSAGES_QUEUE_URL],
+        MessageBody=json.dumps(_receipt(receipt, tries)),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )
+
+
+def send_receipts(receipts: list[Receipt]) -> None:
+    """Have any number of receipts noted, each on its own, as soon as can be.
+
+    Raises RuntimeError where SQS does not take them all; those that it took are noted all the same.
+    """
+    for start in range(0, len(receipts), BATCH_MAX):
+        entries: list[Any] = [
+            {"Id": str(place), "MessageBody": json.dumps(_receipt(receipt, 0))}
+            for place, receipt in enumerate(receipts[start : start + BATCH_MAX])
+        ]
+        reply = client("sqs").send_message_batch(QueueUrl=os.environ[MESSAGES_QUEUE_URL], Entries=entries)
+        if failed := reply.get("Failed"):
+            raise RuntimeError(f"{len(failed)} receipts were not taken: {failed[0]['Code']}")
+
+
+def _receipt(receipt: Receipt, tries: int) -> dict[str, Any]:
+    return {"receipt": {name: value for name, value in receipt._asdict().items() if value is not None}, "tries": tries}
+
+
+def send_awaiting(part: int, after: str | None) -> None:
+    """Have a page of the messages whose receipt is overdue given up."""
+    body = {"awaiting": part} | ({"after": after} if after is not None else {})
+    client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))

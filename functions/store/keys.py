@@ -11,7 +11,7 @@ CLIENT, CAMPAIGN, BATCH, COMMAND, COUNTER = "CLIENT#", "CAMPAIGN#", "BATCH#", "C
 LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
-SENT = "SENT#"
+AWAITING, POINTER = "AWAITING#", "POINTER#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -416,9 +416,24 @@ def message(id: str) -> Key:
     return _own(MESSAGE, id)
 
 
-def sent(provider: str, id: str) -> Key:
-    """What tells which message a provider means by an id of its own."""
-    return _own(SENT, f"{provider}#{id}")
+def awaiting(id: str, since: int) -> Key:
+    """Where a message stands among those whose receipt is awaited, by since when (index `gsi2`)."""
+    return Key(awaiting_of()[sum(id.encode()) % LIST_SHARDS], f"{since:012d}#{id}")
+
+
+def awaiting_of() -> list[str]:
+    """The index partitions of those messages."""
+    return [f"{AWAITING}{shard}" for shard in range(LIST_SHARDS)]
+
+
+def awaiting_until(since: int) -> str:
+    """What comes after all that has been awaited since then or longer, in such a partition."""
+    return f"{since:012d}$"
+
+
+def pointer(provider: str, provider_id: str) -> Key:
+    """Our reference of what a provider tells of by an id of its own."""
+    return _own(POINTER, f"{provider}#{provider_id}")
 
 
 def received(number: str, id: str, created_at: int) -> Key:

@@ -6,7 +6,7 @@ from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
-from functions.domain.message import Message
+from functions.domain.message import Message, Pointer
 from functions.domain.recovery import Lines, Recovered, Recovery, Report, Spans
 from functions.store import keys
 from functions.store.table import Entity
@@ -57,9 +57,17 @@ RECOVERED: Entity[Recovered] = Entity("recovered", Recovered, key=lambda r: keys
 SPANS: Entity[Spans] = Entity("spans", Spans, key=lambda s: keys.selected(s.recovery, s.fingerprint, s.number))
 LINES: Entity[Lines] = Entity("lines", Lines, key=lambda e: keys.file_lines(e.recovery, e.fingerprint, e.number))
 
+
+def _awaits(message: Message) -> keys.Key | None:
+    since = message.awaits_since
+    return keys.awaiting(message.id, since) if since is not None else None
+
+
 MESSAGE: Entity[Message] = Entity(
     "message",
     Message,
     key=lambda m: keys.message(m.id),
     index=lambda m: keys.received(m.recipient, m.id, m.created_at),
+    index2=_awaits,
 )
+POINTER: Entity[Pointer] = Entity("pointer", Pointer, key=lambda p: keys.pointer(p.provider, p.provider_id))

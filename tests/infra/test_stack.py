@@ -19,7 +19,14 @@ from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
 from functions.notify import receipts
 from functions.store import accounts, draws
-from infra.alarms import GUESSING, LEDGER_DISPUTED, RECEIPTS, RECONCILIATION_DIFFERS, STOCK_LOW
+from infra.alarms import (
+    GUESSING,
+    LEDGER_DISPUTED,
+    RECEIPTS_FORGED,
+    RECEIPTS_UNMATCHED,
+    RECONCILIATION_DIFFERS,
+    STOCK_LOW,
+)
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
 from infra.settings import ENVIRONMENTS, Settings, Sms
@@ -317,6 +324,7 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
 
 BY_THE_CLOCK: Final = {
     "reminders": ("rate(1 hour)", "NotifyMessages", 3_600),
+    "receipts": ("rate(1 hour)", "NotifyMessages", 3_600),
     "reclaims": ("rate(1 hour)", "RecoverJobs", 3_600),
     "moved": ("rate(1 day)", "LedgerJobs", 86_400),
     "everything": ("rate(7 days)", "LedgerJobs", 86_400),
@@ -324,7 +332,7 @@ BY_THE_CLOCK: Final = {
 }
 
 
-def test_by_the_clock_reminders_reclaims_reconciliations_and_seals_are_ordered(template: Template) -> None:
+def test_by_the_clock_reminders_receipts_reclaims_reconciliations_and_seals_are_ordered(template: Template) -> None:
     rules = [rule for rule in template.of_type("AWS::Events::Rule").values() if "ScheduleExpression" in rule]
     found = {}
     for rule in rules:
@@ -464,13 +472,17 @@ def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
     assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
 
 
+def test_receipts_without_an_attempt_are_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{receipts.UNMATCHED}"' in RECEIPTS_UNMATCHED.pattern
+
+
 def test_disputes_and_differences_are_counted_by_the_words_that_are_logged() -> None:
     assert f'"{ledger.DISPUTED}"' in LEDGER_DISPUTED.pattern
     assert f'"{ledger.DIFFERS}"' in RECONCILIATION_DIFFERS.pattern
 
 
 def test_bad_receipts_are_counted_by_the_words_that_are_logged() -> None:
-    forged, unmatched = (signal.pattern for signal in RECEIPTS)
+    forged, unmatched = (signal.pattern for signal in (RECEIPTS_FORGED, RECEIPTS_UNMATCHED))
 
     assert '"invalid_signature"' in forged and "invalid_signature" in PROBLEMS
     assert f'"{receipts.UNMATCHED}"' in unmatched

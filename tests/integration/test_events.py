@@ -118,8 +118,8 @@ JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/event", "notify/receipt", "notify/receipt-of-aws", "notify/reminders", "notify/reminders-page",
-    "recover/job",
+    "notify/event", "notify/overdue", "notify/receipt", "notify/receipt-of-aws", "notify/reminders",
+    "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

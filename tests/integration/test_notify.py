@@ -16,8 +16,9 @@ import pytest
 import urllib3
 from moto.sqs.models import sqs_backends
 
-from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX
-from functions.notify import service
+from functions.domain.kinds import KINDS
+from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, WAIT_MAX_S, message_id
+from functions.notify import receipts, service
 from functions.notify.providers import SimulatedCarrier, base
 from functions.store import jobs, table
 from infra.local.carriers import NAMES, Carriers
@@ -119,6 +120,19 @@ def told(type: str, serial: str, redemption: str | None = None, **changes: Any) 
     by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
     at = "2026-11-21T08:00:00Z"
     return {"id": unique("1.VOUCHER#.1"), "type": type, "schema": 1, "at": at, "by": by, "data": data} | changes
+
+
+def begun(event: Json) -> Json:
+    """The message of an event, as its first attempt is under way."""
+    return {"id": message_id(event["id"]), "attempts": [{"provider": "simulated:north"}]}
+
+
+def receipt(message: Json, status: str, reason: str | None = None, attempt: int = 1, **changes: Any) -> Json:
+    """A provider's receipt as an order of notify's queue."""
+    made = message["attempts"][attempt - 1]
+    told = {"provider": made["provider"], "status": status, "at": 1_700_000_000, "code": status.upper()}
+    told |= {"reference": f"{message['id']}-{attempt}"} | ({"reason": reason} if reason else {}) | changes
+    return {"receipt": {name: value for name, value in told.items() if value is not None}}
 
 
 def outcomes(message: Json) -> list[tuple[str, str, str | None]]:
@@ -340,6 +354,163 @@ def test_two_answers_to_one_message_are_not_taken_for_the_answer_to_the_next(not
     assert len(set(ids)) == 3
 
 
+def test_what_could_not_be_sent_while_it_was_of_use_has_expired(notify: Notify) -> None:
+    notify.faults(north="down", south="down")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    ((body, _),) = notify.orders()
+    assert notify.message(number)["reason"] == "provider_down"
+    notify.clock.advance(KINDS[REDEEMED].use_by_s or 0)
+    notify.faults()
+    assert notify.deliver(body) == []
+    message = notify.message(number)
+    assert (message["status"], message["reason"], len(message["attempts"])) == ("failed", "expired", 1)
+    assert (notify.phone(number), notify.orders()) == ([], [])
+
+
+def test_doubt_that_outlasts_its_use_is_looked_up_and_not_sent(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulatedCarrier, "look_up", lambda *_: None)  # it was never taken
+    notify.faults(north="lose_reply")
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    notify.clock.advance(KINDS[REDEEMED].use_by_s or 0)
+    notify.settle()
+    message = notify.message(number)
+    assert (message["status"], message["reason"], notify.asked("north")) == ("failed", "expired", 1)
+
+
+# receipts
+
+
+def test_a_receipt_tells_what_became_of_an_sms_once_however_often_it_comes(notify: Notify) -> None:
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    sent = notify.message(number)
+    delivered = receipt(sent, "delivered")
+    assert notify.deliver(delivered, delivered, receipt(sent, "sent"), receipt(sent, "undelivered", "phone_full")) == []
+    message = granted(notify.kami.operator.get(f"/v1/messages/{sent['id']}"))
+    (attempt,) = message["attempts"]
+    assert (message["status"], attempt["outcome"], attempt["code"]) == ("delivered", "delivered", "DELIVERED")
+    assert (attempt["receipt_at"], attempt["provider_id"][:6]) == ("2023-11-14T22:13:20Z", "north-")
+    assert message["story"][-1]["what"]["en"] == "The receipt says that it reached the phone (DELIVERED)."
+    assert (len(notify.phone(number)), notify.orders()) == (1, [])
+    version = notify.kami.items()[f"MESSAGE#{sent['id']}", "MESSAGE"]["version"]
+    notify.deliver(delivered)
+    assert notify.kami.items()[f"MESSAGE#{sent['id']}", "MESSAGE"]["version"] == version
+
+
+def test_a_receipt_that_overtakes_the_reply_stands(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, number, event = notify.redeem()
+    send = SimulatedCarrier.send
+
+    def sending(self: SimulatedCarrier, *args: Any) -> Any:
+        outcome = send(self, *args)
+        assert notify.deliver(receipt(begun(event), "delivered")) == []
+        return outcome
+
+    monkeypatch.setattr(SimulatedCarrier, "send", sending)
+    assert notify.deliver(event) == []
+    message = notify.message(number)
+    assert (message["status"], message["attempts"][0]["provider_id"][:6]) == ("delivered", "north-")
+    assert (len(notify.phone(number)), notify.orders()) == (1, [])
+
+
+def test_what_was_not_delivered_is_tried_again_where_that_may_help(notify: Notify) -> None:
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    full = receipt(notify.message(number), "undelivered", "phone_full")
+    assert notify.deliver(full, full) == []
+    assert (notify.message(number)["status"], notify.message(number)["reason"]) == ("queued", "phone_full")
+    assert WAIT_MAX_S in notify.settle(times=2)
+    message = notify.message(number)
+    assert outcomes(message) == [("north", "undelivered", "phone_full"), ("north", "sent", None)]
+    assert (message["status"], len(notify.phone(number))) == ("sent", 2)
+    notify.deliver(receipt(message, "undelivered", "blocked", attempt=2), full)
+    assert (notify.message(number)["status"], notify.message(number)["reason"]) == ("undelivered", "blocked")
+    assert notify.orders() == []
+
+
+@pytest.mark.parametrize("place", range(1, 7))
+def test_a_crash_while_a_receipt_is_noted_loses_nothing(
+    notify: Notify, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    full = receipt(notify.message(number), "undelivered", "phone_full")
+    with monkeypatch.context() as planted:
+        crash_at(place, planted)
+        with pytest.raises(Crash):
+            notify.deliver(full)
+    assert notify.deliver(full) == []
+    notify.settle(times=2)
+    assert outcomes(notify.message(number)) == [("north", "undelivered", "phone_full"), ("north", "sent", None)]
+
+
+def test_a_receipt_that_finds_no_attempt_comes_back_a_while_and_is_then_logged(notify: Notify, log: Log) -> None:
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    sent = notify.message(number)
+    for stray in (
+        receipt(sent, "delivered", reference="msg_none-1"),
+        receipt(sent, "delivered", reference="none"),
+        receipt(sent, "delivered", provider="simulated:south"),
+        receipt(sent, "delivered", reference=None, provider_id="none"),
+    ):
+        assert notify.deliver(stray) == []
+        assert notify.settle() == list(receipts.WAITS_S)
+        line = json.loads(log.text.splitlines()[-1])
+        assert (line["message"], line["alarm"]) == ("receipt", "receipt_unmatched")
+    assert notify.message(number) == sent
+
+
+def test_a_provider_that_does_not_echo_our_reference_is_understood_too(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedCarrier, "echoes", False)
+    _, number, event = notify.redeem()
+    early: list[Json] = []
+    send = SimulatedCarrier.send
+
+    def sending(self: SimulatedCarrier, *args: Any) -> Any:
+        outcome = send(self, *args)
+        early.append(receipt(begun(event), "delivered", reference=None, provider_id=outcome.provider_id))
+        assert notify.deliver(*early) == []
+        return outcome
+
+    monkeypatch.setattr(SimulatedCarrier, "send", sending)
+    assert notify.deliver(event) == []
+    assert notify.message(number)["status"] == "sent"
+    assert notify.settle() == [receipts.WAITS_S[0]]
+    assert notify.message(number)["status"] == "delivered"
+
+
+def test_what_no_receipt_comes_for_in_time_is_unknown_until_one_does(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "BATCH_GET_MAX", 2)
+    within_s = int(notify.cloud.stack.functions["notify"].environment["SMS_RECEIPT_WITHIN_S"])
+    assert within_s == 72 * 3600
+    sent = [notify.redeem() for _ in range(6)]
+    assert notify.deliver(*(event for _, _, event in sent)) == []
+    numbers = [number for _, number, _ in sent]
+    notify.deliver(receipt(notify.message(numbers[0]), "delivered"))
+    notify.clock.advance(within_s - 1)
+    assert notify.cloud.fire("kami-dev-receipts")
+    notify.settle(times=2)
+    assert {notify.message(number)["status"] for number in numbers[1:]} == {"sent"}
+    notify.clock.advance(1)
+    assert notify.cloud.fire("kami-dev-receipts")
+    notify.settle(times=2)
+    messages = [notify.message(number) for number in numbers]
+    assert [message["status"] for message in messages] == ["delivered", *["unknown"] * 5]
+    assert {message.get("reason") for message in messages[1:]} == {"no_receipt"}
+    items = notify.kami.items()
+    assert not any("gsi2pk" in items[f"MESSAGE#{message['id']}", "MESSAGE"] for message in messages)
+    notify.deliver(receipt(messages[1], "sent"), receipt(messages[2], "delivered"))
+    assert notify.message(numbers[1])["status"] == "unknown"
+    assert notify.message(numbers[2])["status"] == "delivered"
+
+
 # crashes
 
 
@@ -473,7 +644,12 @@ def test_an_event_that_makes_no_sense_comes_back_alone(notify: Notify, change: J
     "body",
     [
         "", "no json", "[]", "{}", "null", '{"message": "msg"}', '{"message": "msg_none", "attempt": 1}',
-        '{"message": "msg", "attempt": "1"}', '{"message": "msg", "attempt": 0}', '{"attempt": 1}',
+        '{"message": "msg", "attempt": "1"}', '{"message": "msg", "attempt": 0}', '{"attempt": 1}', '{"awaiting": 4}',
+        '{"receipt": {}}', '{"receipt": {"provider": "aws", "status": "delivered", "at": 1}}',
+        '{"receipt": {"provider": "aws", "status": "undelivered", "at": 1, "reference": "r"}}',
+        '{"receipt": {"provider": "aws", "status": "undelivered", "at": 1, "reference": "r", "reason": "none"}}',
+        '{"receipt": {"provider": "aws", "status": "delivered", "at": 1, "reference": "r", "reason": "blocked"}}',
+        '{"receipt": {"provider": "aws", "status": "queued", "at": 1, "reference": "r"}}',
     ],
 )  # fmt: skip
 def test_a_body_that_makes_no_sense_comes_back_alone(notify: Notify, body: str) -> None:

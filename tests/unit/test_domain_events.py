@@ -658,6 +658,7 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         "history",
         "counts",
         "message",
+        "pointer",
         "report",
         "entry",
         "page",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from functions.domain.message import OVER, Status
-from functions.domain.reasons import REASONS, STANDING, Remedy, Told, told
+from functions.domain.reasons import REASONS, STANDING, Remedy, Told, markdown, told
 
 ASKED_FOR = (
     "technical_fault", "provider_down", "carrier_congested", "number_invalid", "landline", "not_reachable",
     "phone_full", "blocked", "spam_filtered", "account_frozen", "security_hold", "quiet_hours", "opted_out", "merged",
     "over_limit", "policy_changed", "content_refused", "no_receipt",
 )  # fmt: skip
+README = Path(__file__).parents[2] / "functions" / "README.md"
 ROWS: dict[str, Told] = {**{key: row.told for key, row in REASONS.items()}, **STANDING}
 
 
@@ -54,3 +56,8 @@ def test_every_status_has_something_to_be_said() -> None:
     assert set(STANDING) == set(Status) - needs_reason
     assert told("sent", None) is STANDING["sent"]
     assert told("failed", "blocked") is REASONS["blocked"].told
+
+
+def test_the_readme_holds_the_reasons_as_the_table_says_them() -> None:
+    block = README.read_text(encoding="utf-8").split("<!-- reasons -->\n")[1].split("\n<!-- /reasons -->")[0]
+    assert block == markdown(), "write the output of `python -m functions.domain.reasons` between the markers"

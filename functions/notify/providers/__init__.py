@@ -16,7 +16,7 @@ from functions.notify.providers.tencent import TencentCloud
 from functions.notify.providers.twilio import Twilio
 from functions.store import accounts
 
-__all__ = ["CALLS_S", "Provider", "known", "named", "names"]
+__all__ = ["CALLS_S", "Provider", "SimulatedCarrier", "known", "named", "names"]
 
 SMS_PROVIDERS = "SMS_PROVIDERS"
 
