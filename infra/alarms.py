@@ -43,6 +43,7 @@ GUESSING: Final = (
     Signal("LotBreakerOpen", ("distribute", "verify", "redeem"), '{ $.alarm = "lot_breaker_open" }'),
     Signal("WrongSecrets", ("authorize",), '{ $.key = "invalid_client" }'),
 )
+RECEIPTS_FORGED: Final = Signal("ReceiptsForged", ("notify",), '{ $.key = "invalid_signature" }')
 RECEIPTS_UNMATCHED: Final = Signal("ReceiptsUnmatched", ("notify",), '{ $.alarm = "receipt_unmatched" }')
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
@@ -82,6 +83,8 @@ class Alarms(Construct):
         self._alarm("WrongSecrets", guessing["WrongSecrets"], limits.wrong_secrets)
         self._alarm("LedgerDisputed", self._counted(LEDGER_DISPUTED, functions, settings), 1)
         self._alarm("ReconciliationDiffers", self._counted(RECONCILIATION_DIFFERS, functions, settings), 1)
+        forged = self._counted(RECEIPTS_FORGED, functions, settings)
+        self._alarm("ReceiptsForged", forged, limits.receipts_forged)
         unmatched = self._counted(RECEIPTS_UNMATCHED, functions, settings)
         self._alarm("ReceiptsUnmatched", unmatched, limits.receipts_unmatched)
         self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)

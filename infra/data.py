@@ -80,6 +80,7 @@ class Data(Construct):
             self.uploads_key,
         )
 
+        self.accounts = {name: self._account(name) for name in settings.sms.accounts}
         self.record = self._record(settings)
 
     def _record(self, settings: Settings) -> s3.Bucket:
@@ -171,6 +172,24 @@ class Data(Construct):
         )
         Validations.of(bucket).acknowledge(Acknowledgment(id="AwsSolutions-S1", reason=no_access_log))
         return bucket
+
+    def _account(self, provider: str) -> secretsmanager.Secret:
+        """The operator's account at an SMS provider: a JSON object, with but the token of its receipts' address."""
+        secret = secretsmanager.Secret(
+            self,
+            f"{provider.capitalize()}Account",
+            description=f"The account at {provider}, which sends SMS",
+            generate_secret_string=secretsmanager.SecretStringGenerator(
+                secret_string_template="{}",
+                generate_string_key="receipts_token",
+                password_length=64,
+                exclude_punctuation=True,
+            ),
+            removal_policy=self.removal_policy,
+        )
+        reason = f"Its keys are made at {provider}, where the operator rotates them."
+        Validations.of(secret).acknowledge(Acknowledgment(id="AwsSolutions-SMG4", reason=reason))
+        return secret
 
     def _secret(self, name: str, description: str, unrotated: str) -> secretsmanager.Secret:
         """64 random letters and digits, and why nobody rotates them."""

@@ -67,6 +67,7 @@ from functions.store.keys import (
 from infra.bundle import Assets
 from infra.data import Data
 from infra.settings import Settings
+from infra.sms import configuration_set
 
 
 class Resource(StrEnum):
@@ -100,6 +101,7 @@ class Resource(StrEnum):
     INDEX_SECRET = "secret of the blind index"
     PERSON_SECRET = "secret of accounts' ids"
     SMS = "SMS"
+    SMS_ACCOUNTS = "accounts at SMS providers"
 
 
 QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
@@ -275,6 +277,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
+            Grant(Resource.SMS_ACCOUNTS, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -367,7 +370,7 @@ class Function(Construct):
             **_of_queue(self.spec, queue),
             Resource.RECORD: Means((record.queue_arn,), {"RECORD_QUEUE_URL": record.queue_url}),
             **_of_bus(bus, settings),
-            **_of_sms(settings),
+            **_of_sms(data, settings),
         }
         for statement in _statements(self.spec.grants, means):
             role.add_to_policy(statement)
@@ -501,16 +504,22 @@ def _of_bus(bus: eventbridge.IEventBus, settings: Settings) -> dict[Resource, Me
     return {Resource.BUS: Means((bus.event_bus_arn,), tells)}
 
 
-def _of_sms(settings: Settings) -> dict[Resource, Means]:
-    sms = settings.sms
+def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
+    sms, accounts = settings.sms, data.accounts
     account = f"arn:{Aws.PARTITION}:sms-voice:{Aws.REGION}:{Aws.ACCOUNT_ID}"
     tells = {
         "SMS_PROVIDERS": ",".join(sms.providers),
         "SMS_ORIGINATION_IDENTITY": f"{account}:{sms.origination}" if sms.origination else "",
+        "SMS_CONFIGURATION_SET": configuration_set(settings),
+        "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
     }
-    return {Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells)}
+    held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
+    return {
+        Resource.SMS: Means((f"{account}:{sms.origination or '*'}",), tells),
+        Resource.SMS_ACCOUNTS: Means(tuple(secret.secret_arn for secret in accounts.values()), held),
+    }
 
 
 def _statements(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> list[iam.PolicyStatement]:
@@ -523,6 +532,7 @@ def _statements(grants: tuple[Grant, ...], means: Mapping[Resource, Means]) -> l
             else None,
         )
         for grant in grants
+        if means[grant.resource].arns  # of some kinds a deployment may have none
     ]
 
 

@@ -150,6 +150,19 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "minLength": 1},
         "example": "010000000003",
     },
+    "provider": {
+        "description": "The provider that it is from, as the deployment names it.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "twilio",
+    },
+    "reference": {
+        "description": "Of the SMS, for providers that are told an address for each one.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+    },
+    "token": {
+        "description": "For providers that sign nothing: the secret that their address carries.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+    },
     "file": {
         "description": "`1`, `2`, … or `manifest`.",
         "schema": {"type": "string", "minLength": 1},
@@ -228,6 +241,15 @@ FILE: Final[Json] = {
     },
     "example": "first,last\n010000000003,010000099999\n010000100005\n",
 }
+BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED, HTTPStatus.SEE_OTHER)
+RAW: Final[Json] = {
+    JSON: {
+        "schema": {},
+        "example": [{"reference": "msg_n5xw2y4k3q7x2m5c4wz6n7pj-1", "id": "north-1", "at": 1795334384}],
+    },
+    FORM: {"schema": {}, "example": "MessageSid=SM00000000000000000000000000000002&MessageStatus=delivered"},
+}
+"""As a simulated carrier of the local cloud has it, and as Twilio does."""
 OPTIONAL: Final = ("Idempotency-Replayed", "Retry-After")
 HEADERS: Final[dict[str, Json]] = {
     name: {"description": description, "required": name not in OPTIONAL, "schema": schema}
@@ -235,7 +257,7 @@ HEADERS: Final[dict[str, Json]] = {
         ("X-Request-Id", "Names this request; quote it to ask for help.", {"type": "string"}),
         ("Content-Language", "Of the title.", {"enum": ["en", "zh"]}),
         ("Retry-After", "Seconds to wait.", {"type": "integer", "minimum": 1}),
-        ("WWW-Authenticate", "RFC 9110 §11.6.1.", {"enum": ["Basic", "Bearer"]}),
+        ("WWW-Authenticate", "RFC 9110 §11.6.1.", {"enum": ["Basic", "Bearer", "Signature"]}),
         ("Location", "Where to read it.", {"type": "string"}),
         ("Idempotency-Replayed", "There where nothing was done again: the key is known.", {"enum": ["true"]}),
         ("ETag", "RFC 9110 §8.8.3.", {"type": "string"}),
@@ -316,6 +338,8 @@ class Operation:
         yield from route.errors
         if route.scope:
             yield from ("unauthorized", "insufficient_scope")
+        if route.raw_bytes_max:
+            yield "body_too_large"
         if self.request:
             yield from ("invalid_request", "body_too_large", "unsupported_media_type")
         if self.request and not self.is_form:
@@ -440,6 +464,8 @@ def _described(operation: Operation, schemas: Json) -> Json:
         if route.csv is not None:
             content[CSV] = FILE
         described["requestBody"] = {"required": True, "content": content}
+    elif route.raw_bytes_max:
+        described["requestBody"] = {"required": True, "content": RAW}
     return described
 
 
@@ -498,11 +524,11 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
             headers |= _headers("ETag")
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         answer = operation.preview if operation.preview and status == HTTPStatus.OK else operation.answer
-        if answer:
+        if answer and status not in BODILESS:
             response["content"] = _content(JSON, answer, schemas)
             if route.media_type != JSON:
                 response["content"][route.media_type] = {"schema": {"type": "string"}}
-        elif status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.SEE_OTHER):
+        elif status not in BODILESS:
             response["content"] = {route.media_type: {"schema": {}}}
         yield str(status), response
 

@@ -28,10 +28,15 @@ class Thresholds:
     server_faults: int
     wrong_codes: int
     wrong_secrets: int
+    receipts_forged: int
     queue_depth: int
     queue_age_s: int
     stream_age_s: int
     receipts_unmatched: int
+
+
+ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
+"""Providers that know the operator by an account of their own; AWS knows the function's role."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +45,23 @@ class Sms:
 
     What no receipt has come for in `receipt_within_h` hours is `unknown`.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
-    `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them.
+    `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them. `accounts` are the other providers that may be
+    used, each with a secret to be filled in (infra/README.md). `receipts_url` is where they reach this deployment:
+    `https://…/v1/receipts`.
     """
 
     providers: tuple[str, ...] = ("aws",)
+    accounts: tuple[str, ...] = ()
+    receipts_url: str = ""
     origination: str = ""
     retry_base_s: int = 2
     receipt_within_h: int = 72
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.accounts) - set(ACCOUNTS):
+            raise ValueError(f"accounts: {sorted(unknown)} are not known")
+        if lacking := set(self.providers) - {"aws", *self.accounts}:
+            raise ValueError(f"providers: {sorted(lacking)} have no account")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +108,14 @@ ENVIRONMENTS: Final = {
             token_requests=Throttle(requests_per_s=20, burst=50),
             workers_max=2,
             signing_keys=("First",),
+            sms=Sms(accounts=ACCOUNTS),
             alarms=Thresholds(
                 errors=5,
                 throttles=5,
                 server_faults=5,
                 wrong_codes=1000,
                 wrong_secrets=100,
+                receipts_forged=100,
                 queue_depth=1000,
                 queue_age_s=900,
                 stream_age_s=300,
@@ -121,6 +138,7 @@ ENVIRONMENTS: Final = {
                 server_faults=1,
                 wrong_codes=500,
                 wrong_secrets=50,
+                receipts_forged=20,
                 queue_depth=5000,
                 queue_age_s=600,
                 stream_age_s=60,

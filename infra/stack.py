@@ -12,6 +12,7 @@ from infra.data import Data
 from infra.events import Events
 from infra.functions import FUNCTIONS, Function
 from infra.settings import Settings
+from infra.sms import SmsEvents, configuration_set
 from infra.workers import Stream, Work
 
 
@@ -48,6 +49,8 @@ class Kami(Stack):
             work.feed(functions[name], settings)
         stream = Stream(self, functions["relay"], data)
         events.connect(queues)
+        if configuration_set(settings):
+            SmsEvents(self, settings, queue=queues["notify"].queue)
         api = Api(self, functions, data=data, settings=settings)
         alarms = Alarms(
             self,

@@ -29,6 +29,7 @@ PROBLEMS: dict[str, Problem] = {
     # who asks
     "invalid_client": Problem(401, "The client is unknown or its secret is wrong", "客户端不存在或密钥错误"),
     "unauthorized": Problem(401, "A valid access token is required", "需要有效的访问令牌"),
+    "invalid_signature": Problem(401, "It does not prove that it is the provider's", "签名或凭证无效"),
     "insufficient_scope": Problem(403, "The token does not have the scope for this", "令牌权限不足"),
     "not_found": Problem(
         404,

@@ -115,6 +115,13 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """A body as it came, of whatever type: who wrote it signed it like this."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply(Generic[B]):
     """What a function answers."""
 
@@ -163,15 +170,15 @@ class App:
     def route(self, key: str) -> Callable[[Operation], Operation]:
         """Bind a function to a route of the table; with a parameter `request` it takes a body of that model.
 
-        Where the route takes CSV, that may be a `File` as well.
+        Where the route takes CSV, that may be a `File` as well; where it takes anything, it is a `Raw`.
         """
         if key not in self.routes:
             raise KeyError(key)
 
         def bind(operation: Operation) -> Operation:
             hint = get_type_hints(operation).get("request")
-            models = [model for model in get_args(hint) or [hint] if model is not File]
-            self.operations[key] = operation, models[0]
+            models = [model for model in get_args(hint) or [hint] if model not in (File, Raw)]
+            self.operations[key] = operation, next(iter(models), None)
             return operation
 
         return bind
@@ -236,6 +243,8 @@ class App:
             now=clock.now(),
             remaining_s=context.get_remaining_time_in_millis() / 1000,
         )
+        if route.raw_bytes_max is not None:
+            return operation(Raw(_body(event, route.raw_bytes_max)), call)
         if model is None:
             return operation(call)
         if route.csv is not None and _content_type(event) == CSV:

@@ -8,6 +8,8 @@ from typing import Any
 from functions.domain.errors import PROBLEMS, Refusal
 
 PROBLEM = "application/problem+json"
+CHALLENGES = {"invalid_client": "Basic", "invalid_signature": "Signature"}
+"""How one may prove who one is, where it is not by a token."""
 
 
 def problem(refusal: Refusal, language: str = "") -> dict[str, Any]:
@@ -28,5 +30,5 @@ def problem(refusal: Refusal, language: str = "") -> dict[str, Any]:
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if row.status == 401:
-        headers["WWW-Authenticate"] = "Basic" if refusal.key == "invalid_client" else "Bearer"
+        headers["WWW-Authenticate"] = CHALLENGES.get(refusal.key, "Bearer")
     return {"statusCode": row.status, "headers": headers, "body": json.dumps(document, ensure_ascii=False)}

@@ -41,9 +41,9 @@ class Route:
 
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
-    beside another `media_type`. With `csv` the body may be a file of
-    serial ranges, and these parameters say then what its JSON would; it may be longer than other bodies where the row
-    says so.
+    beside another `media_type`. With `raw_bytes_max` the body may be anything of that length, and the function gets it
+    as it came. With `csv` the body may be a file of serial ranges, and these parameters say then what its JSON would;
+    it may be longer than other bodies where the row says so.
     """
 
     method: str
@@ -60,6 +60,7 @@ class Route:
     media_type: str = "application/json"
     csv: tuple[str, ...] | None = None
     csv_bytes_max: int | None = None
+    raw_bytes_max: int | None = None
 
     @property
     def key(self) -> str:
@@ -359,6 +360,11 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    Route(
+        "POST", "/v1/receipts/{provider}", "notify", "create_receipts", None,
+        "Tell what became of SMS, as their provider", "短信服务商状态回执（凭服务商签名）", success=(200, 204),
+        query=("reference", "token"), errors=("invalid_signature", "invalid_request"), raw_bytes_max=262_144,
     ),
     # persons
     Route(

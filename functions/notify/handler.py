@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from functions.domain.account import E164, masked
@@ -13,7 +14,7 @@ from functions.domain.story import story
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
+from functions.edge.http import App, Call, Event, Raw, Reply, Response, ok, refuse_fields
 from functions.edge.log import logger
 from functions.notify import receipts, reminders, service
 from functions.notify.models import (
@@ -25,10 +26,12 @@ from functions.notify.models import (
     MessageList,
     MessageStory,
     Page,
+    ReceiptsTaken,
     Received,
     Sweep,
     Told,
 )
+from functions.notify.providers import aws
 
 app = App("notify")
 
@@ -58,6 +61,16 @@ def get_message(call: Call) -> Reply[MessageStory]:
         for line in story(message)
     ]
     return ok(MessageStory.model_validate(_shown(message) | {"story": lines}))
+
+
+@app.route("POST /v1/receipts/{provider}")
+def create_receipts(request: Raw, call: Call) -> Reply[ReceiptsTaken | None]:
+    """For the providers alone: a request is theirs by its signature, or by the secret in the address they were given.
+
+    Each receipt is brought to its message in a moment. What comes again, late or in another order changes nothing.
+    """
+    wanted = receipts.take(call.path["provider"], call.headers, call.query, request.content)
+    return Reply(ReceiptsTaken.model_validate(wanted)) if wanted else Reply(None, HTTPStatus.NO_CONTENT)
 
 
 def _shown(message: Message) -> dict[str, Any]:
@@ -115,7 +128,11 @@ def take(body: str) -> None:
         case Awaiting():
             logger.info("receipts", given_up=receipts.give_up(order.awaiting, order.after, now))
         case Received():
-            _receive(order, now)
+            heard = order.receipt.model_dump()
+            _receive(Receipt(**heard | {"status": Status(heard["status"])}), order.tries, now)
+        case aws.Event():
+            for receipt in aws.receipts(order):
+                _receive(receipt, 0, now)
         case Due():
             _log(order.attempt, service.proceed(service.find(order.message), order.attempt, now))
         case Told():
@@ -133,20 +150,18 @@ def _tell(order: Told, now: int) -> None:
         _log(1, message)
 
 
-def _receive(order: Received, now: int) -> None:
-    told = order.receipt
-    receipt = Receipt(
-        told.provider, Status(told.status), told.at, told.reference, told.provider_id, told.reason, told.code
-    )
-    message = receipts.receive(receipt, order.tries, now)
-    unmatched = message is None and receipts.is_last(order.tries)
+def _receive(receipt: Receipt, tries: int, now: int) -> None:
+    message = receipts.receive(receipt, tries, now)
+    unmatched = message is None and receipts.is_last(tries)
     logger.info(
         "receipt",
-        provider=told.provider,
-        told=told.status,
-        reference=told.reference,
-        provider_id=told.provider_id,
-        tries=order.tries,
+        provider=receipt.provider,
+        told=receipt.status.value,
+        reference=receipt.reference,
+        provider_id=receipt.provider_id,
+        reason=receipt.reason,
+        code=receipt.code,
+        tries=tries,
         status=message.status.value if message else None,
         alarm=receipts.UNMATCHED if unmatched else None,
     )

@@ -10,6 +10,7 @@ from functions.domain.message import ATTEMPTS_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
 from functions.edge.models import RFC_3339, Answer, Serial, Time
+from functions.notify.providers import aws
 from functions.store.keys import LIST_SHARDS
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
@@ -118,7 +119,7 @@ class Awaiting(Taken):
     after: str | None = Field(default=None, max_length=100)
 
 
-Order = Told | End | Due | Sweep | Page | Received | Awaiting
+Order = Told | End | Due | Sweep | Page | Received | Awaiting | aws.Event
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 """The body of a message on notify's queue."""
 
@@ -203,3 +204,12 @@ class MessageList(Answer):
 
     data: list[MessageAnswer]
     next_cursor: str | None = None
+
+
+class ReceiptsTaken(Answer):
+    """What a provider wants to read; without it, it would give the same receipts again."""
+
+    code: Literal[0] | None = Field(default=None, description="Alibaba Cloud")
+    msg: str | None = Field(default=None, description="Alibaba Cloud", examples=["OK"])
+    result: Literal[0] | None = Field(default=None, description="Tencent Cloud")
+    errmsg: str | None = Field(default=None, description="Tencent Cloud", examples=["OK"])

@@ -1,5 +1,6 @@
-"""Join receipts to the attempts they are about, and give up waiting for those that do not come.
+"""Take receipts, join them to the attempts they are about, and give up waiting for those that do not come.
 
+The route only checks the provider's proof, and puts one order per receipt on the queue; AWS's topic does so without it.
 A receipt may come before its attempt is known by the name that it uses: then it comes back later, so many times. How
 often one comes makes no difference. By the clock, every hour, the messages whose receipt is overdue are gone through a
 page at a time, each page an order of its own on the queue.
@@ -8,10 +9,14 @@ page at a time, each page an order of its own on the queue.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from functions.domain.actor import By
+from functions.domain.errors import Refusal
 from functions.domain.message import Message, Receipt, Status, attempt_of, with_receipt
 from functions.domain.reasons import NO_RECEIPT
+from functions.notify import providers
 from functions.notify.service import pause
 from functions.store import jobs, keys, table
 from functions.store.records import MESSAGE, POINTER
@@ -21,7 +26,24 @@ SMS_RECEIPT_WITHIN_S = "SMS_RECEIPT_WITHIN_S"
 UNMATCHED = "receipt_unmatched"
 WAITS_S = (2, 10, 60, 300, 900)
 """So long a receipt waits before it looks for its attempt once more."""
+RECEIPTS_MAX = 1_000
+"""Of one request."""
 BY = By("notify", "system", "operator", "receipt", "")
+
+
+def take(provider: str, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
+    """Have the receipts of a request noted, and say what its sender wants to be answered.
+
+    Raises Refusal `not_found`, `invalid_signature`, `invalid_request`.
+    """
+    if provider not in providers.known():
+        raise Refusal("not_found", "There is no such provider.")
+    of = providers.named(provider)
+    told = of.receipts(headers, query, body)
+    if len(told) > RECEIPTS_MAX:
+        raise Refusal("invalid_request", f"At most {RECEIPTS_MAX} receipts.")
+    jobs.send_receipts(told)
+    return of.acknowledgement
 
 
 def receive(receipt: Receipt, tries: int, now: int) -> Message | None:

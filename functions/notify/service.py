@@ -199,10 +199,11 @@ def _asked(message: Message, attempt: Attempt, began: float, now: int) -> Outcom
     if time.monotonic() > began + ATTEMPT_S - providers.CALLS_S:
         raise TimeoutError
     provider, doubt = providers.named(attempt.provider), message.doubt
-    known = provider.look_up(attempt.reference, message.recipient, doubt.at) if doubt else None
+    to, text = message.recipient, message.text
+    known = provider.look_up(attempt.reference, to, text, doubt.at, now) if doubt else None
     if known is None and not message.is_of_use(now):
         return Outcome(EXPIRED)
-    return known or provider.send(attempt.reference, message.recipient, message.text, message.template)
+    return known or provider.send(attempt.reference, to, text, message.template)
 
 
 def _point(attempt: Attempt, outcome: Outcome, now: int) -> None:

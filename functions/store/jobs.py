@@ -13,6 +13,7 @@ JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
 MESSAGES_QUEUE_URL = "MESSAGES_QUEUE_URL"
 
 DELAY_MAX_S = 900
+BATCH_MAX = 10
 IN_CALL_S = 25
 """So long a call may still be at its work itself; a worker waits before it takes over what is younger."""
 
@@ -48,14 +49,32 @@ def send_message(id: str, attempt: int, delay_s: int) -> None:
     )
 
 
-def send_receipt(receipt: Receipt, tries: int = 0, delay_s: int = 0) -> None:
+def send_receipt(receipt: Receipt, tries: int, delay_s: int) -> None:
     """Have a provider's receipt noted, in so many seconds, by who has tried so often."""
-    told = {name: value for name, value in receipt._asdict().items() if value is not None}
     client("sqs").send_message(
         QueueUrl=os.environ[MESSAGES_QUEUE_URL],
-        MessageBody=json.dumps({"receipt": told, "tries": tries}),
+        MessageBody=json.dumps(_receipt(receipt, tries)),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
     )
+
+
+def send_receipts(receipts: list[Receipt]) -> None:
+    """Have any number of receipts noted, each on its own, as soon as can be.
+
+    Raises RuntimeError where SQS does not take them all; those that it took are noted all the same.
+    """
+    for start in range(0, len(receipts), BATCH_MAX):
+        entries: list[Any] = [
+            {"Id": str(place), "MessageBody": json.dumps(_receipt(receipt, 0))}
+            for place, receipt in enumerate(receipts[start : start + BATCH_MAX])
+        ]
+        reply = client("sqs").send_message_batch(QueueUrl=os.environ[MESSAGES_QUEUE_URL], Entries=entries)
+        if failed := reply.get("Failed"):
+            raise RuntimeError(f"{len(failed)} receipts were not taken: {failed[0]['Code']}")
+
+
+def _receipt(receipt: Receipt, tries: int) -> dict[str, Any]:
+    return {"receipt": {name: value for name, value in receipt._asdict().items() if value is not None}, "tries": tries}
 
 
 def send_awaiting(part: int, after: str | None) -> None:

@@ -6,7 +6,11 @@ serves the same paths for people: `PUT /local/carriers/{name}` and `GET /local/p
 
 from __future__ import annotations
 
+import heapq
+import hmac
+import itertools
 import json
+import secrets
 import threading
 import time
 from collections import Counter
@@ -16,31 +20,53 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 PREFIX: Final = "/local/"
 NAMES: Final = ("north", "south")
 FAULTS: Final = ("none", "down", "slow", "refuse", "lose_reply", "answer_twice", "plan")
 PLANNED: Final = ("down", "lose_reply")
+RECEIPTS: Final = ("none", "prompt", "early", "repeated", "out_of_order", "plan")
+"""What a carrier tells of what it took: nothing; once, after a while; before its own reply; several times; that it was
+delivered, and only then that it had not been; or, of each message by its own plan, one of these."""
+RECEIPT_AFTER_S: Final = 1.0
+RECEIPT_TRIES_MAX: Final = 5
+"""A receipt that nobody takes is given again so many times in all."""
+REPEATS: Final = 3
+NOT_YET: Final = "not_reachable"
+SIGNATURE: Final = "x-carrier-signature"
 SLOW_S: Final = 4.0
 """Longer than notify waits for an answer."""
 BODY_MAX_BYTES: Final = 64 * 1024
 REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_BASE_S: Final = "0.25"
+POLL_S: Final = 0.05
 
 Json = dict[str, Any]
 
 
-def overlay(url: str) -> dict[str, dict[str, str]]:
+def overlay(url: str, secret: str) -> dict[str, dict[str, str]]:
     """By function: what its environment has in place of the template's. The only such deviation."""
     return {
         "notify": {
             "SMS_PROVIDERS": ",".join(f"simulated:{name}" for name in NAMES),
             "SIMULATED_CARRIER_URL": url,
+            "SIMULATED_CARRIER_SECRET": secret,
             "SMS_RETRY_BASE_S": RETRY_BASE_S,
         }
     }
+
+
+class Told(NamedTuple):
+    """A receipt on its way: when it is given (monotonic), to be told apart from others of that moment, how often it was
+    tried, by whom, and what it says."""
+
+    due: float
+    number: int
+    tries: int
+    carrier: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +77,12 @@ class Reply:
     body: Json
     times: int = 1
     after_s: float = 0.0
+    early: tuple[Told, ...] = ()
+    """Receipts that are given before this."""
+
+
+Receiver = Callable[[str, dict[str, str], bytes], int]
+"""Takes a receipt: provider, headers and body; says the status that it was answered with."""
 
 
 @dataclass(slots=True)
@@ -63,6 +95,10 @@ class Carrier:
     after_s: float = SLOW_S
     seed: int = 0
     failures_max: int = 1
+    receipts: str = "none"
+    receipt_after_s: float = RECEIPT_AFTER_S
+    receipt_code: str = ""
+    """Why it is not delivered, in Kami's own words; empty: it is."""
     taken: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     """How often it was asked to send, by reference."""
@@ -82,22 +118,38 @@ class Carrier:
         self._met[message] += 1
         return faults[self._met[message] - 1] if self._met[message] <= len(faults) else "none"
 
+    def receipts_of(self, reference: str) -> tuple[str, list[str]]:
+        """How it tells of a message, and the codes that it tells, in order; empty for delivered."""
+        how = self.receipts
+        if how == "plan":
+            how = Random(f"{self.seed} {self.name} receipts {self.messages[reference]}").choice(RECEIPTS[:-1])
+        codes = {"none": [], "repeated": [self.receipt_code] * REPEATS, "out_of_order": ["", NOT_YET]}
+        return how, codes.get(how, [self.receipt_code])
+
 
 class Carriers:
     """All carriers and phones."""
 
     def __init__(self) -> None:
+        self.secret = secrets.token_hex(16)
+        """What receipts are signed with."""
+        self.receiver: Receiver | None = None
+        self._numbers = itertools.count()
+        self._told: list[Told] = []
         self._lock = threading.Lock()
         self._all = {name: Carrier(name) for name in NAMES}
         self._phones: dict[str, list[Json]] = {}
 
     def set(self, name: str, fault: str, **more: Any) -> None:
-        """Breaks or mends a carrier. `more`: `error` (refuse), `after_s` (slow), `seed` and `failures_max` (plan).
+        """Breaks or mends a carrier. `more`: `error` (refuse), `after_s` (slow), `seed` and `failures_max` (plan);
+        `receipts`, `receipt_after_s` and `receipt_code` of what it takes from now on.
 
         Raises `ValueError` for what is not known.
         """
         if name not in self._all or fault not in FAULTS or set(more) - SWITCHES.keys():
             raise ValueError(f"carriers are {', '.join(NAMES)}; faults are {', '.join(FAULTS)}")
+        if more.get("receipts", "none") not in RECEIPTS:
+            raise ValueError(f"receipts are {', '.join(RECEIPTS)}")
         changes = {key: SWITCHES[key](value) for key, value in more.items()}
         with self._lock:
             carrier = self._all[name]
@@ -125,6 +177,41 @@ class Carriers:
         with self._lock:
             self._all = {name: Carrier(name) for name in NAMES}
             self._phones = {}
+            self._told = []
+
+    def deliver(self, until: float | None = None) -> int:
+        """Gives the receipts that are due until a moment of the monotonic clock, or all; says how many."""
+        due: list[Told] = []
+        with self._lock:
+            while self._told and (until is None or self._told[0].due <= until):
+                due.append(heapq.heappop(self._told))
+        for told in due:
+            self._give(told)
+        return len(due)
+
+    def _give(self, told: Told) -> None:
+        if self.receiver is None:
+            return
+        signature = hmac.digest(self.secret.encode(), told.body, "sha256").hex()
+        headers = {"content-type": "application/json", SIGNATURE: signature}
+        status = self.receiver(f"simulated:{told.carrier}", headers, told.body)
+        if status >= 300 and told.tries + 1 < RECEIPT_TRIES_MAX:
+            with self._lock:
+                heapq.heappush(self._told, told._replace(due=told.due + RECEIPT_AFTER_S, tries=told.tries + 1))
+
+    def _receipts(self, carrier: Carrier, reference: str, how: str, codes: list[str]) -> tuple[Told, ...]:
+        """Those that are given at once; the others are noted."""
+        at, due = int(time.time()), time.monotonic() + carrier.receipt_after_s
+        entries = [
+            {"reference": reference, "id": carrier.taken[reference], "code": code, "at": at - place}
+            for place, code in enumerate(codes)
+        ]
+        told = tuple(Told(due, next(self._numbers), 0, carrier.name, json.dumps([entry]).encode()) for entry in entries)
+        if how == "early":
+            return told
+        for one in told:
+            heapq.heappush(self._told, one)
+        return ()
 
     def answer(self, method: str, path: str, body: bytes) -> Reply:
         """The answer to a request for a path under `/local/`."""
@@ -149,7 +236,8 @@ class Carriers:
 
     def _state(self, name: str) -> Json:
         carrier = self._all[name]
-        return {"name": name, "fault": carrier.fault, "messages": len(carrier.taken)}
+        state = {"name": name, "fault": carrier.fault, "messages": len(carrier.taken)}
+        return {**state, "receipts": carrier.receipts, "receipt_code": carrier.receipt_code}
 
     def _send(self, name: str, reference: str, to: str, sender: str, text: str) -> Reply:
         with self._lock:
@@ -161,14 +249,18 @@ class Carriers:
                 return Reply(503, {"error": "down"})
             if fault == "refuse":
                 return Reply(400, {"error": carrier.error})
+            early: tuple[Told, ...] = ()
             if reference not in carrier.taken:
                 carrier.taken[reference] = f"{name}-{len(carrier.taken) + 1}"
-                at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-                self._phones.setdefault(to, []).append({"from": sender, "text": text, "at": at})
+                how, codes = carrier.receipts_of(reference)
+                if "" in codes or not codes:  # else it is said not to arrive, and does not
+                    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                    self._phones.setdefault(to, []).append({"from": sender, "text": text, "at": at})
+                early = self._receipts(carrier, reference, how, codes)
             answer = {"id": carrier.taken[reference]}
         if fault == "slow":
-            return Reply(200, answer, after_s=carrier.after_s)
-        return Reply(200, answer, times={"lose_reply": 0, "answer_twice": 2}.get(fault, 1))
+            return Reply(200, answer, after_s=carrier.after_s, early=early)
+        return Reply(200, answer, times={"lose_reply": 0, "answer_twice": 2}.get(fault, 1), early=early)
 
     def _look_up(self, name: str, reference: str) -> Reply:
         with self._lock:
@@ -186,7 +278,22 @@ SWITCHES: Final[dict[str, Callable[[Any], Any]]] = {
     "after_s": float,
     "seed": int,
     "failures_max": int,
+    "receipts": str,
+    "receipt_after_s": float,
+    "receipt_code": str,
 }
+
+
+class ReceiptPump:
+    """Gives receipts when they are due."""
+
+    def __init__(self, carriers: Carriers) -> None:
+        self._carriers = carriers
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`."""
+        while not stop.wait(POLL_S):
+            self._carriers.deliver(time.monotonic())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -202,6 +309,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(min(length, BODY_MAX_BYTES))
         reply = self.carriers.answer(self.command, self.path.partition("?")[0], body)
+        for told in reply.early:
+            self.carriers._give(told)
         time.sleep(reply.after_s)
         content = json.dumps(reply.body, ensure_ascii=False).encode()
         for _ in range(reply.times):

@@ -31,7 +31,7 @@ from moto import mock_aws
 from moto.sqs.models import sqs_backends
 
 from infra.local import carriers, moto_fixes, policy, runtime
-from infra.local.carriers import Carriers
+from infra.local.carriers import Carriers, ReceiptPump
 from infra.local.gateway import Answer, FunctionError, Gateway, Invoke, Request
 from infra.local.material import Material
 from infra.local.pool import Pool
@@ -136,11 +136,13 @@ class Cloud:
 
             stack, network = Builder(template, client, material).build(), carriers.Carriers()
             with carriers.serving(network) as url:
-                for name, variables in carriers.overlay(url).items():
+                for name, variables in carriers.overlay(url, network.secret).items():
                     if name in stack.functions:
                         told = {**stack.functions[name].environment, **variables}
                         stack.functions[name] = replace(stack.functions[name], environment=told)
-                yield cls(stack, client, _endpoints(dynamodb), network)
+                cloud = cls(stack, client, _endpoints(dynamodb), network)
+                network.receiver = cloud._take_receipt
+                yield cloud
 
     def invoke(self, function: str, event: dict[str, Any]) -> Any:
         """Runs a function by its folder's name. Raises `FunctionError` if it raised, timed out or answered too much."""
@@ -190,9 +192,14 @@ class Cloud:
                 return _json(200, {"errorMessage": str(error)}, ("x-amz-function-error", "Unhandled"))
         return None
 
-    def pumps(self) -> list[Pump | StreamPump | SchedulePump]:
-        """One for each event source and schedule of the template."""
-        return [*self.stream_pumps, *self.queue_pumps, *map(SchedulePump, self.stack.schedules)]
+    def _take_receipt(self, provider: str, headers: dict[str, str], body: bytes) -> int:
+        return self.request("POST", f"/v1/receipts/{provider}", headers=headers, body=body).status
+
+    def pumps(self) -> list[Pump | StreamPump | SchedulePump | ReceiptPump]:
+        """One for each event source and schedule of the template, and the carriers' own."""
+        schedules = map(SchedulePump, self.stack.schedules)
+        receipts = [ReceiptPump(self.carriers)] if "notify" in self.stack.functions else []
+        return [*self.stream_pumps, *self.queue_pumps, *schedules, *receipts]
 
     def fire(self, name: str | None = None) -> list[str]:
         """Lets the time of a schedule come, or of all of them; says which they were."""
@@ -227,7 +234,7 @@ class Cloud:
         """Pumps stream and queues until all is quiet; a message that fails is received again at once, up to its limit.
 
         `delayed`: messages sent with a delay come as soon as nothing else is left, and the functions' clock is moved on
-        by it, until all is quiet; else they stay where they are.
+        by it, until all is quiet, and carriers give the receipts that they have to give; else all that stays as it is.
         `twice` and `shuffle` (a seed): everything is delivered twice, in any order that AWS might choose.
         """
         from functions.edge import clock
@@ -239,6 +246,8 @@ class Cloud:
                 moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
                 moved += [self._done_with(pump, twice, random) for pump in self.queue_pumps]
                 if any(moved):
+                    continue
+                if delayed and self.carriers.deliver():
                     continue
                 if not delayed or not (late_s := self.hasten()):
                     return

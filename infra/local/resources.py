@@ -215,8 +215,10 @@ KNOWN: Final[dict[str, Properties | str]] = {
     ),
     "AWS::CloudWatch::Alarm": _NO_ALARM,
     "AWS::CloudWatch::Dashboard": _NO_ALARM,
-    "AWS::SNS::Topic": "only alarms publish to it: " + _NO_ALARM,
-    "AWS::SNS::TopicPolicy": "only alarms publish to it: " + _NO_ALARM,
+    "AWS::SNS::Topic": _type("TopicName", DisplayName=_NAME_ONLY),
+    "AWS::SNS::TopicPolicy": _type("Topics PolicyDocument"),
+    "AWS::SNS::Subscription": _type("TopicArn Protocol Endpoint RawMessageDelivery"),
+    "AWS::SMSVOICE::ConfigurationSet": _type("ConfigurationSetName EventDestinations"),
     "AWS::CDK::Metadata": _NAME_ONLY,
 }
 """By type: property → `handled`, or why nothing is done about it here; nested where only some of its parts are known.
@@ -334,7 +336,7 @@ class Builder:
             self.made(logical_id)
         self._routes()
         if refused := self._sends - self._may_send:
-            raise TemplateError(f"no queue policy lets these rules send to these queues: {sorted(refused)}")
+            raise TemplateError(f"no policy lets these send to these queues or topics: {sorted(refused)}")
         self.stack.outputs = {
             name: str(self.template.resolve(output["Value"], self._attribute))
             for name, output in self.template.document.get("Outputs", {}).items()
@@ -406,7 +408,10 @@ class Builder:
         name = properties.get("Name", logical_id)
         client = self.clients("secretsmanager")
         wanted = properties["GenerateSecretString"]
+        shape, member = wanted.pop("SecretStringTemplate", None), wanted.pop("GenerateStringKey", None)
         generated = client.get_random_password(**wanted)["RandomPassword"]
+        if shape is not None:
+            generated = json.dumps({**json.loads(shape), member: generated})
         tags = [{"Key": "_custom_id_", "Value": "local0"}]  # moto's way to fix the random end of the ARN
         value = self.material.secret(logical_id, generated)
         secret_arn = client.create_secret(Name=name, SecretString=value, Tags=tags)["ARN"]
@@ -428,16 +433,61 @@ class Builder:
                 case {
                     "Effect": "Allow",
                     "Action": "sqs:SendMessage" | ["sqs:SendMessage", *_],
-                    "Principal": {"Service": "events.amazonaws.com"},
+                    "Principal": {"Service": "events.amazonaws.com" | "sns.amazonaws.com"},
                     "Condition": {"ArnEquals": {"aws:SourceArn": rule}, **others},
                     "Resource": queue,
                 } if not others:
                     self._may_send.add((rule, queue))
                 case _:
-                    raise TemplateError(
-                        f"{logical_id}: of queue policies, only `deny without TLS` and a rule's are known: {statement}"
-                    )
+                    known = "only `deny without TLS`, a rule's and a topic's are known"
+                    raise TemplateError(f"{logical_id}: of queue policies, {known}: {statement}")
         return Made(logical_id)
+
+    def _topic(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        name = properties.get("TopicName", logical_id)
+        topic = self.clients("sns").create_topic(Name=name)["TopicArn"]
+        return Made(topic, {"TopicArn": topic, "TopicName": name})
+
+    def _topic_policy(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        for statement in properties["PolicyDocument"]["Statement"]:
+            match statement:
+                case {"Effect": "Deny", "Condition": condition} if condition == INSECURE:
+                    pass
+                case {"Effect": "Allow", "Action": "sns:Publish", "Principal": {"Service": "cloudwatch.amazonaws.com"}}:
+                    pass  # there are no alarms here
+                case {
+                    "Effect": "Allow",
+                    "Action": "sns:Publish",
+                    "Principal": {"Service": "sms-voice.amazonaws.com"},
+                    "Condition": {
+                        "StringEquals": {"aws:SourceAccount": account},
+                        "ArnLike": {"aws:SourceArn": source},
+                    },
+                    "Resource": topic,
+                } if account == ACCOUNT:
+                    self._may_send.add((source, topic))
+                case _:
+                    raise TemplateError(f"{logical_id}: this statement of a topic's policy is not known: {statement}")
+        return Made(logical_id)
+
+    def _subscription(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        topic, queue = properties["TopicArn"], properties["Endpoint"]
+        if properties["Protocol"] != "sqs" or not properties.get("RawMessageDelivery"):
+            raise TemplateError(f"{logical_id}: only queues that get what was published as it is are known")
+        self._sends.add((topic, queue))
+        made = self.clients("sns").subscribe(
+            TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"}
+        )
+        return Made(made["SubscriptionArn"])
+
+    def _configuration_set(self, logical_id: str, properties: dict[str, Any]) -> Made:
+        """moto has no SMS that could cause events; what is checked is that its topics would take them."""
+        name = properties["ConfigurationSetName"]
+        for destination in properties["EventDestinations"]:
+            if set(destination) - {"Enabled", "EventDestinationName", "MatchingEventTypes", "SnsDestination"}:
+                raise TemplateError(f"{logical_id}: only topics are known as destinations of SMS events")
+            self._sends.add((arn("sms-voice", f"configuration-set/{name}"), destination["SnsDestination"]["TopicArn"]))
+        return Made(name)
 
     def _bucket_policy(self, logical_id: str, properties: dict[str, Any]) -> Made:
         for statement in properties["PolicyDocument"]["Statement"]:
@@ -658,6 +708,10 @@ MAKERS: Final[dict[str, Callable[[Builder, str, dict[str, Any]], Made]]] = {
     "AWS::SecretsManager::Secret": Builder._secret,
     "AWS::SQS::Queue": Builder._queue,
     "AWS::SQS::QueuePolicy": Builder._queue_policy,
+    "AWS::SNS::Topic": Builder._topic,
+    "AWS::SNS::TopicPolicy": Builder._topic_policy,
+    "AWS::SNS::Subscription": Builder._subscription,
+    "AWS::SMSVOICE::ConfigurationSet": Builder._configuration_set,
     "AWS::Events::EventBus": Builder._bus,
     "AWS::Events::Rule": Builder._rule,
     "AWS::S3::Bucket": Builder._bucket,

@@ -6,6 +6,7 @@ other names are those of `MAKERS`; within one payload they belong together: `${c
 
 from __future__ import annotations
 
+import json
 import uuid
 from base64 import b64encode
 from collections.abc import Callable
@@ -64,6 +65,12 @@ class Samples:
     def drain(self) -> None:
         """Have all jobs done."""
         self._cloud.drain()
+
+
+def _receipts_token(samples: Samples) -> str:
+    arn = samples._cloud.stack.functions["notify"].environment["SMS_ACCOUNT_ALIBABA"]
+    secret = samples._cloud.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    return str(json.loads(secret)["receipts_token"])
 
 
 def _campaign(samples: Samples) -> str:
@@ -270,6 +277,7 @@ def _large_activation(samples: Samples) -> str:
 
 
 MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
+    "receipts_token": _receipts_token,
     "campaign": _campaign,
     "ending_campaign": _ending_campaign,
     "batch": partial(_batch, SMALL),

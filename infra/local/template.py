@@ -29,7 +29,8 @@ PARTITION: Final = "aws"
 SYNTHESIS_TIMEOUT_S: Final = 300
 TEMPLATES_KEPT: Final = 8
 SOURCES: Final = (
-    "infra/*.py", "functions/edge/routes.py", "functions/store/keys.py", "pyproject.toml", "cdk.json",
+    "infra/*.py", "functions/edge/routes.py", "functions/store/keys.py", "functions/domain/events.py",
+    "functions/notify/providers/aws.py", "pyproject.toml", "cdk.json",
     "infra/locks/*.txt",
 )  # fmt: skip
 """What can change the template. Handlers' code is not among it: it is only an asset, which runs from the work tree."""

@@ -150,7 +150,7 @@ def test_notify_alone_has_another_environment_than_the_template_says() -> None:
         told = cloud.stack.functions["notify"].environment
         assert told["SMS_PROVIDERS"] == "simulated:north,simulated:south"
         assert httpx.get(f"{told['SIMULATED_CARRIER_URL']}/north/messages/r").status_code == 404
-        assert overlay("").keys() == {"notify"}
+        assert overlay("", "").keys() == {"notify"}
         assert not any(
             "SIMULATED_CARRIER_URL" in f.environment for n, f in cloud.stack.functions.items() if n != "notify"
         )

@@ -53,6 +53,21 @@ def test_the_stack_is_known_to_the_last_property(environment: str) -> None:
         assert set(cloud.stack.functions) >= {"authorize", "generate", "distribute", "verify", "redeem", "console"}
 
 
+TOPIC: Any = {"Type": "AWS::SNS::Topic", "Properties": {}}
+SMS_EVENTS: Any = {
+    "Type": "AWS::SMSVOICE::ConfigurationSet",
+    "Properties": {
+        "ConfigurationSetName": "small",
+        "EventDestinations": [{"Enabled": True, "SnsDestination": {"TopicArn": {"Ref": "Topic"}}}],
+    },
+}
+
+
+def subscription(**changes: Any) -> Any:
+    properties = {"TopicArn": {"Ref": "Topic"}, "Protocol": "sqs", "Endpoint": QUEUE_ARN, "RawMessageDelivery": True}
+    return {"Type": "AWS::SNS::Subscription", "Properties": {**properties, **changes}}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"Tree": {"Type": "AWS::QLDB::Ledger", "Properties": {}}}, "Tree: resource type AWS::QLDB::Ledger is not known"),
     ({"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"WebsiteConfiguration": {}}}}, "WebsiteConfiguration"),
@@ -78,7 +93,21 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
                 },
             }
         },
-        "only `deny without TLS` and a rule's are known",
+        "only `deny without TLS`, a rule's and a topic's are known",
+    ),
+    ({"Topic": TOPIC, "Feed2": subscription(Protocol="https")}, "only queues that get what was published as it is"),
+    ({"Topic": TOPIC, "Feed2": subscription(RawMessageDelivery=False)}, "only queues that get what was published as"),
+    ({"Topic": TOPIC, "Feed2": subscription()}, "no policy lets these send"),
+    ({"Topic": TOPIC, "Set": SMS_EVENTS}, "no policy lets these send"),
+    (
+        {
+            "Topic": TOPIC,
+            "TopicPolicy": {
+                "Type": "AWS::SNS::TopicPolicy",
+                "Properties": {"Topics": [], "PolicyDocument": {"Statement": [{"Effect": "Allow", "Principal": "*"}]}},
+            },
+        },
+        "this statement of a topic's policy is not known",
     ),
 ]
 

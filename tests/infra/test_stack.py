@@ -18,11 +18,18 @@ from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
 from functions.notify import receipts
-from functions.store import draws
-from infra.alarms import GUESSING, LEDGER_DISPUTED, RECEIPTS_UNMATCHED, RECONCILIATION_DIFFERS, STOCK_LOW
+from functions.store import accounts, draws
+from infra.alarms import (
+    GUESSING,
+    LEDGER_DISPUTED,
+    RECEIPTS_FORGED,
+    RECEIPTS_UNMATCHED,
+    RECONCILIATION_DIFFERS,
+    STOCK_LOW,
+)
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
-from infra.settings import ENVIRONMENTS, Settings
+from infra.settings import ENVIRONMENTS, Settings, Sms
 from infra.stack import Kami
 from tests.infra.conftest import Template, listed
 
@@ -452,7 +459,7 @@ def test_each_queue_and_function_is_watched(template: Template) -> None:
 
 def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) -> None:
     explained = (ROOT / "infra" / "README.md").read_text()
-    (topic,) = template.of_type("AWS::SNS::Topic")
+    (topic,) = (id for id in template.of_type("AWS::SNS::Topic") if id.startswith("Alarms"))
 
     for alarm in template.of_type("AWS::CloudWatch::Alarm").values():
         name = alarm["AlarmDescription"].split(":")[0]
@@ -472,6 +479,55 @@ def test_receipts_without_an_attempt_are_counted_by_the_word_that_is_logged() ->
 def test_disputes_and_differences_are_counted_by_the_words_that_are_logged() -> None:
     assert f'"{ledger.DISPUTED}"' in LEDGER_DISPUTED.pattern
     assert f'"{ledger.DIFFERS}"' in RECONCILIATION_DIFFERS.pattern
+
+
+def test_bad_receipts_are_counted_by_the_words_that_are_logged() -> None:
+    forged, unmatched = (signal.pattern for signal in (RECEIPTS_FORGED, RECEIPTS_UNMATCHED))
+
+    assert '"invalid_signature"' in forged and "invalid_signature" in PROBLEMS
+    assert f'"{receipts.UNMATCHED}"' in unmatched
+
+
+def test_what_aws_tells_of_sms_goes_from_its_configuration_set_to_notifys_queue_and_from_nobody_else(
+    template: Template,
+) -> None:
+    (topic,) = (id for id in template.of_type("AWS::SNS::Topic") if id.startswith("SmsEvents"))
+    ((_, told),) = template.of_type("AWS::SMSVOICE::ConfigurationSet").items()
+    (destination,) = told["EventDestinations"]
+    (subscription,) = template.of_type("AWS::SNS::Subscription").values()
+    (policy,) = (p for p in template.of_type("AWS::SNS::TopicPolicy").values() if p["Topics"] == [{"Ref": topic}])
+    deny, allow = policy["PolicyDocument"]["Statement"]
+    environment = template.functions()["notify"]["Environment"]["Variables"]
+
+    assert destination["SnsDestination"] == {"TopicArn": {"Ref": topic}} and destination["Enabled"]
+    assert environment["SMS_CONFIGURATION_SET"] == told["ConfigurationSetName"] == f"kami-{template.env}"
+    assert (subscription["TopicArn"], subscription["RawMessageDelivery"]) == ({"Ref": topic}, True)
+    assert subscription["Endpoint"]["Fn::GetAtt"][0].startswith("NotifyMessagesQueue")
+    assert (deny["Effect"], allow["Principal"]) == ("Deny", {"Service": "sms-voice.amazonaws.com"})
+    assert json.dumps(allow["Condition"]["ArnLike"]).endswith(f':configuration-set/kami-{template.env}"]]}}}}')
+    assert allow["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+def test_each_account_is_a_secret_that_notify_alone_reads(template: Template) -> None:
+    wanted = ENVIRONMENTS[template.env].sms.accounts
+    secrets = template.of_type("AWS::SecretsManager::Secret")
+    held = {id: secret for id, secret in secrets.items() if "Account" in id}
+    environment = template.functions()["notify"]["Environment"]["Variables"]
+
+    assert len(held) == len(wanted)
+    assert all(s["GenerateSecretString"]["GenerateStringKey"] == "receipts_token" for s in held.values())
+    told = {name for name in environment if name.startswith(accounts.SMS_ACCOUNT)}
+    assert told == {accounts.SMS_ACCOUNT + name.upper() for name in wanted}
+    for id in held:
+        readers = [name for name in FUNCTIONS if id in json.dumps(template.statements(name))]
+        assert readers == ["notify"]
+
+
+def test_a_provider_without_an_account_is_refused() -> None:
+    with pytest.raises(ValueError, match="twilio"):
+        Sms(providers=("aws", "twilio"))
+    with pytest.raises(ValueError, match="nobody"):
+        Sms(accounts=("nobody",))
 
 
 def test_guessing_is_counted_by_the_words_that_are_logged() -> None:

@@ -171,6 +171,7 @@ IDS: Final = {
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "POST /v1/receipts/{provider}": "simulated:north",
     "GET /v1/audit/exports/{id}": "${record}",
     "GET /v1/audit/exports/{id}/file": "${record}",
     "GET /v1/erasures/{id}": "${erasure}",
@@ -225,7 +226,9 @@ class Shop:
 
     def target(self, route: Route, id: str | None = None) -> str:
         """The route's path, with what is there or with another id, and what its query must hold."""
-        path = re.sub(r"\{(id|serial)\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path)
+        path = re.sub(
+            r"\{(id|serial|provider)\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path
+        )
         path = path.replace("{file}", MANIFEST)
         return path + self.filled(QUERIES.get(route.key, ""))
 

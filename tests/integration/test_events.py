@@ -19,9 +19,10 @@ from infra.local.template import ROOT
 from tests.integration.kami import Json, Kami, granted, refused
 
 EVENTS: Final = ROOT / "events"
-ELSEWHERE: Final = ("bus", "schemas", "relay")
-"""Not of gateway or queue: tests/unit/test_domain_events.py and tests/integration/test_relay.py have these."""
-FILES: Final = sorted(path for path in EVENTS.rglob("*.json") if path.parent.name not in ELSEWHERE)
+ELSEWHERE: Final = ("bus", "schemas", "relay", "providers")
+"""Not of gateway or queue: tests/unit/test_domain_events.py, tests/integration/test_relay.py and
+tests/unit/test_providers.py have these."""
+FILES: Final = sorted(path for path in EVENTS.glob("*/*.json") if path.parent.name not in ELSEWHERE)
 
 EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "audit/checkpoints": 200,
@@ -93,6 +94,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "ledger/reconciliations": 200,
     "notify/message-read": 200,
     "notify/messages": 200,
+    "notify/receipts": 200,
+    "notify/receipts-without-proof": (401, "invalid_signature"),
     "erase/erasure": 202,
     "erase/erasure-read": 200,
     "recover/recoveries": 200,
@@ -115,7 +118,8 @@ JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/event", "notify/overdue", "notify/receipt", "notify/reminders", "notify/reminders-page", "recover/job",
+    "notify/event", "notify/overdue", "notify/receipt", "notify/receipt-of-aws", "notify/reminders",
+    "notify/reminders-page", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -92,7 +92,7 @@ POST /v1/audit/exports                    202      403      403     403      403
 GET  /v1/audit/exports/{id}               200      403      403     403      403      403       403     200     403
 GET  /v1/audit/exports/{id}/file          303      403      403     403      403      403       403     303     403
 """
-OPEN: Final = {"create_token", "get_jwks", "get_openapi", "get_docs", "get_home"}
+OPEN: Final = {"create_token", "create_receipts", "get_jwks", "get_openapi", "get_docs", "get_home"}
 """To everybody, without a token."""
 
 

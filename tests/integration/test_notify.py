@@ -7,7 +7,7 @@ import random
 import re
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +18,8 @@ from moto.sqs.models import sqs_backends
 
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, WAIT_MAX_S, message_id
-from functions.notify import providers, receipts, service
-from functions.notify.providers import SimulatedCarrier
+from functions.notify import receipts, service
+from functions.notify.providers import SimulatedCarrier, base
 from functions.store import jobs, table
 from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
@@ -140,13 +140,11 @@ def outcomes(message: Json) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.fixture
-def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notify]:
-    monkeypatch.setattr(providers, "CALL_TIMEOUT", urllib3.Timeout(connect=1, read=READ_TIMEOUT_S))
-    providers._pool.cache_clear()
+def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Notify:
+    monkeypatch.setattr(base, "CALL_TIMEOUT", urllib3.Timeout(connect=1, read=READ_TIMEOUT_S))
     kami.cloud.carriers.reset()
     monkeypatch.setitem(kami.cloud.stack.functions["notify"].environment, "SMS_RETRY_BASE_S", "2")
-    yield Notify(kami, clock)
-    providers._pool.cache_clear()
+    return Notify(kami, clock)
 
 
 # one event, one message
