@@ -57,11 +57,12 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SENT: frozenset({Status.DELIVERED, Status.UNDELIVERED, Status.UNKNOWN, Status.QUEUED}),
     Status.UNKNOWN: _TOLD | {Status.QUEUED},
     Status.FAILED: _TOLD,
-    Status.UNDELIVERED: frozenset({Status.DELIVERED}),
+    Status.UNDELIVERED: frozenset({Status.DELIVERED, Status.SENT}),
     Status.DELIVERED: frozenset(),
     Status.SUPPRESSED: frozenset(),
 }
-"""Where a message may go from each status. What is over (`OVER`) goes on by a receipt alone."""
+"""Where a message may go from each status. What is over (`OVER`) goes on by a receipt alone, also by one that shows an
+earlier attempt of it to be under way."""
 OVER = frozenset({Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.UNKNOWN, Status.SUPPRESSED})
 """Nothing more is tried."""
 RANKS = {

@@ -21,7 +21,6 @@ from functions.domain.message import (
     Outcome,
     Receipt,
     Status,
-    attempt_of,
     message_id,
     pause_s,
     wait_s,
@@ -226,6 +225,11 @@ def test_a_provider_that_echoes_no_reference_is_known_by_its_own_id() -> None:
     assert with_receipt(sent, Receipt("north", Status.DELIVERED, 5, provider_id="id-1"), 9).status is Status.DELIVERED
 
 
+UNDELIVERED_AFTER_ANOTHER = with_receipt(
+    after("carrier_congested", None), receipt(Status.UNDELIVERED, attempt=2, reason="blocked"), 9
+)
+
+
 @pytest.mark.parametrize(
     ("before", "told", "status"),
     [
@@ -246,6 +250,8 @@ def test_a_provider_that_echoes_no_reference_is_known_by_its_own_id() -> None:
         (after("provider_down", None), receipt(Status.DELIVERED), Status.DELIVERED),
         (after("provider_down", "provider_down"), receipt(Status.SENT), Status.SENT),
         (after("provider_down", None), receipt(Status.UNDELIVERED, reason="blocked"), Status.SENT),
+        (UNDELIVERED_AFTER_ANOTHER, receipt(Status.SENT), Status.SENT),
+        (UNDELIVERED_AFTER_ANOTHER, receipt(Status.UNDELIVERED, reason="phone_full"), Status.UNDELIVERED),
     ],
 )
 def test_what_a_receipt_makes_of_a_message(before: Message, told: Receipt, status: Status) -> None:
@@ -273,6 +279,17 @@ def test_a_second_attempt_follows_an_undelivered_one_and_either_may_yet_arrive()
     assert (told.status, told.ended("2", Outcome(), 911).status) == (Status.DELIVERED, Status.DELIVERED)
 
 
+def test_what_stops_outweighs_what_does_not_and_a_receipt_outweighs_a_reply() -> None:
+    stops, passes = (
+        receipt(Status.UNDELIVERED, reason=reason, at=at) for reason, at in (("blocked", 9), ("phone_full", 3))
+    )
+    for one, other in ((stops, passes), (passes, stops)):
+        message = with_receipt(with_receipt(after(None), one, 9), other, 9)
+        assert (message.status, message.why) == (Status.UNDELIVERED, "blocked")
+    confirmed = with_receipt(after(None), receipt(Status.SENT)._replace(code="ACCEPTD"), 9)
+    assert (confirmed.attempts[0].receipt_at, confirmed.attempts[0].code) == (5, "ACCEPTD")
+
+
 RECEIPTS = st.builds(
     receipt,
     st.sampled_from([Status.SENT, Status.DELIVERED, Status.UNDELIVERED]),
@@ -295,7 +312,10 @@ def test_receipts_in_any_order_with_repeats_and_before_the_reply_end_the_same_an
 ) -> None:
     start = after(*(reply.reason for reply in replies), traceable=traceable)
     start = start.begun("north", "open", 4, traceable=traceable)
-    told: list[Receipt | Outcome] = [last, *(r for r in receipts if attempt_of(start, r) is not None)]
+    made = len(start.attempts)
+    told: list[Receipt | Outcome] = [
+        last, *(r._replace(reference=f"msg_1-{min(int((r.reference or '')[-1]), made)}") for r in receipts)
+    ]  # fmt: skip
 
     def played(order: list[Receipt | Outcome]) -> Message:
         message = start
