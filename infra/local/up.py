@@ -82,6 +82,8 @@ def _cloud(template: Template, engine: str, console: Console) -> Iterator[tuple[
         cloud = stack.enter_context(Cloud.in_processes(template, dynamodb=endpoint, material=material))
         console.print("Creating a demo client per role")
         clients = _clients(cloud, kept)
+        for name in carriers.NAMES:
+            cloud.carriers.set(name, "none", receipts="prompt")
         stopping = threading.Event()
         pumps = [threading.Thread(target=pump.run, args=(stopping,), daemon=True) for pump in cloud.pumps()]
         for pump in pumps:
@@ -109,7 +111,7 @@ def _announce(console: Console, whereabouts: dict[str, Any], seconds: float) -> 
     console.print(
         f'  curl -s -X PUT {whereabouts["api_url"]}/local/carriers/north -d \'{{"fault": "down"}}\'', markup=False
     )
-    console.print(f"  (faults: {', '.join(carriers.FAULTS)})")
+    console.print(f"  (faults: {', '.join(carriers.FAULTS)}; receipts: {', '.join(carriers.RECEIPTS)})")
     first = FIRST_COMMAND.format(api_url=whereabouts["api_url"], **whereabouts["clients"]["operator"])
     console.print("\nTry a token for the operator:")
     console.print(first, markup=False)

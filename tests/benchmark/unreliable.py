@@ -87,7 +87,7 @@ def told_of_all(kami: Running, redemptions: int, untouched: int) -> Account:
     received = [kami.phone(mobile(number)) for number in range(redemptions)]
     own = [serial in sms[0]["text"] if sms else False for (serial, _), sms in zip(codes, received, strict=True)]
     messages = kami.items(keys.MESSAGE)
-    sent = {message["serial"]["S"] for message in messages if message["status"]["S"] == "sent"}
+    sent = {message["serial"]["S"] for message in messages if message["status"]["S"] in ("sent", "delivered")}
     return Account(
         lost=own.count(False),
         doubled=sum(len(sms) - 1 for sms in received if sms),
