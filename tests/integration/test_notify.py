@@ -487,7 +487,7 @@ def test_a_provider_that_does_not_echo_our_reference_is_understood_too(
 def test_what_no_receipt_comes_for_in_time_is_unknown_until_one_does(
     notify: Notify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts, "BATCH_GET_MAX", 2)
+    monkeypatch.setattr(receipts, "BATCH_GET_MAX", 1)
     within_s = int(notify.cloud.stack.functions["notify"].environment["SMS_RECEIPT_WITHIN_S"])
     assert within_s == 72 * 3600
     sent = [notify.redeem() for _ in range(6)]
@@ -500,12 +500,21 @@ def test_what_no_receipt_comes_for_in_time_is_unknown_until_one_does(
     assert {notify.message(number)["status"] for number in numbers[1:]} == {"sent"}
     notify.clock.advance(1)
     assert notify.cloud.fire("kami-dev-receipts")
-    notify.settle(times=2)
+    notify.settle()
     messages = [notify.message(number) for number in numbers]
     assert [message["status"] for message in messages] == ["delivered", *["unknown"] * 5]
     assert {message.get("reason") for message in messages[1:]} == {"no_receipt"}
     items = notify.kami.items()
     assert not any("gsi2pk" in items[f"MESSAGE#{message['id']}", "MESSAGE"] for message in messages)
+    _, number, event = notify.redeem()
+    notify.deliver(event)
+    for index_is_behind in (messages[0], notify.message(number)):
+        place = {"pk": f"MESSAGE#{index_is_behind['id']}", "sk": "MESSAGE", "gsi2sk": "0"}
+        with monkeypatch.context() as stale:
+            stale.setattr(table, "query", lambda *_, after, place=place, **__: [] if after == "0" else [place])
+            assert notify.deliver({"awaiting": 0}) == []
+        notify.settle()
+    assert (notify.message(numbers[0])["status"], notify.message(number)["status"]) == ("delivered", "sent")
     notify.deliver(receipt(messages[1], "sent"), receipt(messages[2], "delivered"))
     assert notify.message(numbers[1])["status"] == "unknown"
     assert notify.message(numbers[2])["status"] == "delivered"
