@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from functions.domain.ids import derived
-from functions.domain.reasons import EXPIRED, IN_DOUBT, NO_RECEIPT, REASONS, Remedy
+from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, NO_RECEIPT, REASONS, SANDBOX, Remedy
 
 ATTEMPTS_MAX = 16
 """With a base of 2 s the last one is made about an hour after the first: most outages of a provider are shorter."""
@@ -52,7 +52,7 @@ _TOLD = frozenset({Status.SENT, Status.DELIVERED, Status.UNDELIVERED})
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: _TOLD | {Status.SENDING, Status.HELD, Status.SUPPRESSED, Status.FAILED, Status.UNKNOWN},
-    Status.HELD: _TOLD | {Status.QUEUED, Status.SUPPRESSED, Status.FAILED},
+    Status.HELD: _TOLD | {Status.QUEUED, Status.SUPPRESSED, Status.FAILED, Status.UNKNOWN},
     Status.SENDING: _TOLD | {Status.QUEUED, Status.FAILED, Status.UNKNOWN},
     Status.SENT: frozenset({Status.DELIVERED, Status.UNDELIVERED, Status.UNKNOWN, Status.QUEUED}),
     Status.UNKNOWN: _TOLD | {Status.QUEUED},
@@ -63,6 +63,14 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 """Where a message may go from each status. What is over (`OVER`) goes on by a receipt alone, also by one that shows an
 earlier attempt of it to be under way."""
+_BY_ITSELF = {
+    Status.SENDING: None,
+    Status.SENT: None,
+    Status.DELIVERED: None,
+    Status.UNKNOWN: IN_DOUBT,
+    Status.SUPPRESSED: SANDBOX,
+}
+"""What a status has for its reason where none is kept, and the last attempt does not tell it."""
 OVER = frozenset({Status.SENT, Status.DELIVERED, Status.UNDELIVERED, Status.FAILED, Status.UNKNOWN, Status.SUPPRESSED})
 """Nothing more is tried."""
 RANKS = {
@@ -231,9 +239,9 @@ class Message:
         """The reason that its status has, if any."""
         if self.reason is not None:
             return self.reason
-        if self.status in (Status.SENDING, Status.SENT, Status.DELIVERED, Status.SUPPRESSED) or not self.attempts:
-            return None
-        return IN_DOUBT if self.status is Status.UNKNOWN else self.attempts[-1].reason
+        if self.status in _BY_ITSELF:
+            return _BY_ITSELF[self.status]
+        return self.attempts[-1].reason if self.attempts else ERASED if self.status is Status.FAILED else None
 
     @property
     def awaits_since(self) -> int | None:
@@ -272,8 +280,13 @@ class Message:
         return self._with(attempts, now, wait_s)
 
     def ruled(self, reason: str, now: int) -> Message:
-        """The message as Kami itself decides for a reason: given up, kept back, or suppressed."""
-        return replace(self._to(Status(REASONS[reason].ends)), reason=reason, ruled_at=now, due_at=0)
+        """The message as Kami itself decides for a reason: given up, kept back, or suppressed.
+
+        What is given up in doubt is unknown: an SMS may be on its way.
+        """
+        ends = Status(REASONS[reason].ends)
+        status = Status.UNKNOWN if ends is Status.FAILED and self.doubt else ends
+        return replace(self._to(status), reason=reason, ruled_at=now, due_at=0)
 
     def is_of_use(self, now: int) -> bool:
         """Whether it is not too late to send it."""

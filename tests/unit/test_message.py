@@ -74,6 +74,17 @@ def test_what_kami_decides_is_on_record_with_its_reason(reason: str) -> None:
     assert (ruled.status, ruled.why, ruled.due_at) == (REASONS[reason].ends, reason, 0)
 
 
+def test_what_is_given_up_in_doubt_is_not_called_a_failure() -> None:
+    given_up = after(IN_DOUBT).ruled("erased", 8)
+    assert (given_up.status, given_up.why) == (Status.UNKNOWN, "erased")
+
+
+def test_what_was_written_before_reasons_were_kept_has_one_all_the_same() -> None:
+    assert [replace(NEW, status=status).why for status in (Status.SUPPRESSED, Status.FAILED, Status.QUEUED)] == [
+        "sandbox", "erased", None,
+    ]  # fmt: skip
+
+
 # waits
 
 

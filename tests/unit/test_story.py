@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from functions.domain.message import Message, Outcome, Receipt, Status, with_receipt
-from functions.domain.reasons import IN_DOUBT, REASONS, Words
+from functions.domain.reasons import IN_DOUBT, REASONS, Words, told
 from functions.domain.story import (
     ASKED,
     ASKED_NEXT,
@@ -85,3 +88,29 @@ def test_a_providers_clock_that_is_behind_does_not_turn_the_story_round() -> Non
     assert [(line.at, line.what) for line in story(early)] == [
         (100, WRITTEN), (101, HANDED), (101, TAKEN), (101, DELIVERED),
     ]  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([None, *REASONS]), st.booleans()), max_size=5),
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from([None, *REASONS]), st.integers(0, 999)), max_size=4),
+    st.sampled_from([None, "expired", "erased", "quiet_hours"]),
+)
+def test_whatever_happens_there_is_something_to_say_in_order(
+    replies: list[tuple[str | None, bool]], receipts: list[tuple[int, str | None, int]], rule: str | None
+) -> None:
+    message = NEW
+    for at, (reason, traceable) in enumerate(replies, 101):
+        if message.is_over:
+            break
+        message = sent(message, "north", at, Outcome(reason), traceable=traceable)
+    if rule is not None and not message.is_over:
+        message = message.ruled(rule, 500)
+    for attempt, reason, at in receipts:
+        if attempt <= len(message.attempts):
+            status = Status.DELIVERED if reason is None else Status.UNDELIVERED
+            made = message.attempts[attempt - 1]
+            message = with_receipt(message, Receipt("north", status, at, made.reference, reason=reason), 600)
+    lines = story(message)
+    assert [line.at for line in lines] == sorted(line.at for line in lines)
+    assert len(lines) > len(message.attempts)
+    assert told(message.status, message.why).next_step.zh
