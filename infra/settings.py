@@ -33,6 +33,9 @@ class Thresholds:
     queue_age_s: int
     stream_age_s: int
     receipts_unmatched: int
+    undelivered_percent: int
+    undelivered_of: int
+    """Of so many receipts at least."""
 
 
 ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
@@ -120,6 +123,8 @@ ENVIRONMENTS: Final = {
                 queue_age_s=900,
                 stream_age_s=300,
                 receipts_unmatched=100,
+                undelivered_percent=50,
+                undelivered_of=20,
             ),
         ),
         Settings(
@@ -143,6 +148,8 @@ ENVIRONMENTS: Final = {
                 queue_age_s=600,
                 stream_age_s=60,
                 receipts_unmatched=50,
+                undelivered_percent=20,
+                undelivered_of=50,
             ),
         ),
     )

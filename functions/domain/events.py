@@ -93,6 +93,16 @@ TYPES: dict[str, int] = {
     "import.completed": 1,
     "erasure.completed": 1,
     "stock.low": 1,
+    "message.requested": 1,
+    "message.held": 1,
+    "message.sent": 1,
+    "message.delivered": 1,
+    "message.undelivered": 1,
+    "message.failed": 1,
+    "message.unknown": 1,
+    "message.suppressed": 1,
+    "complaint.created": 1,
+    "complaint.closed": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -583,6 +593,34 @@ def _recovered(old: Item, new: Item) -> Told:
     yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
 
 
+def _message(old: Item, new: Item) -> Told:
+    """Never whom it went to, nor what it said: who needs that reads the message."""
+    if not old and "resend_of" in new:
+        yield "message.requested", None, {"id": new["id"]}
+    status = new.get("status", "queued")
+    if status in _TOLD_OF and status != old.get("status", "queued"):
+        last: Item = new["attempts"][-1] if new.get("attempts") else {}
+        reason = None if status in ("sent", "delivered") else new.get("reason", last.get("reason"))
+        known = {"provider": last.get("provider"), "reason": reason}
+        said = {name: new.get(name) for name in ("redemption", "resend_of", "client", "tenant")} | known
+        data = {"id": new["id"], "event": new["event"], "serial": new["serial"]}
+        told = {name: value for name, value in said.items() if value is not None}
+        yield f"message.{status}", None, {**data, **told, "attempts": len(new.get("attempts", []))}
+
+
+_TOLD_OF = ("held", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed")
+"""What a message comes to, for a while or for good; that it waits or is being sent is nobody's business."""
+
+
+def _complaint(old: Item, new: Item) -> Told:
+    about = {"id": new["id"], "message": new["message"], "serial": new["serial"]}
+    if not old:
+        status, reason, *_ = new["diagnosis"]
+        yield "complaint.created", None, {**about, "status": status, **({"reason": reason} if reason else {})}
+    if "outcome" in new and "outcome" not in old:
+        yield "complaint.closed", None, {**about, "outcome": new["outcome"][1]}
+
+
 ANY = "*"
 ORDERED = {
     "distribute": "distribution.requested",
@@ -637,6 +675,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("import", ANY): _import,
     ("audit_export", ANY): _audit_export,
     ("erasure", ANY): _erasure,
+    ("message", ANY): _message,
+    ("complaint", ANY): _complaint,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 
@@ -653,6 +693,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "export": ("completed_at",),
     "import": ("accepted", "completed_at"),
     "ticket": ("file", "used_at"),
+    "message": ("status",),
     "lot": ("status", "generation", "channel", "valid_until"),
     "voucher": ("status", "generation", "balance_minor", "channel", "valid_until"),
 }

@@ -204,6 +204,9 @@ class Message:
     `due_at` is when the next attempt may be made, while it is queued; from `use_by` on the message is worth nothing
     any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is with the
     attempt. `segments` is how many SMS its text takes.
+
+    `redemption` is what it is about, if about one, made by `client`; its recipient is a customer of `tenant`, if one's.
+    It is a resend of one message, or has resends itself.
     """
 
     id: str
@@ -222,6 +225,11 @@ class Message:
     ruled_at: int = 0
     template: TemplateCall | None = None
     segments: int = 1
+    redemption: str | None = None
+    client: str | None = None
+    tenant: str | None = None
+    resend_of: str | None = None
+    resends: tuple[str, ...] = ()
 
     @property
     def is_over(self) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, field_validator, model_validator
 
+from functions.domain.account import E164
+from functions.domain.complaint import OUTCOMES
 from functions.domain.message import ATTEMPTS_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
-from functions.edge.models import RFC_3339, Answer, Serial, Time
+from functions.edge.models import RFC_3339, Answer, Request, Serial, Time, TimeText
 from functions.notify.providers import aws
 from functions.store.keys import LIST_SHARDS
 
@@ -60,6 +62,14 @@ class Due(Taken):
 
     message: Id
     attempt: int = Field(ge=1, le=ATTEMPTS_MAX)
+
+
+class Requested(Taken):
+    """A message that was ordered by itself: a resend."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Id
 
 
 class End(Taken):
@@ -119,7 +129,7 @@ class Awaiting(Taken):
     after: str | None = Field(default=None, max_length=100)
 
 
-Order = Told | End | Due | Sweep | Page | Received | Awaiting | aws.Event
+Order = Told | End | Due | Requested | Sweep | Page | Received | Awaiting | aws.Event
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 """The body of a message on notify's queue."""
 
@@ -165,6 +175,11 @@ class StoryLine(Answer):
     next_step: Sentence | None = None
 
 
+MessageStatus = Literal[
+    "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
+]
+
+
 class MessageAnswer(Answer):
     """An SMS, with what to say of it to its recipient and to support, and what to do next.
 
@@ -174,15 +189,14 @@ class MessageAnswer(Answer):
     """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
-    status: Literal[
-        "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
-    ] = Field(examples=["sent"])
+    status: MessageStatus = Field(examples=["sent"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
     for_customer: Sentence
     for_support: Sentence
     next_step: Sentence
     event: EventType
     serial: Serial
+    redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     recipient: str = Field(examples=["+86138****5678"])
     text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
     template: TemplateAnswer | None = None
@@ -191,6 +205,8 @@ class MessageAnswer(Answer):
     sandbox: bool = Field(examples=[False])
     created_at: Time
     use_by: Time | None = None
+    resend_of: str | None = Field(default=None, examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    resends: list[str] = Field(examples=[["msg_2y4kc4wz6n7pjh2d4r6tn5xw"]])
 
 
 class MessageStory(MessageAnswer):
@@ -200,10 +216,117 @@ class MessageStory(MessageAnswer):
 
 
 class MessageList(Answer):
-    """A page of messages."""
+    """A page of messages; it may be short while `next_cursor` is there."""
 
     data: list[MessageAnswer]
     next_cursor: str | None = None
+
+
+Number = Annotated[
+    str, StringConstraints(pattern=f"^{E164.pattern.strip('^$')}$"),
+    Field(description="The recipient's number; a customer's client must say it.", examples=["+8613812345678"]),
+]  # fmt: skip
+
+
+class OfRecipient(Request):
+    """For which recipient a client asks."""
+
+    customer: Number | None = None
+
+
+class DiagnosisAnswer(Answer):
+    """What is known of the message, as it was when somebody complained."""
+
+    status: MessageStatus = Field(examples=["undelivered"])
+    reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
+    attempts: int = Field(examples=[1])
+    provider: str | None = Field(default=None, examples=["aws"])
+    provider_id: str | None = Field(default=None, examples=["0f5c1d0e-3a0b-4c55-9d3b-6a1c5c1f4a01"])
+    code: str | None = Field(default=None, description="The provider's own.", examples=["UNDELIV"])
+    told_at: Time
+    may_resend: bool = Field(examples=[True])
+    for_customer: Sentence
+    for_support: Sentence
+    next_step: Sentence
+
+
+OutcomeName = Annotated[str, Field(json_schema_extra={"enum": list(OUTCOMES)}, examples=["recipient_side"])]
+
+
+class OutcomeAnswer(Answer):
+    """What people found."""
+
+    outcome: OutcomeName
+    what: Sentence
+    at: Time
+
+
+class ComplaintAnswer(Answer):
+    """A ticket: "I did not get it". There is one a message."""
+
+    id: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    status: Literal["open", "closed"] = Field(examples=["open"])
+    message: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    serial: Serial
+    created_at: Time
+    diagnosis: DiagnosisAnswer
+    outcome: OutcomeAnswer | None = None
+
+
+class ComplaintList(Answer):
+    """A page of complaints."""
+
+    data: list[ComplaintAnswer]
+    next_cursor: str | None = None
+
+
+class OutcomeRequest(Request):
+    """What a complaint came to."""
+
+    outcome: OutcomeName
+
+    @field_validator("outcome")
+    @classmethod
+    def _known(cls, outcome: str) -> str:
+        if outcome not in OUTCOMES:
+            raise ValueError(f"one of {', '.join(OUTCOMES)}")
+        return outcome
+
+
+class StatisticsQuery(Request):
+    """Of which hours: from that of `since` up to that of `until`; by default the last 24 hours, this one included."""
+
+    since: TimeText | None = None
+    until: TimeText | None = None
+    by: str | None = Field(default=None, max_length=100)
+
+
+class Fared(Answer):
+    """How SMS fared. `delivery_rate` is the share that was delivered of what providers took, as far as is known.
+
+    Half of the deliveries (p50), or 95 of 100 (p95), took no longer than so many seconds; these are bounds that times
+    are counted by.
+    """
+
+    hour: Time | None = Field(default=None, description="In which it began; of attempts the hour in which they were.")
+    provider: str | None = Field(default=None, examples=["aws"])
+    carrier: str | None = None
+    region: str | None = None
+    reason: str | None = Field(default=None, examples=["phone_full"])
+    template: str | None = Field(default=None, examples=["voucher.redeemed"])
+    messages: dict[str, int] = Field(description="By status.", examples=[{"delivered": 99, "undelivered": 1}])
+    attempts: dict[str, int] = Field(description="By outcome.", examples=[{"delivered": 99, "undelivered": 1}])
+    delivery_rate: float | None = Field(default=None, examples=[0.99])
+    p50_s: int | None = Field(default=None, examples=[3])
+    p95_s: int | None = Field(default=None, examples=[13])
+
+
+class StatisticsAnswer(Answer):
+    """Counts by what was asked for; an empty value says that nothing is known of it, or that there was none."""
+
+    since: Time
+    until: Time
+    data: list[Fared]
 
 
 class ReceiptsTaken(Answer):
