@@ -77,8 +77,8 @@ SERIAL_LENGTHS_SAID: Final = " or ".join(map(str, SERIAL_LENGTHS))
 
 _NUMBER: Final[Json] = {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"}
 _RECIPIENT: Final[Json] = {
-    "description": "Whose message it is, by the phone number (its plus sign escaped as `%2B`). A customer's client must "
-    "say it, or `recipient`.",
+    "description": "Whose message it is, by the phone number (its plus sign escaped as `%2B`). A customer's client "
+    "must say it, or `recipient`.",
     "schema": _NUMBER,
 }
 PARAMETERS: Final[dict[str, Json]] = {

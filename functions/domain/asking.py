@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.complaint import Diagnosis
 from functions.domain.errors import Refusal
 from functions.domain.kinds import KINDS
 from functions.domain.message import Message, Status
-from functions.domain.reasons import Words, told
+from functions.domain.reasons import ERASED, Words, told
 from functions.domain.templates import text_of
 
 RESENDS_MAX = 3
@@ -59,6 +60,8 @@ def resent(original: Message, id: str, now: int) -> Message:
     said, why = told(original.status, original.why), original.why
     if original.status in UNDER_WAY:
         raise _useless("It is still under way.", why, said.next_step)
+    if not E164.fullmatch(original.recipient):
+        raise _useless("Its recipient was erased.", ERASED, told(original.status, ERASED).next_step)
     if why in USELESS or original.template is None:
         raise _useless(said.support.en, why, said.next_step)
     taken_at = max((a.sent_at or a.at for a in original.attempts), default=original.created_at)
@@ -72,20 +75,22 @@ def resent(original: Message, id: str, now: int) -> Message:
     use_by = now + lasts_s if lasts_s is not None else original.use_by
     if use_by is not None and now >= use_by:
         raise _useless("What it tells is over.", why, said.next_step)
-    return replace(
-        original,
-        id=id,
-        text=text_of(original.template),
-        created_at=now,
+    return Message(
+        id,
+        original.event,
+        original.serial,
+        original.recipient,
+        text_of(original.template),
+        now,
         due_at=now,
-        use_by=use_by,
-        status=Status.QUEUED,
-        attempts=(),
-        reason=None,
-        ruled_at=0,
-        resend_of=original.id,
-        resends=(),
         version=1,
+        use_by=use_by,
+        template=original.template,
+        segments=original.segments,
+        redemption=original.redemption,
+        client=original.client,
+        tenant=original.tenant,
+        resend_of=original.id,
     )
 
 

@@ -44,9 +44,10 @@ def counts(message: Message) -> Counts:
     """What a message and its attempts count for."""
     template = message.template.name if message.template is not None else message.event
     last = message.attempts[-1].provider if message.attempts else ""
+    carrier, region = (getattr(message, name, None) or "" for name in ("carrier", "region"))
 
     def cell(at: int, provider: str, reason: str | None) -> Cell:
-        return Cell(at // HOUR_S, provider, "", "", reason or "", template)
+        return Cell(at // HOUR_S, provider, carrier, region, reason or "", template)
 
     found = Counts({(cell(message.created_at, last, message.why), MESSAGES + message.status): 1})
     for attempt in message.attempts:

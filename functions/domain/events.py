@@ -94,13 +94,7 @@ TYPES: dict[str, int] = {
     "erasure.completed": 1,
     "stock.low": 1,
     "message.requested": 1,
-    "message.held": 1,
-    "message.sent": 1,
-    "message.delivered": 1,
-    "message.undelivered": 1,
-    "message.failed": 1,
-    "message.unknown": 1,
-    "message.suppressed": 1,
+    "message.ended": 1,
     "complaint.created": 1,
     "complaint.closed": 1,
 }
@@ -593,23 +587,20 @@ def _recovered(old: Item, new: Item) -> Told:
     yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
 
 
+ENDS = ("delivered", "undelivered", "failed", "unknown", "suppressed")
+"""What a message may have come to; later word may still change it, and is told then."""
+
+
 def _message(old: Item, new: Item) -> Told:
-    """Never whom it went to, nor what it said: who needs that reads the message."""
+    """What became of an SMS: never its text, nor whom it was for. A resend is also a job."""
     if not old and "resend_of" in new:
         yield "message.requested", None, {"id": new["id"]}
-    status = new.get("status", "queued")
-    if status in _TOLD_OF and status != old.get("status", "queued"):
-        last: Item = new["attempts"][-1] if new.get("attempts") else {}
-        reason = None if status in ("sent", "delivered") else new.get("reason", last.get("reason"))
-        known = {"provider": last.get("provider"), "reason": reason}
-        said = {name: new.get(name) for name in ("redemption", "resend_of", "client", "tenant")} | known
-        data = {"id": new["id"], "event": new["event"], "serial": new["serial"]}
-        told = {name: value for name, value in said.items() if value is not None}
-        yield f"message.{status}", None, {**data, **told, "attempts": len(new.get("attempts", []))}
-
-
-_TOLD_OF = ("held", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed")
-"""What a message comes to, for a while or for good; that it waits or is being sent is nobody's business."""
+    status = new.get("status")
+    if status in ENDS and status != old.get("status"):
+        last = (new.get("attempts") or [{}])[-1]
+        reason = None if status == "delivered" else new.get("reason") or last.get("reason")
+        data = {"id": new["id"], "serial": new["serial"], "event": new["event"], "status": status}
+        yield "message.ended", None, data | ({"reason": reason} if reason is not None else {})
 
 
 def _complaint(old: Item, new: Item) -> Told:

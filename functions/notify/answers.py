@@ -27,8 +27,8 @@ def hours(call: Call) -> tuple[int, int, tuple[str, ...]]:
         since = int(datetime.fromisoformat(asked.since).timestamp()) // HOUR_S if asked.since else until - 24
     except (ValueError, OverflowError):
         refuse_fields([("query.since", "no date and time")])
-    if not 0 < until - since <= HOURS_MAX or since < 0:
-        refuse_fields([("query.since", f"an hour before `until`, by at most {HOURS_MAX} hours")])
+    if not 0 < until - since <= HOURS_MAX or since < 0 or until > call.now // HOUR_S + HOURS_MAX:
+        refuse_fields([("query.since", f"an hour before `until`, by at most {HOURS_MAX} hours, and none far ahead")])
     return since, until, by
 
 

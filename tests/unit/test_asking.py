@@ -124,6 +124,11 @@ def test_a_message_of_no_template_cannot_be_made_again() -> None:
         resent(replace(SENT, template=None), "msg_2", LATER)
 
 
+def test_who_was_erased_gets_nothing_again() -> None:
+    with pytest.raises(Refusal, match="erased"):
+        resent(replace(SENT, recipient="acc_aaaaaaaaaaaaaaaaaaaaaaaa"), "msg_2", LATER)
+
+
 def test_a_complaint_is_told_where_the_message_stands() -> None:
     known = diagnosed(SENT, LATER)
     assert known == ("sent", None, 1, "aws", "1", None, 101, True)

@@ -525,37 +525,23 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         [("voucher.credited", {**CARD, "redemption": "red-1", "predecessor": NEXT, "amount_minor": 2_000,
                                "currency": "CNY", "balance_minor": 0, "status": "claimed", "generation": 1})],
     ),
-    "a message held": (
-        message(1), message(2, status="held", reason="quiet_hours"),
-        [("message.held", {**SMS, "reason": "quiet_hours", "attempts": 0})],
-    ),
-    "a message sent": (
+    "a message on its way": (None, message(1, status="sending", attempts=[ATTEMPT]), []),
+    "a message that a provider took": (
         message(2, status="sending", attempts=[ATTEMPT]),
-        message(3, status="sent", attempts=[{**ATTEMPT, "outcome": "sent"}]),
-        [("message.sent", {**SMS, "provider": "aws", "attempts": 1})],
+        message(3, status="sent", attempts=[{**ATTEMPT, "outcome": "sent"}]), [],
     ),
     "a message delivered": (
         message(3, status="sent", attempts=[ATTEMPT]), message(4, status="delivered", attempts=[ATTEMPT]),
-        [("message.delivered", {**SMS, "provider": "aws", "attempts": 1})],
+        [("message.ended", {**SMS, "status": "delivered"})],
     ),
     "a message undelivered": (
         message(3, status="sent", attempts=[ATTEMPT]),
         message(4, status="undelivered", attempts=[{**ATTEMPT, "outcome": "undelivered", "reason": "phone_full"}]),
-        [("message.undelivered", {**SMS, "provider": "aws", "reason": "phone_full", "attempts": 1})],
-    ),
-    "a message that nobody took": (
-        message(2), message(3, status="failed", attempts=[{**ATTEMPT, "reason": "blocked"}], reason="expired"),
-        [("message.failed", {**SMS, "provider": "aws", "reason": "expired", "attempts": 1})],
-    ),
-    "a message without a receipt": (
-        message(3, status="sent", attempts=[ATTEMPT]),
-        message(4, status="unknown", attempts=[ATTEMPT], reason="no_receipt"),
-        [("message.unknown", {**SMS, "provider": "aws", "reason": "no_receipt", "attempts": 1})],
+        [("message.ended", {**SMS, "status": "undelivered", "reason": "phone_full"})],
     ),
     "a message suppressed": (
-        None, message(1, status="suppressed", reason="opted_out", redemption="red-1", client="c", tenant="t"),
-        [("message.suppressed",
-          {**SMS, "redemption": "red-1", "client": "c", "tenant": "t", "reason": "opted_out", "attempts": 0})],
+        None, message(1, status="suppressed", reason="opted_out"),
+        [("message.ended", {**SMS, "status": "suppressed", "reason": "opted_out"})],
     ),
     "a message resent": (
         None, message(1, resend_of="msg_0"), [("message.requested", {"id": "msg_1"})],
