@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.domain import deliveries
+from functions.domain.actor import By
 from functions.domain.complaint import OUTCOMES, Complaint
 from functions.domain.deliveries import HOUR_S
 from functions.domain.reasons import told
@@ -13,6 +14,19 @@ from functions.domain.times import rfc3339
 from functions.edge.http import Call, of_query, refuse_fields
 from functions.notify.models import StatisticsQuery
 from functions.store.deliveries import HOURS_MAX
+
+
+NOT_FOR_CUSTOMERS = frozenset({
+    "for_support", "next_step", "attempts", "story", "provider", "provider_id", "code",
+})  # fmt: skip
+"""What is between the operator's staff, its partners and the providers."""
+
+
+def for_(by: By, shown: dict[str, Any]) -> dict[str, Any]:
+    """What of a message or a diagnosis is shown to this caller."""
+    if by.role != "customer":
+        return shown
+    return {name: value for name, value in shown.items() if name not in NOT_FOR_CUSTOMERS}
 
 
 def hours(call: Call) -> tuple[int, int, tuple[str, ...]]:
@@ -51,23 +65,24 @@ def of_hour(hour: int) -> str:
     return rfc3339(hour * HOUR_S)
 
 
-def ticket(complaint: Complaint) -> dict[str, Any]:
+def ticket(complaint: Complaint, by: By) -> dict[str, Any]:
     """A complaint, with what is said of its diagnosis."""
     diagnosis, outcome = complaint.diagnosis, complaint.outcome
     said = told(diagnosis.status, diagnosis.reason)
+    known = {
+        **diagnosis._asdict(),
+        "told_at": rfc3339(diagnosis.told_at),
+        "for_customer": said.customer._asdict(),
+        "for_support": said.support._asdict(),
+        "next_step": said.next_step._asdict(),
+    }
     return {
         "id": complaint.id,
         "status": "closed" if outcome is not None else "open",
         "message": complaint.message,
         "serial": complaint.serial,
         "created_at": rfc3339(complaint.created_at),
-        "diagnosis": {
-            **diagnosis._asdict(),
-            "told_at": rfc3339(diagnosis.told_at),
-            "for_customer": said.customer._asdict(),
-            "for_support": said.support._asdict(),
-            "next_step": said.next_step._asdict(),
-        },
+        "diagnosis": for_(by, known),
         "outcome": outcome
         and {"outcome": outcome.outcome, "what": OUTCOMES[outcome.outcome]._asdict(), "at": rfc3339(outcome.at)},
     }

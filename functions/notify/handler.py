@@ -56,7 +56,7 @@ def list_messages(call: Call) -> Reply[MessageList]:
     wanted, viewer = _wanted(call), _viewer(call, call.query.get("customer", call.query.get("recipient")))
     limit, cursor = call.limit(), call.query.get("cursor")
     found, next_cursor = asking.page(wanted, limit, cursor, viewer) if wanted is not None else ([], None)
-    data = [MessageAnswer.model_validate(_shown(message)) for message in found]
+    data = [MessageAnswer.model_validate(answers.for_(call.by, _shown(message))) for message in found]
     return ok(MessageList(data=data, next_cursor=next_cursor))
 
 
@@ -103,9 +103,8 @@ def get_message_statistics(call: Call) -> Reply[StatisticsAnswer]:
 
 @app.route("GET /v1/messages/{id}")
 def get_message(call: Call) -> Reply[MessageStory]:
-    return ok(
-        MessageStory.model_validate(_told(asking.find(call.path["id"], _viewer(call, call.query.get("customer")))))
-    )
+    message = asking.find(call.path["id"], _viewer(call, call.query.get("customer")))
+    return ok(MessageStory.model_validate(answers.for_(call.by, _told(message))))
 
 
 @app.route("POST /v1/messages/{id}/resends")
@@ -117,7 +116,7 @@ def create_resend(request: OfRecipient, call: Call) -> Reply[MessageStory]:
     """
     viewer = _viewer(call, request.customer)
     made, replayed = asking.resend(call.derived_id("msg"), call.path["id"], viewer, call.now)
-    body = MessageStory.model_validate(_told(made))
+    body = MessageStory.model_validate(answers.for_(call.by, _told(made)))
     return created(body, replayed=replayed, location=f"/v1/messages/{made.id}")
 
 
@@ -125,28 +124,28 @@ def create_resend(request: OfRecipient, call: Call) -> Reply[MessageStory]:
 def create_complaint(request: OfRecipient, call: Call) -> Reply[ComplaintAnswer]:
     """There is one ticket a message; who complains again is shown the same one."""
     made, replayed = asking.complain(call.path["id"], _viewer(call, request.customer), call.now)
-    body = ComplaintAnswer.model_validate(answers.ticket(made))
+    body = ComplaintAnswer.model_validate(answers.ticket(made, call.by))
     return created(body, replayed=replayed, location=f"/v1/complaints/{made.id}")
 
 
 @app.route("GET /v1/complaints")
 def list_complaints(call: Call) -> Reply[ComplaintList]:
     found, next_cursor = lists.page(COMPLAINT, call.limit(), call.query.get("cursor"), call.by)
-    data = [ComplaintAnswer.model_validate(answers.ticket(complaint)) for complaint in found]
+    data = [ComplaintAnswer.model_validate(answers.ticket(complaint, call.by)) for complaint in found]
     return ok(ComplaintList(data=data, next_cursor=next_cursor))
 
 
 @app.route("GET /v1/complaints/{id}")
 def get_complaint(call: Call) -> Reply[ComplaintAnswer]:
     found = asking.complaint(call.path["id"], _viewer(call, call.query.get("customer")))
-    return ok(ComplaintAnswer.model_validate(answers.ticket(found)))
+    return ok(ComplaintAnswer.model_validate(answers.ticket(found, call.by)))
 
 
 @app.route("POST /v1/complaints/{id}/outcomes")
 def create_outcome(request: OutcomeRequest, call: Call) -> Reply[ComplaintAnswer]:
     outcome = Outcome(call.derived_id("out"), request.outcome, call.now, call.by.client)
     closed, replayed = asking.close(call.path["id"], outcome, call.by)
-    body = ComplaintAnswer.model_validate(answers.ticket(closed))
+    body = ComplaintAnswer.model_validate(answers.ticket(closed, call.by))
     return created(body, replayed=replayed, location=f"/v1/complaints/{closed.id}")
 
 

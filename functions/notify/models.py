@@ -186,14 +186,15 @@ class MessageAnswer(Answer):
     It is `sent` when a provider has taken it, `delivered` or `undelivered` as its receipt tells, `failed` where none
     took it, and `unknown` where that cannot be found out any more. A rule keeps it back for a while (`held`) or for
     good (`suppressed`). From `use_by` on it is not sent any more.
+    A customer's client is told what is for customers.
     """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
     status: MessageStatus = Field(examples=["sent"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
     for_customer: Sentence
-    for_support: Sentence
-    next_step: Sentence
+    for_support: Sentence | None = None
+    next_step: Sentence | None = None
     event: EventType
     serial: Serial
     redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
@@ -201,7 +202,7 @@ class MessageAnswer(Answer):
     text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
     template: TemplateAnswer | None = None
     segments: int = Field(examples=[1])
-    attempts: list[AttemptAnswer]
+    attempts: list[AttemptAnswer] | None = None
     sandbox: bool = Field(examples=[False])
     created_at: Time
     use_by: Time | None = None
@@ -212,7 +213,7 @@ class MessageAnswer(Answer):
 class MessageStory(MessageAnswer):
     """An SMS with all that happened to it."""
 
-    story: list[StoryLine]
+    story: list[StoryLine] | None = None
 
 
 class MessageList(Answer):
@@ -239,15 +240,15 @@ class DiagnosisAnswer(Answer):
 
     status: MessageStatus = Field(examples=["undelivered"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
-    attempts: int = Field(examples=[1])
+    attempts: int | None = Field(default=None, examples=[1])
     provider: str | None = Field(default=None, examples=["aws"])
     provider_id: str | None = Field(default=None, examples=["0f5c1d0e-3a0b-4c55-9d3b-6a1c5c1f4a01"])
     code: str | None = Field(default=None, description="The provider's own.", examples=["UNDELIV"])
     told_at: Time
     may_resend: bool = Field(examples=[True])
     for_customer: Sentence
-    for_support: Sentence
-    next_step: Sentence
+    for_support: Sentence | None = None
+    next_step: Sentence | None = None
 
 
 OutcomeName = Annotated[str, Field(json_schema_extra={"enum": list(OUTCOMES)}, examples=["recipient_side"])]

@@ -11,6 +11,7 @@ import pytest
 from functions.domain.asking import RESEND_AFTER_S, RESENDS_MAX
 from functions.domain.reasons import REASONS
 from functions.notify import asking
+from functions.notify.answers import NOT_FOR_CUSTOMERS
 from functions.store import table
 from infra.local.carriers import NAMES
 from tests.integration.conftest import Clock
@@ -128,7 +129,9 @@ def test_a_customer_sees_the_messages_to_its_own_number(shop: Shop) -> None:
     kami.cloud.drain()
     (message,) = granted(app.get(f"/v1/messages?recipient={quote(number)}"))["data"]
     path = f"/v1/messages/{message['id']}"
-    granted(app.get(f"{path}?customer={quote(number)}"))
+    shown = granted(app.get(f"{path}?customer={quote(number)}"))
+    assert shown["for_customer"] == message["for_customer"]
+    assert not shown.keys() & NOT_FOR_CUSTOMERS
     assert granted(app.get(f"/v1/messages?voucher={card.serial}&customer={quote(number)}"))["data"]
     assert refused(app.get(path), 400, "invalid_request")["errors"][0]["field"] == "customer"
     refused(app.get(f"/v1/messages?voucher={card.serial}"), 400, "invalid_request")
@@ -137,6 +140,7 @@ def test_a_customer_sees_the_messages_to_its_own_number(shop: Shop) -> None:
     assert granted(elsewhere.get(f"/v1/messages?recipient={quote(number)}"))["data"] == []
     refused(app.post(f"{path}/complaints", {}), 400, "invalid_request")
     ticket = granted(app.post(f"{path}/complaints", {"customer": number}), 201)
+    assert not ticket["diagnosis"].keys() & NOT_FOR_CUSTOMERS
     granted(app.get(f"/v1/complaints/{ticket['id']}?customer={quote(number)}"))
     refused(app.get(f"/v1/complaints/{ticket['id']}?customer={quote(mobile())}"), 404, "not_found")
     refused(elsewhere.get(f"/v1/complaints/{ticket['id']}?customer={quote(number)}"), 404, "not_found")
