@@ -15,7 +15,6 @@ from functions.edge.http import Call, of_query, refuse_fields
 from functions.notify.models import StatisticsQuery
 from functions.store.deliveries import HOURS_MAX
 
-
 NOT_FOR_CUSTOMERS = frozenset({
     "for_support", "next_step", "attempts", "story", "provider", "provider_id", "code",
 })  # fmt: skip

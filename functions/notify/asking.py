@@ -16,7 +16,7 @@ from functions.notify import service
 from functions.store import cursors, keys, table
 from functions.store.keys import Key
 from functions.store.records import COMPLAINT, MESSAGE
-from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Bounded
+from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Bounded, Write
 
 READS_PER_PAGE_MAX = 5
 """So many times a page looks for more messages, and may then be short: many may not be the caller's."""
@@ -98,7 +98,7 @@ def resend(id: str, of: str, viewer: Viewer, now: int) -> tuple[Message, bool]:
         linked = asking.linked(original, id)
         day = now // DAY_S
         sum = Bounded(keys.resends_to(original.recipient, day), RESENDS_PER_RECIPIENT_MAX, (day + 2) * DAY_S)
-        writes = [(MESSAGE, each, each.version - 1) for each in (message, linked)]
+        writes: list[Write] = [(MESSAGE, each, each.version - 1) for each in (message, linked)]
         failed = table.commit(writes, [sum], LIMIT, "resend", viewer.by)
         if not failed:
             return message, False
