@@ -27,7 +27,7 @@ LIMIT = "limit"
 class Wanted(NamedTuple):
     """Which messages: of one place of an index, and there of one redemption, if one is named."""
 
-    index: str
+    place: str
     partition: str
     redemption: str | None = None
 
@@ -59,7 +59,7 @@ def page(wanted: Wanted, limit: int, cursor: str | None, viewer: Viewer) -> tupl
     size = min(limit + 1, BATCH_GET_MAX)
     shown: list[Message] = []
     for _ in range(READS_PER_PAGE_MAX):
-        entries = table.query(wanted.partition, limit=size, after=after, newest_first=True, index=wanted.index)
+        entries = table.query(wanted.partition, limit=size, after=after, newest_first=True, index=wanted.place)
         items = table.get_many(Key(entry["pk"], entry["sk"]) for entry in entries)
         for entry in entries:
             message = MESSAGE.load(items[Key(entry["pk"], entry["sk"])])
@@ -68,7 +68,7 @@ def page(wanted: Wanted, limit: int, cursor: str | None, viewer: Viewer) -> tupl
                     assert after is not None
                     return shown, cursors.seal(after, *bound_to)
                 shown.append(message)
-            after = entry[f"{wanted.index}sk"]
+            after = entry[f"{wanted.place}sk"]
         if len(entries) < size:
             return shown, None
     assert after is not None

@@ -25,6 +25,7 @@ from functions.notify.models import (
     Awaiting,
     ComplaintAnswer,
     ComplaintList,
+    DeliveriesAnswer,
     Due,
     End,
     Fared,
@@ -37,7 +38,6 @@ from functions.notify.models import (
     ReceiptsTaken,
     Received,
     Requested,
-    StatisticsAnswer,
     Sweep,
     Told,
 )
@@ -89,7 +89,7 @@ def _number(name: str, value: str) -> str:
 
 
 @app.route("GET /v1/messages/statistics")
-def get_message_statistics(call: Call) -> Reply[StatisticsAnswer]:
+def get_message_statistics(call: Call) -> Reply[DeliveriesAnswer]:
     since, until, by = answers.hours(call)
     try:
         sums = deliveries.grouped(counted.between(since, until), by)
@@ -98,7 +98,7 @@ def get_message_statistics(call: Call) -> Reply[StatisticsAnswer]:
     if len(sums) > ROWS_MAX:
         refuse_fields([("query.by", f"{len(sums)} rows, more than {ROWS_MAX}: ask for fewer dimensions or hours")])
     data = [Fared.model_validate(answers.fared(dict(zip(by, group, strict=True)), sum)) for group, sum in sums.items()]
-    return ok(StatisticsAnswer(since=answers.of_hour(since), until=answers.of_hour(until), data=data))
+    return ok(DeliveriesAnswer(since=answers.of_hour(since), until=answers.of_hour(until), data=data))
 
 
 @app.route("GET /v1/messages/{id}")

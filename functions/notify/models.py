@@ -322,7 +322,7 @@ class Fared(Answer):
     p95_s: int | None = Field(default=None, examples=[13])
 
 
-class StatisticsAnswer(Answer):
+class DeliveriesAnswer(Answer):
     """Counts by what was asked for; an empty value says that nothing is known of it, or that there was none."""
 
     since: Time

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, product
 from typing import NamedTuple
 
@@ -97,15 +98,16 @@ def between(since: int, until: int) -> list[tuple[Cell, dict[str, int]]]:
 
     Raises TooMany.
     """
-    wanted = list(product(range(since // 24, (until - 1) // 24 + 1), range(SHARDS)))
+    partitions = product(range(since // 24, (until - 1) // 24 + 1), range(SHARDS))
     with ThreadPoolExecutor(WORKERS_MAX) as pool:
-        found = list(chain.from_iterable(pool.map(lambda each: _read(*each, since, until), wanted)))
+        found = list(chain.from_iterable(pool.map(partial(_read, since, until), partitions)))
     if len(found) > CELLS_MAX:
         raise TooMany
     return found
 
 
-def _read(day: int, shard: int, since: int, until: int) -> list[tuple[Cell, dict[str, int]]]:
+def _read(since: int, until: int, partition: tuple[int, int]) -> list[tuple[Cell, dict[str, int]]]:
+    day, shard = partition
     found: list[tuple[Cell, dict[str, int]]] = []
     after = keys.deliveries_since(max(since, day * 24))
     while len(found) <= CELLS_MAX:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import batched, pairwise
+from itertools import pairwise
 from random import Random
 from time import perf_counter
 
@@ -51,9 +51,10 @@ def measure() -> Iterator[Result]:
     ]
     told = [move for move in moves for _ in range(random.randint(1, REPEATS_MAX))]
     random.shuffle(told)
+    steps = [told[at : at + RECORDS_PER_STEP] for at in range(0, len(told), RECORDS_PER_STEP)]
     with Cloud.in_process(synthesized()) as cloud, cloud.environment("relay"), ThreadPoolExecutor(WORKERS) as workers:
         began = perf_counter()
-        list(workers.map(deliveries.record, batched(told, RECORDS_PER_STEP, strict=False)))
+        list(workers.map(deliveries.record, steps))
         took_s = perf_counter() - began
         since = BEGAN // 3_600
         found = _sum(deliveries.between(since, since + HOURS + 2))

@@ -29,11 +29,11 @@ class Shop:
         """The message of a redemption, as the operator sees it; refused by all carriers where an error is given."""
         number = number or mobile()
         redemption = granted((till or self.kami.merchant).redeem(self.kami.voucher().code, account=number), 201)["id"]
-        if error is not None:
-            for name in NAMES:
-                self.kami.cloud.carriers.set(name, "refuse", error=error)
+        for name in NAMES:
+            self.kami.cloud.carriers.set(name, "refuse" if error is not None else "none", error=error or "blocked")
         self.kami.cloud.drain()
-        self.kami.cloud.carriers.reset()
+        for name in NAMES:
+            self.kami.cloud.carriers.set(name, "none")
         (message,) = granted(self.kami.operator.get(f"/v1/messages?redemption={redemption}"))["data"]
         return {**message, "number": number}
 
@@ -225,7 +225,7 @@ def test_what_no_carrier_took_arrives_by_its_resend(shop: Shop) -> None:
 
 
 def test_two_resends_at_once_are_both_linked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    message, commit, others = shop.told(error="blocked"), table.commit, []
+    message, commit, others = shop.told(error="blocked"), table.commit, list[str]()
     path = f"/v1/messages/{message['id']}/resends"
 
     def overtaken(*args: object) -> set[int]:

@@ -90,9 +90,9 @@ def test_for_any_other_reason_it_is_sent_again(reason: str) -> None:
 
 @pytest.mark.parametrize("status", sorted(UNDER_WAY))
 def test_what_is_under_way_is_not_sent_again(status: Status) -> None:
-    held = {"reason": "quiet_hours"} if status is Status.HELD else {}
+    reason = "quiet_hours" if status is Status.HELD else None
     with pytest.raises(Refusal, match="resend_not_possible"):
-        resent(replace(SENT, status=status, **held), "msg_2", LATER)
+        resent(replace(SENT, status=status, reason=reason), "msg_2", LATER)
 
 
 def test_what_was_taken_a_moment_ago_is_not_sent_again_yet() -> None:
