@@ -261,8 +261,8 @@ def test_relay_may_read_the_stream_and_write_nothing_but_what_follows(template: 
         for action in statement["Action"]
     }
 
-    assert allowed["dynamodb:PutItem"] == ["HISTORY#*", "PERSON#*", "STOCK#*"]
-    assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*"]
+    assert allowed["dynamodb:PutItem"] == ["DELIVERYCOUNTED#*", "HISTORY#*", "PERSON#*", "STOCK#*"]
+    assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*", "DELIVERIES#*"]
     assert {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"} <= allowed.keys()
     assert "dynamodb:GetItem" not in allowed
     publishers = [n for n in FUNCTIONS if any("events:PutEvents" in s["Action"] for s in template.statements(n))]
