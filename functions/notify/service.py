@@ -173,7 +173,7 @@ def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0)
     with WORKER.admitted(message, _destination(message), seen, turn, now, waits) as leave:
         if leave.wait_s is not None:
             message = _kept(message)
-            jobs.send_message(message.id, number, leave.wait_s, waits + 1)
+            jobs.send_message(message.id, number, _within_use(message, leave.wait_s, now), waits + 1)
             return message
         if leave.provider is None:
             return _change(message, lambda current: None if current.is_over else current.ruled(NO_ROUTE, now))
@@ -183,8 +183,8 @@ def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0)
 def _attempted(message: Message, number: int, turn: str, provider: str, seen: Seen, now: int) -> Message:
     began = time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now, provider))
-    attempt = message.attempts[-1]
-    if attempt.turn != turn or attempt.outcome is not Status.SENDING:
+    attempt = next((each for each in message.attempts if each.turn == turn), None)
+    if attempt is None or attempt.outcome is not Status.SENDING:
         _see_to_what_follows(message, number, turn, now)
         return message
     asked_at = time.monotonic()
@@ -206,6 +206,13 @@ def _may_be_sent(message: Message, number: int, now: int) -> bool:
     """Whether order `number` is to make an attempt, as far as was read."""
     is_next = number == len(message.attempts) + 1 and E164.fullmatch(message.recipient) is not None
     return is_next and (message.doubt is not None or message.is_of_use(now))
+
+
+def _within_use(message: Message, wait_s: int, now: int) -> int:
+    """A wait, cut to how long the message is of use; doubt may be cleared at any time."""
+    if message.use_by is None or message.doubt:
+        return wait_s
+    return max(min(wait_s, message.use_by - now), 1)
 
 
 def _destination(message: Message) -> Destination:

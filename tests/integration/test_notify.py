@@ -543,8 +543,8 @@ class Crash(BaseException):
 
 
 STEPS: list[tuple[Any, str]] = [
-    (table, "get"), (table, "get_many"), (table, "put"), (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"),
-    (jobs, "send_message"),
+    (table, "get"), (table, "get_many"), (table, "put"), (table, "add_up_to"),
+    (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"), (jobs, "send_message"),
 ]  # fmt: skip
 
 
@@ -572,7 +572,9 @@ def crash_at(place: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return lambda: passed
 
 
-PLANS: dict[str, dict[str, str]] = {"well": {}, "down": {"north": "down"}, "lost": {"north": "lose_reply"}}
+PLANS: dict[str, dict[str, str]] = {
+    "well": {}, "limited": {}, "down": {"north": "down"}, "lost": {"north": "lose_reply"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -580,6 +582,8 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
     notify: Notify, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crashes = 0
+    if plan == "limited":
+        route(notify, {"offers": [offer("north", rate_per_s=1)]})
     for place in range(1, 100):
         _, number, event = notify.redeem()
         notify.faults(**PLANS[plan])
@@ -597,7 +601,7 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
         assert notify.message(number)["status"] == "sent"
         if crashed is None:
             break
-    assert crashes == place - 1 >= {"well": 8, "down": 18, "lost": 18}[plan]
+    assert crashes == place - 1 >= {"well": 8, "limited": 10, "down": 18, "lost": 18}[plan]
 
 
 def run_until_crash(notify: Notify, event: Json) -> Any:
