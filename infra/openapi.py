@@ -67,7 +67,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
-    Scope.MESSAGES_MANAGE: "Say which providers carry which SMS · 管理短信路由",
+    Scope.MANAGE_MESSAGES: "Say which providers carry which SMS · 管理短信路由",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }

@@ -31,7 +31,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
-    MESSAGES_MANAGE = "messages:manage"
+    MANAGE_MESSAGES = "messages:manage"
     ERASURES = "erasures"
     AUDIT = "audit"
 
@@ -375,11 +375,11 @@ ROUTES: tuple[Route, ...] = (
         query=("reference", "token"), errors=("invalid_signature", "invalid_request"), raw_bytes_max=262_144,
     ),
     Route(
-        "GET", "/v1/routes", "notify", "get_routes", Scope.MESSAGES_MANAGE,
+        "GET", "/v1/routes", "notify", "get_routes", Scope.MANAGE_MESSAGES,
         "Get which providers carry which messages", "查询短信路由", versioned=True,
     ),
     Route(
-        "PUT", "/v1/routes", "notify", "put_routes", Scope.MESSAGES_MANAGE,
+        "PUT", "/v1/routes", "notify", "put_routes", Scope.MANAGE_MESSAGES,
         "Set which providers carry which messages", "设置短信路由", versioned=True,
         errors=("precondition_required", "precondition_failed"),
     ),
