@@ -71,14 +71,17 @@ class Health:
         return replace(began, state=State.HALF_OPEN, probe=turn, probe_until=now + PROBE_S)
 
     def failed(self, turn: str, now: int, successes: int) -> Health:
-        """The breaker after a failure, before which its worker saw so many successes; itself where that is no news.
+        """The breaker after a failure; its worker saw so many successes since the window began, and told of none.
 
+        A window begins with its first failure, so that what went well before does not count. Itself, where it is no news.
         Only its probe speaks for a breaker that is not closed: others were on their way before.
         """
         if self.state is not State.CLOSED:
             return self._opened(now) if self.probe == turn else self
-        fresh = self if self.since <= now < self.since + WINDOW_S else replace(self, since=now, failures=0, successes=0)
-        counted = replace(fresh, failures=fresh.failures + 1, successes=fresh.successes + successes)
+        if self.since <= now < self.since + WINDOW_S:
+            counted = replace(self, failures=self.failures + 1, successes=self.successes + successes)
+        else:
+            counted = replace(self, since=now, failures=1, successes=0)
         share = counted.failures / (counted.failures + counted.successes)
         return counted._opened(now) if counted.failures >= FAILURES_MIN and share >= SHARE_MIN else counted
 

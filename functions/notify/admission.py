@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.health import Health, is_failure
+from functions.domain.health import WINDOW_S, Health, is_failure
 from functions.domain.message import WAIT_MAX_S, Message, Outcome
 from functions.domain.routing import Choice, Destination, Offer, Routes, asked, by_default, choices, free_at, offers
 from functions.notify import providers
@@ -77,7 +77,7 @@ class Worker:
     def __init__(self) -> None:
         self.tokens, self.in_flight = Tokens(), InFlight()
         self._lock = threading.Lock()
-        self._successes: Counter[str] = Counter()
+        self._successes: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     @contextmanager
     def admitted(
@@ -114,15 +114,25 @@ class Worker:
         """
         known = seen.health.get(provider)
         if not is_failure(outcome.reason, took_s):
-            with self._lock:
-                self._successes[provider] += 1
+            self._succeeded(provider, now)
             if known is not None:
                 _change(provider, known, lambda health: health.succeeded(turn, now))
             return
-        with self._lock:
-            successes = self._successes.pop(provider, 0)
+        successes = self._successes_since(provider, known.since if known is not None else now)
         with suppress(Refusal):
             _change(provider, known, lambda health: health.failed(turn, now, successes))
+
+    def _succeeded(self, provider: str, now: int) -> None:
+        with self._lock:
+            by_second = self._successes[provider]
+            by_second[now] += 1
+            for second in [each for each in by_second if each <= now - WINDOW_S]:
+                del by_second[second]
+
+    def _successes_since(self, provider: str, since: int) -> int:
+        """How many there were, and were not told of; they are told then."""
+        with self._lock:
+            return sum(count for second, count in self._successes.pop(provider, {}).items() if second >= since)
 
 
 def _lent(choice: Choice, seen: Seen, turn: str, now: int, open_s: int) -> bool:

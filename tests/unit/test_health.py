@@ -24,7 +24,7 @@ NOW = 1_000
 def after(failures: int, successes: int = 0, at: int = NOW, health: Health | None = None) -> Health:
     health = health or Health("north")
     for number in range(failures):
-        health = health.failed("turn", at, successes if number == 0 else 0)
+        health = health.failed("turn", at, successes if number == 1 else 0)
     return health
 
 
@@ -48,6 +48,13 @@ def test_a_small_share_of_many_calls_leaves_it_closed() -> None:
     enough = round(FAILURES_MIN / SHARE_MIN) - FAILURES_MIN
     assert after(FAILURES_MIN, enough + 1).state is State.CLOSED
     assert after(FAILURES_MIN, enough).state is State.OPEN
+
+
+def test_what_went_well_before_the_first_failure_does_not_count() -> None:
+    first = Health("north").failed("turn", NOW, 1_000)
+    assert (first.failures, first.successes) == (1, 0)
+    later = first.failed("turn", NOW + WINDOW_S, 1_000)
+    assert (later.failures, later.successes, later.since) == (1, 0, NOW + WINDOW_S)
 
 
 def test_an_open_one_lets_nobody_through_until_its_time_is_over_and_then_one() -> None:
