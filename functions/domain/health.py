@@ -73,7 +73,7 @@ class Health:
     def failed(self, turn: str, now: int, successes: int) -> Health:
         """The breaker after a failure; its worker saw so many successes since the window began, and told of none.
 
-        A window begins with its first failure, so that what went well before does not count. Itself, where it is no news.
+        A window begins with its first failure: what went well before does not count. Itself, where it is no news.
         Only its probe speaks for a breaker that is not closed: others were on their way before.
         """
         if self.state is not State.CLOSED:
