@@ -55,6 +55,8 @@ from functions.store.keys import (
     PERSON,
     POINTER,
     POOL,
+    PROVIDER,
+    RATE,
     RECLAIMING,
     RECONCILIATION,
     RECORD_EXPORT,
@@ -63,6 +65,7 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
+    ROUTING,
     SHELF,
     STATISTICS,
     STOCK,
@@ -274,11 +277,11 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, COMPLAINT, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(COMPLAINT, MESSAGE, POINTER)),
-            _table("PutItem", on=(COMPLAINT, EXPIRY, MESSAGE, POINTER)),
+            _table("BatchGetItem", on=(CAMPAIGN, COMPLAINT, LOT, MESSAGE, PROVIDER, ROUTING, VOUCHER)),
+            _table("GetItem", on=(COMPLAINT, MESSAGE, POINTER, ROUTING)),
+            _table("PutItem", on=(COMPLAINT, EXPIRY, MESSAGE, POINTER, PROVIDER, ROUTING)),
             _table("Query", on=(DELIVERIES,)),
-            _table("UpdateItem", on=(LIMIT,)),
+            _table("UpdateItem", on=(LIMIT, RATE)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("COMPLAINTS#", EXPIRING, "RECIPIENT#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
             Grant(Resource.ACTORS, ("dynamodb:Query",), (ABOUT_CARD,)),
@@ -521,6 +524,8 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
+        "SMS_RATE_PER_S": str(sms.rate_per_s) if sms.rate_per_s is not None else "",
+        "SMS_BREAKER_OPEN_S": str(sms.breaker_open_s),
     }
     held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
     return {

@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "reconciliations",
         "messages",
         "messages:support",
+        "messages:manage",
         "erasures",
         "audit",
     ),

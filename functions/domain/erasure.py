@@ -31,8 +31,8 @@ NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "complaint",
     "counter",
     "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
-    "lines", "lot", "moved", "pointer", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal",
-    "shelf", "spans", "stock", "supply", "ticket",
+    "lines", "lot", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery", "refusals", "report",
+    "reveal", "routing", "shelf", "spans", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards and resends (by hash) expire within hours or days."""

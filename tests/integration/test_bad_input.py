@@ -116,6 +116,7 @@ BODIES: Final[dict[str, Json]] = {
         "note": "note",
         "one_time_code": "123456",
     },
+    "PUT /v1/routes": {"rows": [{"offers": [{"provider": "simulated:north"}]}]},
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
     "POST /v1/messages/{id}/resends": {"customer": "${phone}"},
@@ -257,6 +258,8 @@ class Shop:
             headers["content-type"] = FORM
         if route.idempotency_key is not Key.NONE:
             headers["idempotency-key"] = unique()
+        if route.takes_a_version:
+            headers["if-match"] = '"0"'
         return headers
 
     def send(

@@ -89,6 +89,8 @@ GET  /v1/messages/statistics              200      403      403     403      403
 GET  /v1/complaints                       200      403      403     403      403      403       200     403     403
 GET  /v1/complaints/{id}                  200      403      200     404      200      404       200     403     200
 POST /v1/complaints/{id}/outcomes         201      403      403     403      403      403       201     403     403
+GET  /v1/routes                           200      403      403     403      403      403       403     403     403
+PUT  /v1/routes                           200      403      403     403      403      403       403     403     403
 
 POST /v1/erasures                         202      403      403     403      403      403       403     403     403
 GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
@@ -307,6 +309,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "list_complaints": lambda c: ("/v1/complaints", None),
     "get_complaint": lambda c: (f"/v1/complaints/{c.complaint(ask=True)}", None),
     "create_outcome": lambda c: (f"/v1/complaints/{c.complaint()}/outcomes", {"outcome": "arrived"}),
+    "get_routes": lambda c: ("/v1/routes", None),
+    "put_routes": lambda c: ("/v1/routes", {"rows": [{"offers": [{"provider": "simulated:north"}]}]}),
 }  # fmt: skip
 """Operation → a good request for it, about what is the owner's. What follows # is looked for in a list."""
 CAMPAIGN: Final[Json] = {
@@ -381,6 +385,8 @@ def cell(kami: Kami, callers: dict[str, Caller], route: Route, column: str) -> s
 
 
 def send(caller: Caller, route: Route, path: str, body: Any) -> Answer:
+    if route.method == "PUT":
+        return caller.put(path, body)
     return caller.get(path) if route.method == "GET" else caller.post(path, body, unique())
 
 
