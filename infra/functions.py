@@ -86,6 +86,7 @@ class Resource(StrEnum):
     RECORD = "the record's queue"
     RECORD_KEY = "the record's key"
     SEALED = "sealed objects"
+    RECORD_BUCKET = "the record's bucket"
     RECORD_EXPORTS = "exports of the record"
     STREAM = "stream"
     STREAMS = "the table's streams"
@@ -297,9 +298,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
+            _table("BatchGetItem", on=(MESSAGE, VOUCHER)),
             _table("GetItem", on=(ERASURE,)),
-            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("PutItem", on=(ERASURE, MESSAGE, VOUCHER)),
             _table("Query", on=(PERSON,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -316,8 +317,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CHAIN, CHECKPOINT, RECORD_EXPORT)),
             _table("PutItem", on=(CHAIN, CHECKPOINT, ENTRY, RECORD_EXPORT)),
             _table("Query", on=(CHAIN, CHECKPOINT)),
-            Grant(Resource.RECORD_KEY, ("kms:Sign",)),
+            Grant(Resource.RECORD_KEY, ("kms:GetPublicKey", "kms:Sign")),
             Grant(Resource.SEALED, ("s3:GetObject", "s3:PutObject")),
+            Grant(Resource.RECORD_BUCKET, ("s3:ListBucket",)),
             Grant(Resource.RECORD_EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
@@ -464,6 +466,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         ),
         Resource.RECORD_KEY: Means((data.record_key.key_arn,), {"RECORD_KEY_ARN": data.record_key.key_arn}),
         Resource.SEALED: Means((data.record.arn_for_objects("*"),), {"RECORD_BUCKET": data.record.bucket_name}),
+        Resource.RECORD_BUCKET: Means((data.record.bucket_arn,)),
         Resource.RECORD_EXPORTS: Means(
             (data.exports.arn_for_objects("audit/*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}
         ),
@@ -475,7 +478,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.STREAMS: Means((f"{data.table.table_arn}/stream/*",)),
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
-        Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
+        Resource.EXPORTS: Means((data.exports.arn_for_objects("exp_*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
         Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
         Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
         Resource.PERSON_SECRET: Means(

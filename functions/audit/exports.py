@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from functions.audit.sealing import Sign
+from functions.audit.sealing import Key
 from functions.domain.actor import By
 from functions.domain.audit import KEPT_S, AuditExport
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
+from functions.domain.record import DAY_S
 from functions.domain.seal import (
     EXPORT_ENTRIES_MAX,
     EXPORT_TYPE,
@@ -20,7 +21,7 @@ from functions.domain.seal import (
     said_of,
     trail_of,
 )
-from functions.store import exports, keys, seals, table
+from functions.store import exports, keys, record, seals, table
 from functions.store.seals import EXPORT, JSON_LINES
 
 CHECKPOINTS_PER_READ = 100
@@ -59,12 +60,12 @@ def link(id: str, now: int) -> str:
     return exports.link(_name(export), f"{export.id}.jsonl")
 
 
-def write(id: str, sign: Sign, now: int) -> AuditExport:
+def write(id: str, key: Key, now: int) -> AuditExport:
     """Write the file of an export whose time is sealed, unless it is there; the repeat of a repeat changes nothing."""
     export = find(id)
     if export.completed_at is not None:
         return export
-    chosen, more = _chosen(export)
+    chosen, more = _chosen(export, now)
     runs = in_order(chosen)
     file, trail = io.BytesIO(), []
     for content in seals.runs(runs):
@@ -72,7 +73,7 @@ def write(id: str, sign: Sign, now: int) -> AuditExport:
         trail.append(trail_of(content))
     marks = b"".join(trail)
     told = manifest(runs, chosen, marks)
-    file.write(closing(chosen, marks, told, sign(EXPORT_TYPE, said_of(export.id, now, told))))
+    file.write(closing(chosen, marks, told, key.sign(EXPORT_TYPE, said_of(export.id, now, told))))
     entries = sum(run.last - run.first + 1 for run in runs)
     numbers = (chosen[0].number, chosen[-1].number) if chosen else (0, 0)
     about = {name: str(n) for name, n in zip(ABOUT, (entries, *numbers, int(more)), strict=True)}
@@ -95,9 +96,12 @@ def _name(export: AuditExport) -> str:
     return f"audit/{export.id}.jsonl"
 
 
-def _chosen(export: AuditExport) -> tuple[list[Checkpoint], bool]:
-    """The checkpoints of its time that fit into one file, and whether there are more."""
-    first = _first_since(export.since) if export.since is not None else 1
+def _chosen(export: AuditExport, now: int) -> tuple[list[Checkpoint], bool]:
+    """The checkpoints of its time that fit into one file, and whether there are more.
+
+    Their objects are deleted once their time is over; a checkpoint's item stays.
+    """
+    first = _first_since(max(export.since or 0, now - record.kept_s() + DAY_S))
     chosen: list[Checkpoint] = []
     entries = 0
     while page := seals.checkpoints(CHECKPOINTS_PER_READ, after=first - 1 + len(chosen)):

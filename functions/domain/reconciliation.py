@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.events import DATED
-from functions.domain.ledger import Account, Kind, Line, Name
+from functions.domain.ledger import Account, Kind, Line, Name, change
 from functions.domain.lot import Lot, Status
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, serial_of
-from functions.domain.voucher import DAY_S, STATUSES, Redemption, Voucher, status_with
+from functions.domain.voucher import DAY_S, STATUSES, Voucher, status_with
 
 RECORDED_S = 150 * DAY_S
 """So far back the record is looked into; its copy in the table is kept longer than that."""
@@ -50,13 +50,18 @@ KINDS: dict[str, Meaning] = {
         "账本中的撤销在卡密记录中不存在",
         "The voucher was set back past Kami: suspend the serial, and find out who wrote to the table.",
     ),
+    "replacement_missing": Meaning(
+        "The voucher does not know that it was replaced, or replaces another, though the ledger does",
+        "账本中的换发在卡密记录中不存在",
+        "The voucher was set back past Kami: suspend the serial, and find out who wrote to the table.",
+    ),
     "line_missing": Meaning(
-        "The ledger lacks a redemption or a reversal of the voucher",
-        "账本缺少该卡密的核销或撤销记录",
+        "The ledger lacks a movement of the voucher: a redemption, a reversal or a replacement",
+        "账本缺少该卡密的核销、撤销或换发记录",
         "Redrive what was set aside (relay, events, ledger), or replay the archive: the line then comes by itself.",
     ),
     "line_differs": Meaning(
-        "The ledger has another amount or reversal than the voucher",
+        "The ledger has another amount or reversal of a movement than the voucher",
         "账本与卡密记录的金额或撤销不一致",
         "One of them was changed past Kami; the record says which.",
     ),
@@ -101,6 +106,17 @@ KINDS: dict[str, Meaning] = {
         "More: redrive what relay set aside. Less: an item was deleted or set back past Kami.",
     ),
 }
+MISSING: dict[Kind, str] = {
+    Kind.REDEEMED: "redemption_missing",
+    Kind.REVERSED: "reversal_missing",
+    Kind.PASSED_ON: "reversal_missing",
+    Kind.CREDITED: "replacement_missing",
+    Kind.ISSUED: "replacement_missing",
+    Kind.REISSUED: "replacement_missing",
+}
+"""Kind of a line → the kind of the difference where its voucher does not know of it."""
+REPLACES = (Kind.ISSUED, Kind.CREDITED)
+"""What a voucher forgets when a reclaim begins it anew."""
 EXACT = frozenset({"balance_differs", "status_differs"})
 """Kinds that one item shows by itself."""
 
@@ -196,11 +212,29 @@ class Sum(NamedTuple):
     writes: int
 
 
-def movements(redemption: Redemption) -> Iterator[tuple[int, Name, str | None]]:
-    """Generation, name and reversal of each line that a redemption should have."""
-    yield redemption.generation, (Kind.REDEEMED, redemption.id), None
-    if redemption.reversal is not None:
-        yield redemption.generation, (Kind.REVERSED, redemption.id), redemption.reversal.id
+class Due(NamedTuple):
+    """A line that the ledger should have of a voucher."""
+
+    generation: int
+    name: Name
+    amount_minor: int
+    reversal: str | None = None
+
+
+def movements(voucher: Voucher) -> Iterator[Due]:
+    """Each line that the ledger should have of a voucher."""
+    for use in voucher.redemptions.values():
+        yield Due(use.generation, (Kind.REDEEMED, use.id), use.amount_minor)
+        if use.reversal is not None:
+            yield Due(use.generation, (Kind.REVERSED, use.id), use.amount_minor, use.reversal.id)
+            if use.reversal.credited is not None:
+                yield Due(use.generation, (Kind.PASSED_ON, use.id), use.amount_minor, use.reversal.id)
+    own = voucher.generation
+    if voucher.origin is not None:
+        yield Due(own, (Kind.ISSUED, voucher.origin.recovery), voucher.origin.amount_minor)
+        yield from (Due(own, (Kind.CREDITED, use), amount) for use, amount in voucher.origin.credits)
+    if voucher.reissue is not None:
+        yield Due(own, (Kind.REISSUED, voucher.reissue.recovery), voucher.reissue.amount_minor)
 
 
 def of_card(lot: Lot, card: Card) -> list[Difference]:
@@ -217,38 +251,45 @@ def _of_item(lot: Lot, card: Card) -> Iterator[Difference]:
         lines = sum(account.lines for account in card.accounts.values())
         yield Difference("voucher_missing", card.index, "", f"an item, for {lines} lines", "none")
         return
-    own = (r for r in voucher.redemptions.values() if r.generation == voucher.generation and r.reversal is None)
-    balance = lot.rules.amount_minor - sum(redemption.amount_minor for redemption in own)
+    own = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
+    taken = sum(r.amount_minor for r in own if r.reversal is None or r.reversal.credited is not None)
+    balance = _given(lot, voucher) - taken - (voucher.reissue.amount_minor if voucher.reissue is not None else 0)
     if voucher.balance_minor != balance:
         yield Difference("balance_differs", card.index, "", str(balance), str(voucher.balance_minor))
     if STATUSES[voucher.status].vetoes:
         return
     used = voucher.status in (Status.PARTLY_REDEEMED, Status.REDEEMED)
     status = status_with(balance)
-    if used if balance == lot.rules.amount_minor else voucher.status is not status:
-        expected = "unused" if balance == lot.rules.amount_minor else status.value
-        yield Difference("status_differs", card.index, "", expected, voucher.status.value)
+    if voucher.status is not status if taken else used:
+        yield Difference("status_differs", card.index, "", status.value if taken else "unused", voucher.status.value)
+
+
+def _given(lot: Lot, voucher: Voucher) -> int:
+    """What a voucher had before it was used: the face value, or what it has from those that it replaces."""
+    if voucher.origin is None:
+        return lot.rules.amount_minor
+    return voucher.origin.amount_minor + sum(amount for _, amount in voucher.origin.credits)
 
 
 def _of_ledger(card: Card) -> Iterator[Difference]:
     if card.voucher is None:
         return
     known: set[tuple[int, Name]] = set()
-    for redemption in card.voucher.redemptions.values():
-        for generation, name, reversal in movements(redemption):
-            known.add((generation, name))
-            line = card.lines.get((generation, name))
-            said = _said(redemption.amount_minor, reversal)
-            if line is None:
-                yield Difference("line_missing", card.index, redemption.id, f"{name[0]} {said}", "none")
-            elif (line.movement.amount_minor, line.movement.reversal) != (redemption.amount_minor, reversal):
-                has = _said(line.movement.amount_minor, line.movement.reversal)
-                yield Difference("line_differs", card.index, redemption.id, f"{name[0]} {said}", f"{name[0]} {has}")
+    for generation, name, amount_minor, reversal in movements(card.voucher):
+        known.add((generation, name))
+        line = card.lines.get((generation, name))
+        kind, id = name
+        said = _said(amount_minor, reversal)
+        if line is None:
+            yield Difference("line_missing", card.index, id, f"{kind} {said}", "none")
+        elif (line.movement.amount_minor, line.movement.reversal) != (amount_minor, reversal):
+            has = _said(line.movement.amount_minor, line.movement.reversal)
+            yield Difference("line_differs", card.index, id, f"{kind} {said}", f"{kind} {has}")
     for (generation, (kind, id)), line in card.lines.items():
-        if (generation, (kind, id)) not in known:
-            missing = "redemption_missing" if kind is Kind.REDEEMED else "reversal_missing"
+        forgotten = kind in REPLACES and generation < card.voucher.generation
+        if (generation, (kind, id)) not in known and not forgotten:
             said = _said(line.movement.amount_minor, line.movement.reversal)
-            yield Difference(missing, card.index, id, f"{kind} {said}", "none")
+            yield Difference(MISSING[kind], card.index, id, f"{kind} {said}", "none")
 
 
 def _said(amount_minor: int, reversal: str | None) -> str:
@@ -260,23 +301,19 @@ def _of_accounts(lot: Lot, card: Card) -> Iterator[Difference]:
     for generation in sorted(generations):
         account = card.accounts.get(generation)
         lines = [line for (of, _), line in card.lines.items() if of == generation]
-        balance = lot.rules.amount_minor + sum(_change(line) for line in lines)
+        opened = lot.rules.amount_minor
+        balance = opened + sum(change(opened, line.movement) for line in lines if line.posted)
         expected = f"{balance} after {len(lines)} lines"
         if account is None:
             yield Difference("account_differs", card.index, str(generation), expected, "none")
             continue
         found = f"{account.balance_minor} after {account.lines} lines"
-        if found != expected or account.opened_minor != lot.rules.amount_minor:
+        if found != expected or account.opened_minor != opened:
             yield Difference("account_differs", card.index, str(generation), expected, found)
         for movement in account.waiting:
             if movement.disputed:
                 said = f"{movement.kind} {_said(movement.amount_minor, movement.reversal)}"
                 yield Difference("disputed", card.index, movement.redemption, said, f"{account.balance_minor}")
-
-
-def _change(line: Line) -> int:
-    sign = -1 if line.movement.kind is Kind.REDEEMED else 1
-    return sign * line.movement.amount_minor if line.posted else 0
 
 
 def _of_history(card: Card) -> Iterator[Difference]:

@@ -11,6 +11,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from functions.domain.record import GENESIS, Entry, Head, canonical
@@ -91,8 +92,14 @@ class Checkpoint:
 
 
 def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkpoint | None:
-    """The checkpoint after the last one, or None where nothing is new. It tells of the chains that `heads` has."""
+    """The checkpoint after the last one, or None where nothing is new. It tells of the chains that `heads` has.
+
+    Raises ValueError where a chain does not go on from what is sealed of it.
+    """
     before = {chain: head for chain, head in last.chains.items() if chain in heads} if last is not None else {}
+    for chain, head in before.items():
+        if heads[chain].number < head.number or (heads[chain].number == head.number and heads[chain] != head):
+            raise ValueError(f"chain {chain} has gone back behind entry {head.number}, which is sealed")
     plan = tuple(
         Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
         for chain, head in sorted(heads.items())
@@ -105,6 +112,24 @@ def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkp
     assert last.jws is not None
     prev = hashlib.sha256(last.jws.encode()).hexdigest()
     return Checkpoint(last.number + 1, max(now, last.at), prev, plan, before)
+
+
+def continued(checkpoint: Checkpoint, before: dict[str, Head], said: Json) -> Checkpoint:
+    """What was signed as the checkpoint of this number, where the table, being restored or set back, has forgotten it.
+
+    `before` are the chains as they are with the checkpoint before it. Raises ValueError where it does not follow that.
+    """
+    if (said["number"], said["prev"]) != (checkpoint.number, checkpoint.prev):
+        raise ValueError(f"{checkpoint.name} does not follow the checkpoint before it")
+    heads = {chain: Head(*head) for chain, head in said["chains"].items()}
+    known = {chain: before.get(chain, Head()) for chain in heads}
+    plan = tuple(
+        Span(chain, known[chain].number + 1, head.number)
+        for chain, head in sorted(heads.items())
+        if head.number > known[chain].number
+    )
+    at = int(datetime.fromisoformat(said["at"]).timestamp())
+    return replace(checkpoint, at=at, plan=plan, before={chain: head for chain, head in known.items() if head.number})
 
 
 def sealed(span: Span, before: Head, entries: Sequence[Entry]) -> tuple[Sealed, bytes]:

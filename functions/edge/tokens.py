@@ -67,6 +67,11 @@ def point(arn: str) -> bytes:
     return cached[1]
 
 
+def public(arn: str) -> tuple[str, ec.EllipticCurvePublicKey]:
+    """The id (`kid`) and the public half of a signing key."""
+    return _kid(arn), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point(arn))
+
+
 def issue(claims: dict[str, Any], now: int) -> str:
     """A signed token with the standard claims added."""
     arn = next(iter(key_arns().values()))
@@ -104,7 +109,7 @@ def verify(authorization: str | None, now: int) -> Caller:
         if len(raw) != 2 * _HALF:
             raise _refusal()
         der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point(arn))
+        _, key = public(arn)
         key.verify(der, signed.encode(), ec.ECDSA(SHA256()))
         if (
             claims["iss"] != os.environ[ISSUER]
@@ -121,13 +126,16 @@ def verify(authorization: str | None, now: int) -> Caller:
 
 def jwks() -> dict[str, Any]:
     """The published keys (RFC 7517): those of tokens, that of receipts, and that of the record."""
-    arns = [*key_arns().values(), os.environ[RECEIPT_KEY_ARN], os.environ[RECORD_KEY_ARN]]
-    return {"keys": [_jwk(_kid(arn), point(arn)) for arn in arns]}
+    tokens = [(arn, "tokens") for arn in key_arns().values()]
+    others = [(os.environ[RECEIPT_KEY_ARN], "receipts"), (os.environ[RECORD_KEY_ARN], "record")]
+    return {"keys": [_jwk(arn, purpose) for arn, purpose in (*tokens, *others)]}
 
 
-def _jwk(kid: str, encoded: bytes) -> dict[str, str]:
-    x, y = encoded[1 : 1 + _HALF], encoded[1 + _HALF :]
-    return {"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid, "x": _encode(x), "y": _encode(y)}
+def _jwk(arn: str, purpose: str) -> dict[str, str]:
+    encoded = point(arn)
+    x, y = _encode(encoded[1 : 1 + _HALF]), _encode(encoded[1 + _HALF :])
+    of = {"use": "sig", "alg": "ES256", "kid": _kid(arn), "purpose": purpose}
+    return {"kty": "EC", "crv": "P-256", **of, "x": x, "y": y}
 
 
 def _encode(raw: bytes) -> str:

@@ -12,6 +12,7 @@ from functions.edge.models import (
     Minor,
     OneTimeCode,
     Progress,
+    Remark,
     Request,
     SelectionRequest,
     Serial,
@@ -36,7 +37,7 @@ class Terms(Request):
     )
     reason: Reason
     only: Only | None = None
-    note: Text | None = None
+    note: Remark | None = None
 
     @model_validator(mode="after")
     def _resumes(self) -> Self:

@@ -124,8 +124,7 @@ def _cards(
     accounts: dict[int, dict[int, Key]] = {}
     for index in indexes:
         voucher = vouchers.get(index)
-        uses = voucher.redemptions.values() if voucher is not None else ()
-        named = [(generation, name) for use in uses for generation, name, _ in movements(use)]
+        named = [(each.generation, each.name) for each in movements(voucher)] if voucher is not None else []
         lines[index] = {(of, name): keys.ledger_line(start + index, of, *name) for of, name in named}
         every = {*generations.get(index, ()), *(generation for generation, _ in named)}
         accounts[index] = {generation: keys.account(start + index, generation) for generation in every}

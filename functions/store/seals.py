@@ -39,8 +39,8 @@ def heads() -> dict[str, Head]:
     """How far each chain of this incarnation has come."""
     names = chains(incarnation())
     items = table.get_many(keys.chain(name) for name in names)
-    found = {name: items[keys.chain(name)] for name in names if keys.chain(name) in items}
-    return {name: Head(item["count"], item["hash"]) for name, item in found.items()}
+    found = {name: items.get(keys.chain(name)) for name in names}
+    return {name: Head(item["count"], item["hash"]) if item else Head() for name, item in found.items()}
 
 
 def entries(span: Span) -> list[Entry]:
@@ -92,11 +92,23 @@ def keep_run(run: Sealed, content: bytes) -> None:
         raise Broken(f"{name} is not what the chain holds")
 
 
+def kept_checkpoint(checkpoint: Checkpoint) -> str | None:
+    """The signed checkpoint that lies under this one's name, if any."""
+    name = checkpoint.name
+    found = client("s3").list_objects_v2(Bucket=os.environ[RECORD_BUCKET], Prefix=name, MaxKeys=1)
+    return _object(name).decode() if found.get("Contents") else None
+
+
 def keep_checkpoint(checkpoint: Checkpoint, jws: str) -> str:
     """Put a signed checkpoint into the bucket; gives the one that lies there, for a second signature is another one."""
     body = io.BytesIO(jws.encode())
     put_once(checkpoint.name, body, len(jws), {}, bucket=RECORD_BUCKET, media_type=JOSE)
     return _object(checkpoint.name).decode()
+
+
+def kept_entries(span: Span) -> list[Entry]:
+    """The entries of a span as they lie in the bucket."""
+    return [entry_of(line) for line in _object(span.name).decode().split("\n")[:-1]]
 
 
 def run(sealed: Sealed) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from functions.domain.events import WRITES
 from functions.domain.ledger import Kind
 from functions.domain.reconciliation import KINDS
-from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.edge import clock
 from functions.ledger import reconciling
 from functions.store import keys, ledger
@@ -26,6 +26,10 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciling, "LOOKS_AFTER_S", (0, 0, 0))
     monkeypatch.setattr("functions.recover.service.FENCE_S", 0)
     monkeypatch.setattr(ledger, "_noted", {})
+
+
+SUCCESSOR = -1
+"""In the place of a card's number: the one that replaces card 9."""
 
 
 class Shop:
@@ -50,7 +54,12 @@ class Shop:
         self.use(6, 500)
         granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=serials[6:8])), 202)
         granted(kami.operator.post("/v1/recoveries", kami.recovery("void", serials=[serials[8], serials[1]])), 202)
+        self.use(9, 1_000)
+        kept = self.use(9, 2_000)
+        granted(kami.operator.post("/v1/claims", {"code": self.cards[9].code, "customer": "c"}, unique()), 201)
+        granted(kami.operator.post("/v1/recoveries", kami.recovery("reissue", serials=[serials[9]])), 202)
         kami.cloud.drain()
+        granted(kami.merchant.reverse(kept), 201)
         kami.activate(serials=[serials[6]])
         granted(kami.merchant.redeem(kami.codes([serials[6]])[0], amount_minor=700), 201)
         kami.cloud.drain()
@@ -60,9 +69,14 @@ class Shop:
         return str(granted(self.kami.merchant.redeem(self.cards[number].code, **amount), 201)["id"])
 
     def position(self, number: int) -> int:
+        if number == SUCCESSOR:
+            return int(self.item(keys.voucher(self.position(9)))["reissue"]["L"][1]["N"])
         position = position_of(self.cards[number].serial)
         assert position is not None
         return position
+
+    def serial(self, number: int) -> str:
+        return serial_of(self.position(number))
 
     def item(self, key: Key) -> Json:
         return self.kami.items()[key]
@@ -135,7 +149,7 @@ def shop(module_shop: Shop) -> Iterator[Shop]:
 def test_an_untouched_table_gives_no_difference(shop: Shop) -> None:
     found = shop.reconciled()
     assert (found["differences"]["data"], found["unsettled"]) == ([], 0)
-    assert found["checked"] == 8
+    assert found["checked"] == 10
     assert (found["progress"], found["looks"]) == ({"lots_done": 1, "lots": 1}, 1)
     everything = shop.reconciled(all=True)
     assert everything["found"] == 0
@@ -180,6 +194,31 @@ def line_changed(shop: Shop) -> None:
     shop.put(item)
 
 
+def line_of(shop: Shop, number: int, kind: Kind) -> Key:
+    """The one line of a kind that a card has."""
+    partition = keys.ledger_of(shop.position(number))
+    (found,) = [key for key in shop.kami.items() if key[0] == partition and key[1].endswith(f"#{kind}")]
+    return Key(*found)
+
+
+def replacement_forgotten(shop: Shop) -> None:
+    """As if the old card still had what its successor has by now."""
+    item = shop.item(keys.voucher(shop.position(9)))
+    shop.put({**item, "status": {"S": "partly_redeemed"}, "balance_minor": {"N": "2000"}, "reissue": {"NULL": True}})
+
+
+def successor_enriched(shop: Shop) -> None:
+    shop.put({**shop.item(keys.voucher(shop.position(SUCCESSOR))), "balance_minor": {"N": "5000"}})
+
+
+def replacement_line_deleted(shop: Shop) -> None:
+    shop.delete(line_of(shop, 9, Kind.REISSUED))
+
+
+def passing_line_deleted(shop: Shop) -> None:
+    shop.delete(line_of(shop, 9, Kind.PASSED_ON))
+
+
 def account_changed(shop: Shop) -> None:
     shop.put({**shop.item(keys.account(shop.position(0), 1)), "balance_minor": {"N": "5000"}})
 
@@ -219,6 +258,12 @@ TAMPERINGS: dict[str, tuple[Tamper, set[tuple[str, int | None]]]] = {
     "a voucher deleted": (voucher_deleted, {("voucher_missing", 0), ("writes_differ", None)}),
     "a line deleted": (line_deleted, {("line_missing", 0), ("account_differs", 0)}),
     "a line changed": (line_changed, {("line_differs", 0), ("account_differs", 0)}),
+    "a replaced card set back": (
+        replacement_forgotten, {("replacement_missing", 9), ("counts_differ", None)},
+    ),
+    "more on a card than on the one it replaces": (successor_enriched, {("balance_differs", SUCCESSOR)}),
+    "the line of a replacement deleted": (replacement_line_deleted, {("line_missing", 9), ("account_differs", 9)}),
+    "the line of a value passed on deleted": (passing_line_deleted, {("line_missing", 9), ("account_differs", 9)}),
     "an account changed": (account_changed, {("account_differs", 0)}),
     "an account deleted": (account_deleted, {("account_differs", 0)}),
     "a counter changed": (counter_changed, {("counts_differ", None)}),
@@ -233,7 +278,7 @@ def test_what_was_tampered_with_is_named(shop: Shop, log: Log, tampering: str) -
     tamper, expected = TAMPERINGS[tampering]
     tamper(shop)
     found = {(kind, serial) for kind, serial, _ in shop.differences()}
-    assert found == {(kind, shop.cards[n].serial if n is not None else None) for kind, n in expected}
+    assert found == {(kind, shop.serial(n) if n is not None else None) for kind, n in expected}
     assert "reconciliation_differs" in [entry.get("alarm") for entry in log.lines]
 
 
