@@ -37,8 +37,6 @@ class Kind(StrEnum):
 
 Name = tuple[Kind, str]
 """Kind and redemption, or recovery: there is at most one movement of a name."""
-GIVING = (Kind.REVERSED, Kind.CREDITED)
-"""What puts value back."""
 COUNTERPARTS = {Kind.REDEEMED: Kind.REVERSED, Kind.REVERSED: Kind.REDEEMED}
 
 
@@ -183,19 +181,18 @@ def _in_turn(account: Account, posted: set[str]) -> tuple[Account, tuple[Line, .
             return account, tuple(lines)
 
 
-def change(opened_minor: int, movement: Movement) -> int:
-    """How a movement changes the balance of an account that was opened with so much."""
-    if movement.kind is Kind.ISSUED:
-        return min(movement.amount_minor - opened_minor, 0)
-    return movement.amount_minor if movement.kind in GIVING else -movement.amount_minor
-
-
 def _change(account: Account, movement: Movement, posted: Iterable[str]) -> int | None:
     """How the balance changes by a movement whose turn it is."""
-    if movement.kind is Kind.REVERSED and movement.redemption not in posted:
-        return None
-    by = change(account.opened_minor, movement)
-    return by if account.balance_minor + by >= 0 else None
+    change = moved(movement, account.opened_minor)
+    is_due = movement.redemption in posted if movement.kind is Kind.REVERSED else account.balance_minor + change >= 0
+    return change if is_due else None
+
+
+def moved(movement: Movement, opened_minor: int) -> int:
+    """By how much a movement changes the balance of an account that was opened with so much."""
+    if movement.kind in (Kind.REVERSED, Kind.CREDITED):
+        return movement.amount_minor
+    return movement.amount_minor - opened_minor if movement.kind is Kind.ISSUED else -movement.amount_minor
 
 
 def _cancelled(account: Account) -> tuple[Movement, Movement] | None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.events import DATED
-from functions.domain.ledger import Account, Kind, Line, Name, change
+from functions.domain.ledger import Account, Kind, Line, Name, moved
 from functions.domain.lot import Lot, Status
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, serial_of
@@ -50,18 +50,18 @@ KINDS: dict[str, Meaning] = {
         "账本中的撤销在卡密记录中不存在",
         "The voucher was set back past Kami: suspend the serial, and find out who wrote to the table.",
     ),
-    "replacement_missing": Meaning(
-        "The voucher does not know that it was replaced, or replaces another, though the ledger does",
+    "reissue_missing": Meaning(
+        "The voucher does not know a reissue that the ledger has",
         "账本中的换发在卡密记录中不存在",
-        "The voucher was set back past Kami: suspend the serial, and find out who wrote to the table.",
+        "The card was set back, with its value on another one: suspend the serial; find out who wrote to the table.",
     ),
     "line_missing": Meaning(
-        "The ledger lacks a movement of the voucher: a redemption, a reversal or a replacement",
-        "账本缺少该卡密的核销、撤销或换发记录",
+        "The ledger lacks a movement of the voucher's value",
+        "账本缺少该卡密的金额变动记录",
         "Redrive what was set aside (relay, events, ledger), or replay the archive: the line then comes by itself.",
     ),
     "line_differs": Meaning(
-        "The ledger has another amount or reversal of a movement than the voucher",
+        "The ledger has another amount or reversal than the voucher",
         "账本与卡密记录的金额或撤销不一致",
         "One of them was changed past Kami; the record says which.",
     ),
@@ -106,17 +106,6 @@ KINDS: dict[str, Meaning] = {
         "More: redrive what relay set aside. Less: an item was deleted or set back past Kami.",
     ),
 }
-MISSING: dict[Kind, str] = {
-    Kind.REDEEMED: "redemption_missing",
-    Kind.REVERSED: "reversal_missing",
-    Kind.PASSED_ON: "reversal_missing",
-    Kind.CREDITED: "replacement_missing",
-    Kind.ISSUED: "replacement_missing",
-    Kind.REISSUED: "replacement_missing",
-}
-"""Kind of a line → the kind of the difference where its voucher does not know of it."""
-REPLACES = (Kind.ISSUED, Kind.CREDITED)
-"""What a voucher forgets when a reclaim begins it anew."""
 EXACT = frozenset({"balance_differs", "status_differs"})
 """Kinds that one item shows by itself."""
 
@@ -212,8 +201,8 @@ class Sum(NamedTuple):
     writes: int
 
 
-class Due(NamedTuple):
-    """A line that the ledger should have of a voucher."""
+class Expected(NamedTuple):
+    """A line that a voucher should have."""
 
     generation: int
     name: Name
@@ -221,20 +210,27 @@ class Due(NamedTuple):
     reversal: str | None = None
 
 
-def movements(voucher: Voucher) -> Iterator[Due]:
-    """Each line that the ledger should have of a voucher."""
+UNKNOWN: dict[Kind, str] = {Kind.REDEEMED: "redemption_missing", Kind.REVERSED: "reversal_missing"}
+"""Kind of a line that its voucher knows nothing of → what that is called; else `reissue_missing`."""
+RECEIVED = (Kind.ISSUED, Kind.CREDITED)
+"""What a voucher has of another, which it forgets when it begins anew."""
+
+
+def movements(voucher: Voucher) -> Iterator[Expected]:
+    """The lines that a voucher should have: of its uses, of what it has from one that it replaces, and of what went to
+    one that replaces it."""
+    generation, origin, reissue = voucher.generation, voucher.origin, voucher.reissue
     for use in voucher.redemptions.values():
-        yield Due(use.generation, (Kind.REDEEMED, use.id), use.amount_minor)
+        yield Expected(use.generation, (Kind.REDEEMED, use.id), use.amount_minor)
         if use.reversal is not None:
-            yield Due(use.generation, (Kind.REVERSED, use.id), use.amount_minor, use.reversal.id)
+            yield Expected(use.generation, (Kind.REVERSED, use.id), use.amount_minor, use.reversal.id)
             if use.reversal.credited is not None:
-                yield Due(use.generation, (Kind.PASSED_ON, use.id), use.amount_minor, use.reversal.id)
-    own = voucher.generation
-    if voucher.origin is not None:
-        yield Due(own, (Kind.ISSUED, voucher.origin.recovery), voucher.origin.amount_minor)
-        yield from (Due(own, (Kind.CREDITED, use), amount) for use, amount in voucher.origin.credits)
-    if voucher.reissue is not None:
-        yield Due(own, (Kind.REISSUED, voucher.reissue.recovery), voucher.reissue.amount_minor)
+                yield Expected(use.generation, (Kind.PASSED_ON, use.id), use.amount_minor, use.reversal.id)
+    if reissue is not None:
+        yield Expected(generation, (Kind.REISSUED, reissue.recovery), reissue.amount_minor)
+    if origin is not None:
+        yield Expected(generation, (Kind.ISSUED, origin.recovery), origin.amount_minor)
+        yield from (Expected(generation, (Kind.CREDITED, id), amount_minor) for id, amount_minor in origin.credits)
 
 
 def of_card(lot: Lot, card: Card) -> list[Difference]:
@@ -251,34 +247,36 @@ def _of_item(lot: Lot, card: Card) -> Iterator[Difference]:
         lines = sum(account.lines for account in card.accounts.values())
         yield Difference("voucher_missing", card.index, "", f"an item, for {lines} lines", "none")
         return
-    own = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
-    taken = sum(r.amount_minor for r in own if r.reversal is None or r.reversal.credited is not None)
-    balance = _given(lot, voucher) - taken - (voucher.reissue.amount_minor if voucher.reissue is not None else 0)
+    begun, balance = _begun_and_left(lot, voucher)
     if voucher.balance_minor != balance:
         yield Difference("balance_differs", card.index, "", str(balance), str(voucher.balance_minor))
     if STATUSES[voucher.status].vetoes:
         return
     used = voucher.status in (Status.PARTLY_REDEEMED, Status.REDEEMED)
     status = status_with(balance)
-    if voucher.status is not status if taken else used:
-        yield Difference("status_differs", card.index, "", status.value if taken else "unused", voucher.status.value)
+    if used if balance == begun else voucher.status is not status:
+        expected = "unused" if balance == begun else status.value
+        yield Difference("status_differs", card.index, "", expected, voucher.status.value)
 
 
-def _given(lot: Lot, voucher: Voucher) -> int:
-    """What a voucher had before it was used: the face value, or what it has from those that it replaces."""
-    if voucher.origin is None:
-        return lot.rules.amount_minor
-    return voucher.origin.amount_minor + sum(amount for _, amount in voucher.origin.credits)
+def _begun_and_left(lot: Lot, voucher: Voucher) -> tuple[int, int]:
+    """What was put on a voucher in its generation, and what should be left of that."""
+    origin, reissue = voucher.origin, voucher.reissue
+    begun = lot.rules.amount_minor
+    if origin is not None:
+        begun = origin.amount_minor + sum(amount_minor for _, amount_minor in origin.credits)
+    uses = (use for use in voucher.redemptions.values() if use.generation == voucher.generation)
+    gone = sum(use.amount_minor for use in uses if use.reversal is None or use.reversal.credited is not None)
+    return begun, begun - gone - (reissue.amount_minor if reissue is not None else 0)
 
 
 def _of_ledger(card: Card) -> Iterator[Difference]:
     if card.voucher is None:
         return
     known: set[tuple[int, Name]] = set()
-    for generation, name, amount_minor, reversal in movements(card.voucher):
-        known.add((generation, name))
-        line = card.lines.get((generation, name))
-        kind, id = name
+    for generation, (kind, id), amount_minor, reversal in movements(card.voucher):
+        known.add((generation, (kind, id)))
+        line = card.lines.get((generation, (kind, id)))
         said = _said(amount_minor, reversal)
         if line is None:
             yield Difference("line_missing", card.index, id, f"{kind} {said}", "none")
@@ -286,10 +284,10 @@ def _of_ledger(card: Card) -> Iterator[Difference]:
             has = _said(line.movement.amount_minor, line.movement.reversal)
             yield Difference("line_differs", card.index, id, f"{kind} {said}", f"{kind} {has}")
     for (generation, (kind, id)), line in card.lines.items():
-        forgotten = kind in REPLACES and generation < card.voucher.generation
-        if (generation, (kind, id)) not in known and not forgotten:
+        is_forgotten = kind in RECEIVED and generation < card.voucher.generation
+        if (generation, (kind, id)) not in known and not is_forgotten:
             said = _said(line.movement.amount_minor, line.movement.reversal)
-            yield Difference(MISSING[kind], card.index, id, f"{kind} {said}", "none")
+            yield Difference(UNKNOWN.get(kind, "reissue_missing"), card.index, id, f"{kind} {said}", "none")
 
 
 def _said(amount_minor: int, reversal: str | None) -> str:
@@ -301,14 +299,14 @@ def _of_accounts(lot: Lot, card: Card) -> Iterator[Difference]:
     for generation in sorted(generations):
         account = card.accounts.get(generation)
         lines = [line for (of, _), line in card.lines.items() if of == generation]
-        opened = lot.rules.amount_minor
-        balance = opened + sum(change(opened, line.movement) for line in lines if line.posted)
+        face_minor = lot.rules.amount_minor
+        balance = face_minor + sum(moved(line.movement, face_minor) for line in lines if line.posted)
         expected = f"{balance} after {len(lines)} lines"
         if account is None:
             yield Difference("account_differs", card.index, str(generation), expected, "none")
             continue
         found = f"{account.balance_minor} after {account.lines} lines"
-        if found != expected or account.opened_minor != opened:
+        if found != expected or account.opened_minor != face_minor:
             yield Difference("account_differs", card.index, str(generation), expected, found)
         for movement in account.waiting:
             if movement.disputed:
