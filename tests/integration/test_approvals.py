@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S
+from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S, Share
+from functions.domain.recovery import Recovery
 from functions.recover import judging
 from functions.store.aws import FENCE_S
 from infra.local.gateway import Answer
@@ -271,7 +272,12 @@ def test_a_batch_of_many_lots_is_judged_without_reading_them_where_all_of_it_is_
     monkeypatch.setattr(judging, "LOTS_PER_CALL_MAX", 0)
     counted: list[str] = []
     shares = judging.shares
-    monkeypatch.setattr(judging, "shares", lambda recovery: counted.append(recovery.id) or shares(recovery))
+
+    def counting(recovery: Recovery) -> list[Share]:
+        counted.append(recovery.id)
+        return shares(recovery)
+
+    monkeypatch.setattr(judging, "shares", counting)
     rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": ALONE}]}
     campaign = kami.campaign(recovery_rules=rules)["id"]
     small, large = kami.batch(campaign, ALONE), kami.batch(campaign, ALONE + 1)

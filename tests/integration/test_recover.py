@@ -657,7 +657,7 @@ def test_statistics_compare_the_ways_that_recoveries_came_by(stock: Stock, clock
 def mean(name: str, before: Json, after: Json) -> float:
     """Of the recoveries between two readings: those of other tests have their clocks."""
     total = after[name] * after["recoveries"] - before.get(name, 0) * before["recoveries"]
-    return float(total) / (after["recoveries"] - before["recoveries"])
+    return float(total / (after["recoveries"] - before["recoveries"]))
 
 
 # Bad input
