@@ -207,6 +207,7 @@ def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
         "reason": recovery.reason,
         "recovery": recovery.lifts,
         "via": recovery.via.value,
+        "requested_by": recovery.by.client,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,

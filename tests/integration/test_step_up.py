@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.domain.stepup import STEP_S, code_at
+from functions.domain.stepup import STEP_S, code_at, step_of
 from functions.store.guards import LIMITS
 from infra import clients
 from infra.local.gateway import Answer
+from infra.local.samples import RECIPIENT
 from tests.integration.conftest import Clock
 from tests.integration.kami import Caller, Json, Kami, granted, refused, replayed, unique
 
@@ -100,6 +101,23 @@ def test_without_an_authenticator_nothing_guarded_is_done(
     assert kami.items() == before
 
 
+def test_an_export_is_a_reveal_of_its_whole_batch(kami: Kami, staff: Caller, secret: bytes, clock: Clock) -> None:
+    """Whoever may not read two codes without an authenticator does not get a file of them either."""
+    small, large = (kami.batch(kami.campaign(recovery_rules=GUARDED)["id"], quantity)["id"] for quantity in (1, 2))
+    key, code = unique(), code_at(secret, clock.now // STEP_S)
+
+    def export(batch: str, code: str | None = None) -> Answer:
+        body = {"recipient": RECIPIENT} if code is None else {"recipient": RECIPIENT, "one_time_code": code}
+        return staff.post(f"/v1/batches/{batch}/exports", body, key)
+
+    granted(export(small), 202)
+    for wrong in (None, "000000" if code != "000000" else "000001"):
+        refused(export(large, wrong), 403, "one_time_code_wrong" if wrong else "one_time_code_required")
+    made = granted(export(large, code), 202)
+    repeat = export(large)
+    assert (replayed(repeat), repeat.json()["id"]) == (True, made["id"])
+
+
 @ways
 def test_a_code_is_good_once_whatever_for(
     staff: Caller, serials: list[str], secret: bytes, clock: Clock, way: str
@@ -136,6 +154,32 @@ def test_wrong_codes_are_counted_and_then_even_the_right_one_is_refused(
         assert answer.header("retry-after")
     clock.advance(limit.window_s)
     assert void(staff, serials, code_at(secret, clock.now // STEP_S)).status == 202
+
+
+def test_of_many_at_a_time_no_more_are_looked_at_than_one_after_the_other(
+    staff: Caller, serials: list[str], secret: bytes, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the others come while the first is being looked at."""
+    limit, step = LIMITS["one_time_code"], clock.now // STEP_S
+    wrong = next(f"{n:06d}" for n in range(9) if f"{n:06d}" not in [code_at(secret, step + d) for d in (-1, 0, 1)])
+    looked: list[str] = []
+
+    def looking(own: bytes, code: str, now: int) -> int | None:
+        looked.append(code)
+        if len(looked) == 1:
+            for _ in range(limit.wrong_max):
+                reveal(staff, serials, wrong)
+        return step_of(own, code, now)
+
+    monkeypatch.setattr("functions.store.stepup.step_of", looking)
+    reveal(staff, serials, wrong)
+    assert len(looked) == limit.wrong_max
+
+
+def test_right_codes_are_not_counted(staff: Caller, serials: list[str], secret: bytes, clock: Clock) -> None:
+    for _ in range(LIMITS["one_time_code"].wrong_max + 2):
+        granted(reveal(staff, serials, code_at(secret, clock.now // STEP_S)))
+        clock.advance(STEP_S)
 
 
 def test_a_new_authenticator_ends_the_old_one_and_a_withdrawn_one_is_gone(
