@@ -249,9 +249,6 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     use(25)
     recover("void", shop.single(26))
     kami.cloud.drain()
-    named = shop.differences()
-    kami.cloud.drain()
-
     serials = [*(card.serial for card in cards), shop.held.serial, successor, claimed, *dispensed, shop.toy.serial]
     lived = [*(cards[n].serial for n in (1, 6, 9, 11, 17, 22)), shop.held.serial, successor]
     truth, told = shop.seen(serials), {serial: shop.history(serial) for serial in lived}
@@ -297,7 +294,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
         granted(kami.merchant.redeem(code), 201)
     shop.reverse(parts[0])
     kami.cloud.drain()
-    assert shop.differences() == named
+    assert shop.differences() == Counter()
 
     everything = Counter(json.loads(line)["event"]["id"] for line in lines(kami))
     assert {json.loads(line)["event"]["id"] for line in on_record} < everything.keys()
