@@ -58,6 +58,7 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     SHELF,
+    SPENT,
     STATISTICS,
     STOCK,
     VOUCHER,
@@ -232,10 +233,13 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
+            _table(
+                "BatchGetItem",
+                on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, SPENT, VOUCHER),
+            ),
             _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT)),
-            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
+            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, SPENT, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
             _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,

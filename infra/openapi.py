@@ -177,6 +177,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
         "example": "member-1024",
     },
+    "One-Time-Code": {
+        "description": "With `text/csv` only: of the client's authenticator (RFC 6238); where a campaign asks for it.",
+        "schema": {"type": "string", "pattern": "^[0-9]{6}$"},
+        "example": "492039",
+    },
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
@@ -480,6 +485,8 @@ def _parameters(route: Route) -> Iterator[Json]:
     if route.idempotency_key is not Key.NONE:
         required = route.idempotency_key is Key.REQUIRED
         yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}
+    for name in route.csv_headers:
+        yield {"name": name, "in": "header", **PARAMETERS[name]}
     if HTTPStatus.NOT_MODIFIED in route.success:
         yield {"name": "If-None-Match", "in": "header", **PARAMETERS["If-None-Match"]}
 

@@ -98,6 +98,15 @@ class Call:
             refuse_fields([("customer_address", "only trusted clients may state it")])
         return self.by.address if self.by.role == "customer" else stated
 
+    def of_headers(self, model: type[M]) -> M:
+        """A model of headers, by its members' aliases; others are nobody's business.
+
+        Raises Refusal that names every header that is wrong, never its value.
+        """
+        names = (field.alias for field in model.model_fields.values())
+        sent = {name: self.headers[name.lower()] for name in names if name and name.lower() in self.headers}
+        return _of("header", model, sent)
+
     def limit(self) -> int:
         """The page size asked for. Raises Refusal `invalid_request`."""
         text = self.query.get("limit", str(LIMIT_DEFAULT))
@@ -302,11 +311,15 @@ def parse(model: type[BaseModel], event: Event) -> BaseModel:
 
 def of_query(model: type[M], query: dict[str, Any]) -> M:
     """A model of query parameters. Raises Refusal that names every parameter that is wrong."""
+    return _of("query", model, query)
+
+
+def _of(place: str, model: type[M], given: dict[str, Any]) -> M:
     try:
-        return model.model_validate(query)
+        return model.model_validate(given)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False, include_input=False)
-    refuse_fields((".".join(["query", *(str(part)[:40] for part in e["loc"])]), e["msg"]) for e in errors)
+    refuse_fields((".".join([place, *(str(part)[:40] for part in e["loc"])]), e["msg"]) for e in errors)
 
 
 def _content_type(event: Event) -> str:

@@ -33,6 +33,7 @@ from functions.recover.models import (
     ApprovalMade,
     ApprovalRequest,
     Days,
+    FileHeaders,
     ForecastAnswer,
     RecoveryAnswer,
     RecoveryList,
@@ -56,7 +57,8 @@ VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
     """With `dry_run` nothing is written, and what it would come to is answered (200).
 
-    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report.
+    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report. What its
+    JSON would say, parameters say; a one-time code goes in the header `One-Time-Code`, for addresses are logged.
     """
     file = request.content if isinstance(request, File) else None
     said = {name: value for name, value in call.query.items() if name != "dry_run"}
@@ -75,7 +77,7 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Foreca
     until = batch.call_deadline(call.remaining_s)
     if _is_dry_run(call):
         return ok(_forecast(forecasts.foresee(order, call.by, call.now, until, file), call.now))
-    one_time_code = request.one_time_code if isinstance(request, RecoveryRequest) else None
+    one_time_code = (call.of_headers(FileHeaders) if isinstance(request, File) else request).one_time_code
     recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, file, one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))

@@ -64,6 +64,12 @@ class RecoveryRequest(Terms):
         return self
 
 
+class FileHeaders(Request):
+    """What goes with a file in headers."""
+
+    one_time_code: OneTimeCode | None = Field(default=None, alias="One-Time-Code")
+
+
 class SkippedSerial(Answer):
     """A serial that was left as it is."""
 

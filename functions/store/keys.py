@@ -25,7 +25,7 @@ RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 ERASURE, PERSON = "ERASURE#", "PERSON#"
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
-ENROLMENT = "ENROLMENT#"
+ENROLMENT, SPENT = "ENROLMENT#", "SPENT#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
@@ -56,6 +56,11 @@ def client(id: str) -> Key:
 def enrolment(client_id: str) -> Key:
     """The authenticator of a client."""
     return _own(ENROLMENT, client_id)
+
+
+def spent(client_id: str, campaign_id: str, action: str) -> Key:
+    """How much a client has ordered alone of an action in a campaign."""
+    return _own(SPENT, f"{client_id}#{campaign_id}#{action}")
 
 
 def campaign(id: str) -> Key:

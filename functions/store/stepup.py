@@ -45,7 +45,7 @@ def require(code: str | None, id: str, by: By, now: int) -> None:
     Raises Refusal `one_time_code_required`, `one_time_code_wrong`, `too_many_attempts`.
     """
     if code is None:
-        raise Refusal("one_time_code_required", "Give one_time_code, of this client's authenticator.")
+        raise Refusal("one_time_code_required", "Give one_time_code, or with a file the header One-Time-Code.")
     subject = guards.Subject("one_time_code", by.client)
     own = keys.enrolment(by.client)
     items = table.get_many([own, subject.key(now)])
