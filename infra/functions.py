@@ -61,6 +61,7 @@ from functions.store.keys import (
     SPENT,
     STATISTICS,
     STOCK,
+    TENANT,
     VOUCHER,
 )
 from infra.bundle import Assets
@@ -244,7 +245,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), (BATCHES, "RECOVERYS#", "TOUCHED#")),
-            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING, TENANT)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,

@@ -112,6 +112,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": "With `text/csv` and a `resume` only: the suspension that it lifts.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     },
+    "channel": {
+        "description": "With `text/csv` only: the channel (shop, partner) that it concerns.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "by": {
+        "description": "What is compared: the ways that recoveries were ordered by, or the channels that they concern.",
+        "schema": {"type": "string", "enum": ["via", "channel"], "default": "via"},
+    },
     "dry_run": {
         "description": "Only say what it would come to.",
         "schema": {"type": "boolean", "default": False},

@@ -309,7 +309,8 @@ ROUTES: tuple[Route, ...] = (
             "recovery_in_progress",
             *_ONE_TIME_CODE,
         ),
-        csv=("action", "reason", "only", "note", "recovery"), csv_headers=("One-Time-Code",), csv_bytes_max=4_194_304,
+        csv=("action", "reason", "only", "note", "recovery", "channel"), csv_headers=("One-Time-Code",),
+        csv_bytes_max=4_194_304,
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,
@@ -317,7 +318,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
-        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+        "Compare recoveries by the way that they were ordered, or by channel", "回收统计（按途径或渠道）",
+        query=("since", "until", "by"),
     ),
     Route(
         "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,

@@ -32,7 +32,6 @@ from functions.recover.forecasts import Forecast
 from functions.recover.models import (
     ApprovalMade,
     ApprovalRequest,
-    Days,
     FileHeaders,
     ForecastAnswer,
     RecoveryAnswer,
@@ -42,6 +41,7 @@ from functions.recover.models import (
     SkippedSerial,
     SkippedSerials,
     StatisticsAnswer,
+    StatisticsQuery,
     Terms,
     WayAnswer,
 )
@@ -73,6 +73,7 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Foreca
         terms.recovery,
         VIA.get(call.by.role, Via.OPERATOR if file is None else Via.SHOP_FILE),
         hashlib.sha256(file).hexdigest() if file is not None else None,
+        terms.channel,
     )
     until = batch.call_deadline(call.remaining_s)
     if _is_dry_run(call):
@@ -98,7 +99,8 @@ def _forecast(forecast: Forecast, now: int) -> ForecastAnswer:
     return ForecastAnswer.model_validate(
         {
             **{
-                name: shown[name] for name in ("action", "reason", "recovery", "only", "selected", "recovered", "value")
+                name: shown[name]
+                for name in ("action", "reason", "recovery", "only", "channel", "selected", "recovered", "value")
             },
             "skipped": counts,
             "told": forecast.told,
@@ -144,10 +146,12 @@ def get_report(call: Call) -> Reply[str]:
 def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
     if call.by.is_tenant:
         raise Refusal("insufficient_scope", "They compare what all have ordered.")
-    since, until = _days(call)
+    asked = of_query(StatisticsQuery, call.query)
+    since, until = _days(asked, call.now)
+    found = statistics.between(since, until, by_channel=asked.by == "channel")
     ways = [
         WayAnswer(
-            via=via.value,
+            **{asked.by: name},
             recoveries=sum.recoveries,
             selected=sum.selected,
             recovered=sum.recovered,
@@ -155,16 +159,15 @@ def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
             mean_seconds=round(sum.seconds / sum.recoveries, 3),
             mean_seconds_until_effective=round(sum.seconds_until_effective / sum.recoveries, 3),
         )
-        for via, sum in sorted(statistics.by_way(since, until).items())
+        for name, sum in sorted(found.items(), key=lambda each: each[0] or "")
     ]
     return ok(StatisticsAnswer(since=since.isoformat(), until=until.isoformat(), data=ways))
 
 
-def _days(call: Call) -> tuple[date, date]:
+def _days(asked: StatisticsQuery, now: int) -> tuple[date, date]:
     """Raises Refusal `invalid_request`."""
-    asked = of_query(Days, call.query)
     try:
-        until = date.fromisoformat(asked.until) if asked.until else datetime.fromtimestamp(call.now, UTC).date()
+        until = date.fromisoformat(asked.until) if asked.until else datetime.fromtimestamp(now, UTC).date()
         since = date.fromisoformat(asked.since) if asked.since else until - timedelta(days=DAYS_DEFAULT - 1)
     except (ValueError, OverflowError):
         refuse_fields([("query.since", "days like 2026-11-30")])
@@ -209,6 +212,7 @@ def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
         "reason": recovery.reason,
         "recovery": recovery.lifts,
         "via": recovery.via.value,
+        "channel": recovery.channel,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,

@@ -154,9 +154,11 @@ def prepared(
 ) -> tuple[Recovery, bool, list[Line]]:
     """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
 
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
+    What a partner's client recovers concerns the partner's channel, where it has but one and names none.
+    Raises Refusal as `Reach.channel`, `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
     """
     reach, serials, lines = Reach(by), False, list[Line]()
+    channel = reach.channel(order.channel).id if order.channel is not None else reach.only_channel
     lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
     if file is not None:
         spans, lines = _of_file(file)
@@ -186,6 +188,7 @@ def prepared(
         lifts=order.lifts,
         via=order.via,
         lines=len(lines),
+        channel=channel,
     )
     return recovery, serials, lines
 

@@ -114,6 +114,7 @@ BODIES: Final[dict[str, Json]] = {
         "only": "not_claimed",
         "note": "note",
         "one_time_code": "123456",
+        "channel": "${channel}",
     },
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
