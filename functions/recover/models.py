@@ -208,9 +208,7 @@ class WayAnswer(Answer):
     """Recoveries that were ordered by one way, or concern one channel: how many completed, and how they went."""
 
     via: Via | None = Field(default=None, examples=["operator"])
-    channel: str | None = Field(
-        default=None, description="With `by=channel`; absent of those that name none.", examples=[]
-    )
+    channel: str | None = Field(default=None, description="With `by=channel`; absent of those that name none.")
     recoveries: int = Field(examples=[12])
     selected: int = Field(examples=[1_000])
     recovered: int = Field(examples=[990])

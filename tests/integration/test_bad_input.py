@@ -515,6 +515,7 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/dispenses", "quantity", [0, -1, 101, *HUGE, *FRACTIONS]),
     ("POST /v1/dispenses", "buyer", REFERENCES),
     ("POST /v1/dispenses", "channel", ["", "c" * 65]),
+    ("POST /v1/recoveries", "channel", ["", "c" * 65]),
     ("POST /v1/distributions", "to", ["", "c" * 65]),
     ("POST /v1/distributions", "from", ["", "c" * 65]),
     ("POST /v1/activations", "sale.price.amount_minor", [0, -1, 10**12 + 1, *HUGE, *FRACTIONS]),
