@@ -41,7 +41,6 @@ class Terms(Request):
     channel: ChannelId | None = Field(
         default=None,
         description="The shop or partner that it concerns; a partner's only channel, unless another is named.",
-        examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"],
     )
 
     @model_validator(mode="after")
