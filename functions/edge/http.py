@@ -230,9 +230,8 @@ class App:
         query = event.get("queryStringParameters") or {}
         if any(len(value) > ID_LENGTH_MAX for value in path.values()):
             raise Refusal("not_found")
-        of_file = (route.csv or ()) if _content_type(event) == CSV else ()
-        if unknown := [name for name in query if name not in (*route.query, *of_file)]:
-            refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
+        is_file = route.csv is not None and _content_type(event) == CSV
+        _refuse_misplaced(route, query, _headers(event), is_file=is_file)
         call = Call(
             route=route.key,
             by=_by(caller, event),
@@ -247,9 +246,19 @@ class App:
         )
         if model is None:
             return operation(call)
-        if route.csv is not None and _content_type(event) == CSV:
+        if is_file:
             return operation(File(_body(event, route.csv_bytes_max or BODY_BYTES_MAX)), call)
         return operation(parse(model, event), call)
+
+
+def _refuse_misplaced(route: Route, query: dict[str, str], headers: dict[str, str], *, is_file: bool) -> None:
+    """Raise Refusal for parameters that nobody knows, and for what goes with a file only."""
+    known = (*route.query, *((route.csv or ()) if is_file else ()))
+    errors = [("query." + name[:40], "unknown parameter") for name in query if name not in known]
+    if not is_file:
+        errors += [("header." + name, f"with {CSV} only") for name in route.csv_headers if name.lower() in headers]
+    if errors:
+        refuse_fields(errors)
 
 
 def _verified(route: Route, event: Event) -> tokens.Caller:

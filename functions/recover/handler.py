@@ -63,6 +63,7 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Foreca
     file = request.content if isinstance(request, File) else None
     said = {name: value for name, value in call.query.items() if name != "dry_run"}
     terms = of_query(Terms, said) if isinstance(request, File) else request
+    one_time_code = (call.of_headers(FileHeaders) if isinstance(request, File) else request).one_time_code
     selection = request.selection if isinstance(request, RecoveryRequest) else None
     order = Order(
         selection.selection() if selection is not None else None,
@@ -78,7 +79,6 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Foreca
     until = batch.call_deadline(call.remaining_s)
     if _is_dry_run(call):
         return ok(_forecast(forecasts.foresee(order, call.by, call.now, until, file), call.now))
-    one_time_code = (call.of_headers(FileHeaders) if isinstance(request, File) else request).one_time_code
     recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, file, one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))

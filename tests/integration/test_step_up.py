@@ -181,10 +181,11 @@ def test_a_files_code_is_taken_from_its_header_only_and_nobody_keeps_it(
     code, text = code_at(secret, clock.now // STEP_S), "\n".join(serials)
     target, file = "/v1/recoveries?action=void&reason=stolen", {"content-type": "text/csv"}
     refused(staff.post(f"{target}&one_time_code={code}", text, **file), 400, "invalid_request")
-    refused(
-        staff.post("/v1/recoveries", order(serials, None), **{"one-time-code": code}), 403, "one_time_code_required"
-    )
-    granted(staff.post(target, text, **file, **{"one-time-code": code}), 202)
+    header = {"one-time-code": code}
+    refused(staff.post("/v1/recoveries", order(serials, None), **header), 400, "invalid_request")
+    document = refused(staff.post(target, text, **file, **{"one-time-code": f"{code}0"}), 400, "invalid_request")
+    assert [error["field"] for error in document["errors"]] == ["header.One-Time-Code"]
+    granted(staff.post(target, text, **file, **header), 202)
     whole = re.compile(rf"(?<!\w){code}(?!\w)")
     assert log.lines
     assert not whole.search(log.text)
