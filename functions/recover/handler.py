@@ -149,19 +149,20 @@ def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
     asked = of_query(StatisticsQuery, call.query)
     since, until = _days(asked, call.now)
     found = statistics.between(since, until, by_channel=asked.by == "channel")
-    ways = [
-        WayAnswer(
-            **{asked.by: name},
-            recoveries=sum.recoveries,
-            selected=sum.selected,
-            recovered=sum.recovered,
-            success=round(sum.recovered / sum.selected, 4) if sum.selected else 0.0,
-            mean_seconds=round(sum.seconds / sum.recoveries, 3),
-            mean_seconds_until_effective=round(sum.seconds_until_effective / sum.recoveries, 3),
-        )
-        for name, sum in sorted(found.items(), key=lambda each: each[0] or "")
-    ]
+    rows = sorted(found.items(), key=lambda each: each[0] or "")
+    ways = [WayAnswer.model_validate({asked.by: name, **_went(sum)}) for name, sum in rows]
     return ok(StatisticsAnswer(since=since.isoformat(), until=until.isoformat(), data=ways))
+
+
+def _went(sum: statistics.Sum) -> dict[str, float]:
+    return {
+        "recoveries": sum.recoveries,
+        "selected": sum.selected,
+        "recovered": sum.recovered,
+        "success": round(sum.recovered / sum.selected, 4) if sum.selected else 0.0,
+        "mean_seconds": round(sum.seconds / sum.recoveries, 3),
+        "mean_seconds_until_effective": round(sum.seconds_until_effective / sum.recoveries, 3),
+    }
 
 
 def _days(asked: StatisticsQuery, now: int) -> tuple[date, date]:

@@ -158,7 +158,7 @@ def prepared(
     Raises Refusal as `Reach.channel`, `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
     """
     reach, serials, lines = Reach(by), False, list[Line]()
-    channel = reach.channel(order.channel).id if order.channel is not None else reach.only_channel
+    channel = reach.channel(order.channel).id if order.channel is not None else reach.only_channel()
     lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
     if file is not None:
         spans, lines = _of_file(file)

@@ -32,7 +32,6 @@ class Reach:
             raise Refusal("not_found", f"There is no channel {id}.")
         return found
 
-    @property
     def only_channel(self) -> str | None:
         """The channel of a tenant that has no other, as the index knows."""
         if not self.by.is_tenant:
