@@ -79,7 +79,8 @@ DEFAULTS: tuple[Allowance, ...] = (
 class RecoveryRules:
     """What a campaign says of its recoveries.
 
-    Above so many vouchers to be voided, or codes to be revealed at a time, the caller gives a one-time code too.
+    Above so many vouchers to be voided, or codes to be revealed or exported at a time, the caller gives a one-time code
+    too.
     """
 
     allowances: tuple[Allowance, ...] = DEFAULTS

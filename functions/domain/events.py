@@ -580,7 +580,8 @@ def _nothing(old: Item, new: Item) -> Told:
 
 
 def _recovered(old: Item, new: Item) -> Told:
-    yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
+    what = {name: new[name] for name in ("recovery", "action", "reason")}
+    yield "voucher.recovered", *_card(new["position"], {**what, "generation": new.get("generation", 1)})
 
 
 ANY = "*"

@@ -172,7 +172,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
-        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format"),
+        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format", *_ONE_TIME_CODE),
     ),
     Route(
         "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,
@@ -305,9 +305,8 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
-            "recovery_in_progress",
-            *_ONE_TIME_CODE,
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "recovery_not_allowed",
+            "recovery_in_progress", *_ONE_TIME_CODE,
         ),
         csv=("action", "reason", "only", "note", "recovery", "channel"), csv_headers=("One-Time-Code",),
         csv_bytes_max=4_194_304,
@@ -334,7 +333,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries/{id}/approvals", "recover", "create_approval", Scope.APPROVE,
         "Approve or reject a recovery that needs a second person", "审批（同意或驳回）回收申请", Key.REQUIRED,
         success=(201,),
-        errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
+        errors=("own_request", "already_decided", "approval_expired", "request_changed"),
     ),
     # ledger
     Route(

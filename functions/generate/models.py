@@ -86,7 +86,9 @@ class CodeRulesRequest(Request):
     """Above so many, a caller also gives a one-time code of its authenticator (RFC 6238); never where it is absent."""
 
     void_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Vouchers voided.", examples=[1_000])
-    reveal_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed.", examples=[10])
+    reveal_above: int | None = Field(
+        default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed or exported.", examples=[10]
+    )
 
 
 class RecoveryRulesRequest(Request):
@@ -375,6 +377,7 @@ class ExportRequest(Request):
     )
     format: Literal["csv", "jsonl"] = Field(default="csv", description="CSV with a header, or JSON Lines.")
     qr: bool = Field(default=False, description="Each line with its code's QR image, a PNG as a `data:` URI.")
+    one_time_code: OneTimeCode | None = None
 
     @field_validator("recipient")
     @classmethod

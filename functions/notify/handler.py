@@ -75,7 +75,9 @@ def take(body: str) -> None:
         number, message = order.attempt, service.proceed(service.find(order.message), order.attempt, now)
     else:
         data = order.data
-        recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
+        recovery = None
+        if data.action is not None and data.reason is not None:
+            recovery = service.Recall(data.action, data.reason, data.generation)
         redemption = data.redemption.id if data.redemption else None
         occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery)
         number, told = 1, service.tell(occasion, now)

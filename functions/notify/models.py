@@ -33,6 +33,7 @@ class Data(Taken):
     redemption: RedemptionOf | None = None
     action: Literal["reclaim", "void", "suspend", "resume", "reissue"] | None = None
     reason: str | None = Field(default=None, max_length=40)
+    generation: int | None = None
 
 
 class Told(Taken):

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from functions.domain.account import E164
 from functions.domain.actor import By
@@ -34,16 +35,24 @@ SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
 
 
+class Recall(NamedTuple):
+    """What a recovery did to a card of a generation, and why."""
+
+    action: str
+    reason: str
+    generation: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """An event that somebody is told of; `redemption` is what it is about, if about one, and `recovery` the action
-    and the reason of the recovery that it tells of."""
+    """An event that somebody is told of; `redemption` is what it is about, if about one, and `recovery` what became of
+    the card by one."""
 
     event_id: str
     event: str
     serial: str
     redemption: str | None
-    recovery: tuple[str, str] | None = None
+    recovery: Recall | None = None
 
 
 def tell(occasion: Occasion, now: int) -> Message | None:
@@ -68,14 +77,15 @@ def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Messa
     if occasion.event == EXPIRING:
         return _reminder(occasion, voucher, lot, now)
     redemption = voucher.redemptions[occasion.redemption] if occasion.redemption is not None else None
-    recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
+    of_generation = occasion.recovery.generation if occasion.recovery is not None else None
+    recipient = _mobile(redemption) if redemption is not None else _holder(voucher, of_generation)
     if recipient is None:
         return None
     if redemption is not None:
         said = text(occasion.event, lot.rules.locale, occasion.serial, redemption, voucher.currency)
     else:
         assert occasion.recovery is not None
-        said = recovered(lot.rules.locale, *occasion.recovery, voucher)
+        said = recovered(lot.rules.locale, occasion.recovery.action, occasion.recovery.reason, voucher)
     return _message(occasion, lot, recipient, said, now)
 
 
@@ -98,11 +108,13 @@ def _mobile(redemption: Redemption) -> str | None:
     return redemption.account_number if E164.fullmatch(redemption.account_number) else None
 
 
-def _holder(voucher: Voucher) -> str | None:
-    """Who has the card: who claimed it, else whom it was last used for and not given back."""
-    if voucher.holder is not None:
+def _holder(voucher: Voucher, generation: int | None = None) -> str | None:
+    """Who has the card, or had it in an earlier generation: who claimed it, else whom it was last used for and not
+    given back. Who had claimed what has begun anew since is not known any more; it is not who has it now."""
+    wanted = voucher.generation if generation is None else generation
+    if voucher.holder is not None and wanted == voucher.generation:
         return voucher.holder if E164.fullmatch(voucher.holder) else None
-    uses = [redemption for redemption in voucher.redemptions.values() if redemption.reversal is None]
+    uses = [use for use in voucher.redemptions.values() if use.reversal is None and use.generation == wanted]
     return _mobile(max(uses, key=lambda redemption: redemption.at)) if uses else None
 
 

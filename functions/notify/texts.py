@@ -10,16 +10,22 @@ from functions.domain.voucher import Redemption, Standing, Voucher
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
 EXPIRING = "voucher.expiring"
+CREDITED = "credited"
+"""A reversal whose value is on the card that replaces the one it was taken from."""
 
 TEXTS: dict[str, dict[str, str]] = {
     "zh-CN": {
         REDEEMED: "【Kami】卡号 {serial} 已为 {account} 核销 {amount}，卡内余额 {balance}。如非本人操作，请联系客服。",
         REVERSED: "【Kami】卡号 {serial} 为 {account} 的核销已撤销，{amount} 已退回卡内，卡内余额 {balance}。",
+        CREDITED: "【Kami】卡号 {serial} 为 {account} 的核销已撤销，{amount} 已退回换发的新卡（卡号 {credited}），"
+        "新卡余额 {balance}。",
         EXPIRING: "【Kami】您的卡（卡号 {serial}）将于北京时间 {ends} 到期，卡内余额 {balance}，请及时使用。",
     },
     "en": {
         REDEEMED: "【Kami】Card {serial} paid {amount} to {account}; {balance} is left. Not you? Contact support.",
         REVERSED: "【Kami】The use of card {serial} for {account} was reversed: {amount} is back, {balance} is left.",
+        CREDITED: "【Kami】The use of card {serial} for {account} was reversed: {amount} is on card {credited}, "
+        "which replaces it and has {balance} now.",
         EXPIRING: "【Kami】Your card {serial} with {balance} ends on {ends} (UTC+8). Use it before then.",
     },
 }
@@ -72,10 +78,12 @@ WHY: dict[str, dict[str, str]] = {
 
 def text(event: str, locale: str, serial: str, redemption: Redemption, currency: str) -> str:
     """The text about a redemption or its reversal."""
-    after = redemption.reversal if event == REVERSED else redemption
-    assert after is not None, "what was reversed has a reversal"
-    return TEXTS[locale][event].format(
+    reversal = redemption.reversal if event == REVERSED else None
+    after = redemption if reversal is None else reversal
+    credited = reversal.credited if reversal is not None else None
+    return TEXTS[locale][event if credited is None else CREDITED].format(
         serial=serial,
+        credited=serial_of(credited) if credited is not None else "",
         account=masked(redemption.account_number),
         amount=money(redemption.amount_minor, currency, locale),
         balance=money(after.balance_minor, currency, locale),

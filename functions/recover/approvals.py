@@ -18,8 +18,8 @@ from functions.store.records import RECOVERY
 def decide(id: str, recovery_id: str, digest: str, approved: bool, by: By, now: int, until: float) -> Recovery:
     """The recovery with the decision, begun where it is approved and small.
 
-    What has grown since the approver saw it is asked for anew. Raises Refusal `not_found`, as
-    `domain.authority.decided` and as `service.start`.
+    What has grown since the approver saw it is asked for anew. Raises Refusal `not_found`, and as
+    `domain.authority.decided`.
     """
     recovery = service.find(recovery_id)
     asked = fingerprint({"digest": digest, "approved": approved})

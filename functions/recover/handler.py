@@ -214,6 +214,7 @@ def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
         "recovery": recovery.lifts,
         "via": recovery.via.value,
         "channel": recovery.channel,
+        "requested_by": recovery.by.client,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,

@@ -23,6 +23,7 @@ from functions.store.reach import Reach
 from functions.store.records import BATCH
 from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX, Write
+from functions.store.tally import pieces
 
 COUNTED_MAX = 50
 """Where the rules of more campaigns limit what is done alone, a second person approves it: an order and its counts are
@@ -113,13 +114,13 @@ def shares(recovery: Recovery) -> list[Share]:
 
 def _shares(recovery: Recovery, reach: Reach, parts: Iterable[Part]) -> list[Share]:
     ranges = dict(parts)
-    return [_share(recovery, reach.view(lot), ranges[number]) for number, lot in read_many(ranges).items()]
+    found = (_share(recovery, reach.view(lot), ranges[number]) for number, lot in read_many(ranges).items())
+    return [share for share in found if share is not None]
 
 
-def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share:
-    rules, vouchers = lot.rules, 0
-    for segment in lot.segments:
-        inside = sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
-        if inside and may_be_recovered(recovery, lot, segment):
-            vouchers += inside
-    return Share(rules.campaign, rules.currency, vouchers, vouchers * rules.amount_minor)
+def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share | None:
+    """None where nothing of the lot is selected that the requester may know of."""
+    selected = [(segment, high - low + 1) for segment, low, high in pieces(lot, ranges)]
+    vouchers = sum(size for segment, size in selected if may_be_recovered(recovery, lot, segment))
+    terms = lot.rules
+    return Share(terms.campaign, terms.currency, vouchers, vouchers * terms.amount_minor) if selected else None

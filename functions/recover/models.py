@@ -112,7 +112,8 @@ class MoneyAtMost(Answer):
 class ApprovalAnswer(Answer):
     """What a second person is asked, or has said: so many vouchers of such a value would be recovered, at most.
 
-    What is touched counts as if it were untouched. Give the `digest` back with the decision: it tells what was seen.
+    What is touched counts as if it were untouched; the recovery's report names each voucher. Give the `digest` back
+    with the decision: it tells what was seen.
     """
 
     vouchers: int = Field(examples=[2_000_000])
@@ -158,8 +159,9 @@ class ForecastAnswer(Answer):
 
 
 class RecoverySummary(Answer):
-    """A recovery. Its codes are refused from the first answer on, unless that says `awaiting_approval`: then nothing is
-    done until a second person approves it. It is `completed` once all is accounted for.
+    """A recovery. Its codes are refused once its `phase` is past `veto`: of up to 200 lots, from the first answer on. A
+    reissue replaces card by card in the `survey`. What says `awaiting_approval` does nothing until a second person
+    approves it. It is `completed` once all is accounted for.
 
     `selected` = `recovered` + `skipped`, of the lots done so far.
     """
@@ -178,6 +180,7 @@ class RecoverySummary(Answer):
     channel: str | None = Field(
         default=None, description="The shop or partner that it concerns.", examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"]
     )
+    requested_by: str = Field(description="The client that ordered it.", examples=["operator-9f86d081884c7d65"])
     selected: int = Field(examples=[0])
     recovered: int = Field(examples=[0])
     value: list[ValueAnswer] = Field(description="By currency, of the lots done so far.")

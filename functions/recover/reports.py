@@ -43,19 +43,26 @@ class Piece(NamedTuple):
 
 
 def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
-    """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
+    """(serial, reason) of what was left as it is, from the cursor on; a page may be short.
+
+    Nothing is looked for beyond the last of all that was counted. Raises Refusal `invalid_cursor`.
+    """
     bound_to = (by.client, "skipped", recovery.id)
     start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
     lines: list[Line] = []
-    done = islice(lots_of(recovery), recovery.lots_done)
-    for piece in _pieces(recovery, (part for part in done if part[0] >= start // LOT_SIZE)):
+    left = sum(recovery.skipped.values()) if cursor is None else None
+    done = [part for part in islice(lots_of(recovery), recovery.lots_done) if part[0] >= start // LOT_SIZE]
+    for piece in _pieces(recovery, done[:LOTS_PER_PAGE_MAX] if left != 0 else ()):
         if piece.outcome != SKIPPED:
             continue
         for position in range(max(piece.first, start), piece.last + 1):
             if len(lines) == limit:
                 return lines, cursors.seal(str(position), *bound_to)
             lines.append((serial_of(position), piece.reason))
-    return lines, None
+        if len(lines) == left:
+            return lines, None
+    more = done[LOTS_PER_PAGE_MAX:] if left != 0 else []
+    return lines, cursors.seal(str(more[0][0] * LOT_SIZE), *bound_to) if more else None
 
 
 def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import takewhile
+from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
@@ -28,6 +29,7 @@ from functions.domain.recovery import (
     Recovery,
     Report,
     all_unknown,
+    goes_on_stopped,
     lifted,
     lifted_by_itself,
     released,
@@ -44,6 +46,7 @@ from functions.recover import judging, reissues
 from functions.store import keys, lots, ranges, selected, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
+from functions.store.pool import Barred
 from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.selected import Part
@@ -54,6 +57,8 @@ IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
 SPANS_IN_ITEM_MAX = 1_000
 """What is selected in more pieces lies in items of its own."""
+HELD_UP = ("lot_busy", "try_again")
+"""Refusals of a lot that others are at."""
 ERRORS_SHOWN_MAX = 100
 UNSURVEYED_S = 1
 """A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
@@ -115,11 +120,17 @@ def create(
 def start(recovery: Recovery, now: int, until: float) -> Recovery:
     """Lay the veto of a recovery that may begin within the call, where it is about at most `LOTS_PER_CALL_MAX` lots.
 
-    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
+    The rest, what others hold up, and a call that died, is taken up by a worker, which the order's item brings by way
+    of the stream: the order stands, and whoever gives it is not to give it again.
     """
-    if recovery.phase is Phase.VETO and _is_small(recovery):
-        recovery = _lay_veto(recovery, now, until, checkpoint=False)
-    return recovery
+    if recovery.phase is not Phase.VETO or not _is_small(recovery):
+        return recovery
+    try:
+        return _lay_veto(recovery, now, until, checkpoint=False)
+    except Refusal as refusal:
+        if refusal.key not in HELD_UP:
+            raise
+        return find(recovery.id)
 
 
 def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code: str | None) -> Recovery:
@@ -321,7 +332,7 @@ def _is_surveyed(id: str) -> bool:
 
 def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, checkpoint: bool) -> Recovery:
     """The recovery after a phase's range commands, one for each part; in its next phase where all have completed."""
-    own, phase = work.own, recovery.phase
+    own, phase, begun = work.own, recovery.phase, monotonic()
     for part in range(recovery.part, max(len(recovery.parts), 1)):
         spans = selected.spans_of(recovery, part)
         command = ranges.begin(
@@ -354,24 +365,27 @@ def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, c
             recovery = _saved(recovery, replace(recovery, part=part + 1))
         if recovery.phase is not phase:  # another runner is further
             return recovery
-    return _saved(recovery, recovery.next(now))
+    return _saved(recovery, recovery.next(now + int(monotonic() - begun)))
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo, reach = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by)
+    todo, reach, begun = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by), monotonic()
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
-    for found in lots.in_chunks(todo, partial(_report, recovery, reach, now, until), until):
+    barred = selected.bits_of(recovery) if recovery.action is Action.REISSUE else None
+    for found in lots.in_chunks(todo, partial(_report, recovery, reach, barred, now, until), until):
         reports = [report for report in takewhile(bool, found) if report is not None]
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
-            mine = mine.next(now)
+            mine = mine.next(now + int(monotonic() - begun))
         recovery = _saved(recovery, mine)
         if len(reports) < len(found):
             break
     return recovery
 
 
-def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part) -> Report | None:
+def _report(
+    recovery: Recovery, reach: Reach, barred: Barred | None, now: int, until: float, part: Part
+) -> Report | None:
     """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first.
 
     None where a reissue takes longer than until then.
@@ -384,27 +398,33 @@ def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
     items, kept = touched_in(lot, within), NONE_KEPT
-    if recovery.action is Action.REISSUE:
-        outcome = reissues.replace_all(recovery, items, reach.holds, now, until)
+    if barred is not None:
+        outcome = reissues.replace_all(recovery, items, reach.holds, barred, now, until)
         if outcome is None:
             return None
         items, kept = _read(lot, list(items)), outcome
     report = surveyed(recovery, lot, within, items, reach.holds, kept)
-    for voucher in to_be_told(lot, items, report):
-        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason, sandbox=voucher.sandbox)
+    for voucher in to_be_told(recovery, lot, items, report):
+        what = recovery.action, recovery.reason, voucher.generation
+        told = Recovered(recovery.id, voucher.position, *what, sandbox=voucher.sandbox)
         table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
     return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
 
 
-def to_be_told(lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
-    """The vouchers that were recovered from somebody who held them or had begun to use them."""
+def to_be_told(recovery: Recovery, lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
+    """The vouchers that were recovered from somebody who held them or had begun to use them.
+
+    Of a resume, those that work again by it; the others' holders are told when theirs is lifted.
+    """
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
     found = []
     for index, voucher in items.items():
         segment = lot.segment(index)
         uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
         held = voucher.holder is not None or any(r.reversal is None for r in uses)
-        if index not in skipped and held and segment is not None and not reclaimed(segment, voucher):
+        if index in skipped or not held or segment is None or reclaimed(segment, voucher):
+            continue
+        if recovery.action is not Action.RESUME or not goes_on_stopped(recovery, lot, segment, voucher):
             found.append(voucher)
     return found
 

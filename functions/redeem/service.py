@@ -213,13 +213,12 @@ class _Replaced(Exception):  # noqa: N818 - it is another way to go
 def _credited(at: _Replaced, by: By, now: int) -> Voucher | None:
     """The replaced voucher with the reversal, whose value the last of its successors has; None where one has moved.
 
-    Raises Refusal `reversal_not_possible` where that one was reclaimed.
+    Raises Refusal `reversal_not_possible` where that one was reclaimed, or would be with that value on it.
     """
     lot, item = _successor(at.item)
-    segment = lot.segment(item.position % LOT_SIZE)
-    if segment is None or reclaimed(segment, item):
+    grown, segment = with_credit(item, at.redemption), lot.segment(item.position % LOT_SIZE)
+    if segment is None or reclaimed(segment, grown):
         raise Refusal("reversal_not_possible")
-    grown = with_credit(item, at.redemption)
     after = standing(lot, item.position % LOT_SIZE, grown, now)
     assert after is not None
     told = replace(at.reversal, balance_minor=grown.balance_minor, status=after.status, credited=item.position)
@@ -229,12 +228,17 @@ def _credited(at: _Replaced, by: By, now: int) -> Voucher | None:
 
 
 def _successor(item: Voucher) -> tuple[Lot, Voucher]:
-    """The last that a voucher was replaced by, however often (`domain.reissue`), with its lot."""
+    """The last that a voucher was replaced by, however often (`domain.reissue`), with its lot.
+
+    Raises Refusal `reversal_not_possible` where one of them is another's by now: it was reclaimed and handed out again.
+    """
     while True:
         assert item.reissue is not None
         position = item.reissue.successor
         lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
         items = table.get_many([lot_key, voucher_key])
-        item = VOUCHER.load(items[voucher_key])
+        before, item = item, VOUCHER.load(items[voucher_key])
+        if not item.replaces(before):
+            raise Refusal("reversal_not_possible")
         if item.reissue is None:
             return LOT.load(items[lot_key]), item

@@ -73,7 +73,5 @@ def between(since: date, until: date, *, by_channel: bool) -> dict[str | None, S
 
 
 def _months(since: date, until: date) -> Iterator[date]:
-    month = since.replace(day=1)
-    while month <= until:
-        yield month
-        month = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    for number in range(since.year * 12 + since.month - 1, until.year * 12 + until.month):
+        yield date(number // 12, number % 12 + 1, 1)

@@ -24,7 +24,7 @@ from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
 from infra.local.template import ACCOUNT, REGION
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Json, Kami, Voucher, granted, mobile, refused, unique
+from tests.integration.kami import Json, Kami, Voucher, claim, granted, mobile, refused, settle, unique
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
 READ_TIMEOUT_S = 0.3
@@ -190,6 +190,22 @@ def test_nobody_is_told_where_no_mobile_number_is_known(notify: Notify) -> None:
     _, number, _ = notify.redeem(voucher)  # the card's last user has a mobile number
     assert notify.deliver(told(RECOVERED, voucher.serial)) == []
     assert [message["event"] for message in notify.messages(number)] == [RECOVERED]
+
+
+def test_who_has_a_reclaimed_card_by_now_is_not_told_of_its_recall(notify: Notify) -> None:
+    """The event comes late: the card was handed out again meanwhile. Who had used it is known all the same."""
+    kami, voucher = notify.kami, notify.kami.voucher(redemption="balance")
+    _, user, _ = notify.redeem(voucher, amount_minor=1_000)
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[voucher.serial])), 202)
+    settle(kami)
+    kami.activate(serials=[voucher.serial])
+    holder = mobile()
+    claim(kami, Voucher(voucher.serial, ""), holder)
+    late = told(RECOVERED, voucher.serial)
+    late["data"] |= {"action": "reclaim", "generation": 1}
+    before = len(notify.phone(user))
+    assert notify.deliver(late) == []
+    assert (len(notify.phone(user)) - before, notify.phone(holder)) == (1, [])
 
 
 def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(

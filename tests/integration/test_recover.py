@@ -352,6 +352,24 @@ def test_a_suspension_stops_cards_until_it_is_resumed_and_their_holder_is_told_o
     assert granted(kami.merchant.redeem(stock.codes[2]), 201)["amount_minor"] == 3_000
 
 
+@pytest.mark.parametrize("kind", ["serials", "batch"])
+def test_who_holds_a_card_under_two_suspensions_is_told_when_it_works_again(
+    stock: Stock, clock: Clock, kind: str
+) -> None:
+    kami = stock.kami
+    stops = [order(kami, SELECTIONS[kind](stock), "suspend")["id"] for _ in range(2)]
+    for stop in stops:
+        completed(kami, clock, stop)
+    for stop, told_of in zip(stops, ([], [stock.serials[2], stock.serials[5]]), strict=True):
+        body = {"action": "resume", "reason": "other", "recovery": stop}
+        assert granted(kami.operator.post("/v1/recoveries?dry_run=true", body))["told"] == len(told_of)
+        go = completed(kami, clock, granted(kami.operator.post("/v1/recoveries", body), 202)["id"])
+        assert go["recovered"] == 5
+        kami.cloud.drain(delayed=False)
+        texts = [sms["text"] for sms in kami.cloud.carriers.phone(stock.holder) if "已恢复使用" in sms["text"]]
+        assert sorted(text.partition("卡号 ")[2][:12] for text in texts) == told_of
+
+
 def test_what_a_resume_must_name_and_may_not(stock: Stock) -> None:
     kami = stock.kami
     for change in (
@@ -527,7 +545,7 @@ def test_a_card_is_reissued_and_its_holder_told_of_the_new_one(kami: Kami, clock
     holder = mobile()
     claimed = granted(kami.operator.post("/v1/claims", {"campaign": campaign, "customer": holder}, unique()), 201)
     serial, code = claimed["serial"], claimed["code"]
-    used = granted(kami.merchant.redeem(code, amount_minor=2_000), 201)["id"]
+    used = granted(kami.merchant.redeem(code, account=holder, amount_minor=2_000), 201)["id"]
     made = granted(kami.operator.post("/v1/recoveries", kami.recovery("reissue", serials=[serial])), 202)
     done = completed(kami, clock, made["id"])
     assert (done["recovered"], done["value"][0]["recovered_minor"]) == (1, 3_000)
@@ -543,6 +561,8 @@ def test_a_card_is_reissued_and_its_holder_told_of_the_new_one(kami: Kami, clock
     texts = [sms["text"] for sms in kami.cloud.carriers.phone(holder) if "已换发" in sms["text"]]
     assert len(texts) == 1
     assert serial in texts[0] and new in texts[0] and "30.00元" in texts[0] and code not in texts[0]
+    (reversed_,) = [sms["text"] for sms in kami.cloud.carriers.phone(holder) if "已撤销" in sms["text"]]
+    assert f"20.00元 已退回换发的新卡（卡号 {new}），新卡余额 50.00元" in reversed_
     for card, events in ((serial, ("reissued", "recovered")), (new, ("issued", "credited"))):
         lines = granted(kami.operator.get(f"/v1/vouchers/{card}/history"))["data"]
         assert set(events) <= {line["event"] for line in lines}
@@ -690,7 +710,8 @@ def test_statistics_compare_the_ways_that_recoveries_came_by(stock: Stock, clock
     day = found["until"]
     today = granted(kami.operator.get(f"{target}?since={day}&until={day}"))["data"]
     assert sum(each["recoveries"] for each in today) >= 2
-    assert granted(kami.operator.get(f"{target}?since=2026-01-01&until=2026-02-28"))["data"] == []
+    for days in ("since=2026-01-01&until=2026-02-28", "since=9999-12-01&until=9999-12-31", "until=0001-12-31"):
+        assert granted(kami.operator.get(f"{target}?{days}"))["data"] == []
     wrong = ("since=2026-13-01", "until=x", "since=2026-02-01&until=2026-01-01", "since=2020-01-01", "from=1", "by=day")
     for query in wrong:
         refused(kami.operator.get(f"{target}?{query}"), 400, "invalid_request")

@@ -15,6 +15,7 @@ from functions.domain.stepup import STEP_S, code_at
 from functions.store.guards import LIMITS
 from infra import clients
 from infra.local.gateway import Answer
+from infra.local.samples import RECIPIENT
 from tests.integration.conftest import Clock, Log
 from tests.integration.kami import Caller, Json, Kami, granted, refused, replayed, unique
 
@@ -104,6 +105,23 @@ def test_without_an_authenticator_nothing_guarded_is_done(
     for code in (None, "000000"):
         refused(ASK[way](stranger, serials, code), 403, "one_time_code_required")
     assert kami.items() == before
+
+
+def test_an_export_is_a_reveal_of_its_whole_batch(kami: Kami, staff: Caller, secret: bytes, clock: Clock) -> None:
+    """Whoever may not read two codes without an authenticator does not get a file of them either."""
+    small, large = (kami.batch(kami.campaign(recovery_rules=GUARDED)["id"], quantity)["id"] for quantity in (1, 2))
+    key, code = unique(), code_at(secret, clock.now // STEP_S)
+
+    def export(batch: str, code: str | None = None) -> Answer:
+        body = {"recipient": RECIPIENT} if code is None else {"recipient": RECIPIENT, "one_time_code": code}
+        return staff.post(f"/v1/batches/{batch}/exports", body, key)
+
+    granted(export(small), 202)
+    for wrong in (None, "000000" if code != "000000" else "000001"):
+        refused(export(large, wrong), 403, "one_time_code_wrong" if wrong else "one_time_code_required")
+    made = granted(export(large, code), 202)
+    repeat = export(large)
+    assert (replayed(repeat), repeat.json()["id"]) == (True, made["id"])
 
 
 @ways

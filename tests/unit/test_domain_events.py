@@ -517,7 +517,7 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
-        [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen"})],
+        [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen", "generation": 1})],
     ),
 }  # fmt: skip
 
