@@ -162,9 +162,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         grants=(
             _table(
                 "BatchGetItem",
-                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, ENROLMENT, EXPORT, GUARD, IMPORT, LOT, VOUCHER),
+                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER),
             ),
-            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, ENROLMENT, EXPORT, IMPORT, LOT, POOL)),
             _table(
                 "PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, ENROLMENT, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)
             ),
@@ -234,11 +234,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table(
-                "BatchGetItem",
-                on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, SPENT, VOUCHER),
-            ),
-            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, LOT, POOL, RECOVERY, SHELF, SPENT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, ENROLMENT, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT)),
             _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, SPENT, VOUCHER)),
             _table("Query", on=(STATISTICS,)),

@@ -12,7 +12,7 @@ from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.draw import Draw, claimed
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
+from functions.domain.ids import derived, fingerprint_but_code, refuse_reuse, reused
 from functions.domain.serials import serial_of
 from functions.domain.voucher import Drawn, Voucher
 from functions.store import draws, guards, keys, limits, table
@@ -40,10 +40,6 @@ class Order:
     tier: str | None = None
     device: str | None = None
     customer_address: str | None = None
-
-    def fingerprint(self) -> str:
-        """What tells two orders under one idempotency key apart: all but the code."""
-        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ def _out_of_stock(order: Order, key: str, by: By, now: int) -> Claimed:
     campaign = campaign_of(order.campaign, by)
     _refuse_tier(campaign, order.tier)
     id = f"clm_{derived(by.client, 'POST /v1/claims', key)}"
-    wanted = Draw(id, KIND, campaign.id, 1, order.fingerprint(), by, now, channel=source(order.channel, by),
+    wanted = Draw(id, KIND, campaign.id, 1, fingerprint_but_code(order), by, now, channel=source(order.channel, by),
                   holder=order.customer)  # fmt: skip
     done = draws.take(wanted, campaign, by, now, Limits(campaign, by.tenant, order.customer))
     (voucher,) = done.vouchers
@@ -100,7 +96,7 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
     for _ in range(CONFLICTS_MAX):
         known = item.drawn(id) if item is not None else None
         if item is not None and known is not None and sight.is_right(known.generation):
-            refuse_reuse(known.fingerprint, order.fingerprint())
+            refuse_reuse(known.fingerprint, fingerprint_but_code(order))
             return item, known
         sight.refuse_over_limit()
         at = sight.standing(item)
@@ -114,7 +110,7 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
         campaign = campaign_of(at.voucher.campaign, by)
         _refuse_tier(campaign, order.tier)
         bound = Limits(campaign, by.tenant, order.customer)
-        voucher = claimed(at, id, order.customer, order.fingerprint(), sight.now, by)
+        voucher = claimed(at, id, order.customer, fingerprint_but_code(order), sight.now, by)
         try:
             bound.refuse()
             if limits.commit(bound, [(VOUCHER, voucher, voucher.version - 1)], KIND, by):

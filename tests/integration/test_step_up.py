@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.domain.stepup import STEP_S, code_at
+from functions.domain.stepup import STEP_S, code_at, step_of
 from functions.store.guards import LIMITS
 from infra import clients
 from infra.local.gateway import Answer
@@ -161,6 +161,32 @@ def test_wrong_codes_are_counted_and_then_even_the_right_one_is_refused(
         assert answer.header("retry-after")
     clock.advance(limit.window_s)
     assert void(staff, serials, code_at(secret, clock.now // STEP_S)).status == 202
+
+
+def test_of_many_at_a_time_no_more_are_looked_at_than_one_after_the_other(
+    staff: Caller, serials: list[str], secret: bytes, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the others come while the first is being looked at."""
+    limit, step = LIMITS["one_time_code"], clock.now // STEP_S
+    wrong = next(f"{n:06d}" for n in range(9) if f"{n:06d}" not in [code_at(secret, step + d) for d in (-1, 0, 1)])
+    looked: list[str] = []
+
+    def looking(own: bytes, code: str, now: int) -> int | None:
+        looked.append(code)
+        if len(looked) == 1:
+            for _ in range(limit.wrong_max):
+                reveal(staff, serials, wrong)
+        return step_of(own, code, now)
+
+    monkeypatch.setattr("functions.store.stepup.step_of", looking)
+    reveal(staff, serials, wrong)
+    assert len(looked) == limit.wrong_max
+
+
+def test_right_codes_are_not_counted(staff: Caller, serials: list[str], secret: bytes, clock: Clock) -> None:
+    for _ in range(LIMITS["one_time_code"].wrong_max + 2):
+        granted(reveal(staff, serials, code_at(secret, clock.now // STEP_S)))
+        clock.advance(STEP_S)
 
 
 def test_a_new_authenticator_ends_the_old_one_and_a_withdrawn_one_is_gone(
