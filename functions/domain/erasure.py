@@ -31,7 +31,7 @@ NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
     "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
     "lines", "lot", "moved", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal", "shelf",
-    "spans", "stock", "supply", "ticket",
+    "spans", "spent", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""

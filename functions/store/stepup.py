@@ -46,7 +46,7 @@ def require(code: str | None, id: str, by: By, now: int) -> None:
     one after the other. Raises Refusal `one_time_code_required`, `one_time_code_wrong`, `too_many_attempts`.
     """
     if code is None:
-        raise Refusal("one_time_code_required", "Give one_time_code, of this client's authenticator.")
+        raise Refusal("one_time_code_required", "Give one_time_code, or with a file the header One-Time-Code.")
     enrolment = table.read(ENROLMENT, keys.enrolment(by.client))
     if enrolment is None or enrolment.wrapped_secret is None:
         raise Refusal("one_time_code_required", "This client has no authenticator; have it enrolled.")
