@@ -58,8 +58,10 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     SHELF,
+    SPENT,
     STATISTICS,
     STOCK,
+    TENANT,
     VOUCHER,
 )
 from infra.bundle import Assets
@@ -86,7 +88,6 @@ class Resource(StrEnum):
     RECORD = "the record's queue"
     RECORD_KEY = "the record's key"
     SEALED = "sealed objects"
-    RECORD_BUCKET = "the record's bucket"
     RECORD_EXPORTS = "exports of the record"
     STREAM = "stream"
     STREAMS = "the table's streams"
@@ -161,9 +162,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         grants=(
             _table(
                 "BatchGetItem",
-                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, ENROLMENT, EXPORT, GUARD, IMPORT, LOT, VOUCHER),
+                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER),
             ),
-            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, ENROLMENT, EXPORT, IMPORT, LOT, POOL)),
             _table(
                 "PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, ENROLMENT, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)
             ),
@@ -233,15 +234,15 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
-            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, LOT, POOL, RECOVERY, SHELF, SPENT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, ENROLMENT, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT)),
-            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
+            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, SPENT, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
             _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), (BATCHES, "RECOVERYS#", "TOUCHED#")),
-            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING, TENANT)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -317,9 +318,8 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _table("GetItem", on=(CHAIN, CHECKPOINT, RECORD_EXPORT)),
             _table("PutItem", on=(CHAIN, CHECKPOINT, ENTRY, RECORD_EXPORT)),
             _table("Query", on=(CHAIN, CHECKPOINT)),
-            Grant(Resource.RECORD_KEY, ("kms:GetPublicKey", "kms:Sign")),
+            Grant(Resource.RECORD_KEY, ("kms:Sign",)),
             Grant(Resource.SEALED, ("s3:GetObject", "s3:PutObject")),
-            Grant(Resource.RECORD_BUCKET, ("s3:ListBucket",)),
             Grant(Resource.RECORD_EXPORTS, ("s3:GetObject", "s3:PutObject")),
             Grant(Resource.INDEX, ("dynamodb:Query",), (RECORDED,)),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (ABOUT,)),
@@ -466,7 +466,6 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         ),
         Resource.RECORD_KEY: Means((data.record_key.key_arn,), {"RECORD_KEY_ARN": data.record_key.key_arn}),
         Resource.SEALED: Means((data.record.arn_for_objects("*"),), {"RECORD_BUCKET": data.record.bucket_name}),
-        Resource.RECORD_BUCKET: Means((data.record.bucket_arn,)),
         Resource.RECORD_EXPORTS: Means(
             (data.exports.arn_for_objects("audit/*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}
         ),

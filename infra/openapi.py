@@ -112,6 +112,14 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": "With `text/csv` and a `resume` only: the suspension that it lifts.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
     },
+    "channel": {
+        "description": "With `text/csv` only: the channel (shop, partner) that it concerns.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "by": {
+        "description": "What is compared: the ways that recoveries were ordered by, or the channels that they concern.",
+        "schema": {"type": "string", "enum": ["via", "channel"], "default": "via"},
+    },
     "dry_run": {
         "description": "Only say what it would come to.",
         "schema": {"type": "boolean", "default": False},
@@ -176,6 +184,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "required": True,
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
         "example": "member-1024",
+    },
+    "One-Time-Code": {
+        "description": "With `text/csv` only: of the client's authenticator (RFC 6238); where a campaign asks for it.",
+        "schema": {"type": "string", "pattern": "^[0-9]{6}$"},
+        "example": "492039",
     },
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
@@ -480,6 +493,8 @@ def _parameters(route: Route) -> Iterator[Json]:
     if route.idempotency_key is not Key.NONE:
         required = route.idempotency_key is Key.REQUIRED
         yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}
+    for name in route.csv_headers:
+        yield {"name": name, "in": "header", **PARAMETERS[name]}
     if HTTPStatus.NOT_MODIFIED in route.success:
         yield {"name": "If-None-Match", "in": "header", **PARAMETERS["If-None-Match"]}
 

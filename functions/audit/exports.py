@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from functions.audit.sealing import Key
+from functions.audit.sealing import Sign
 from functions.domain.actor import By
 from functions.domain.audit import KEPT_S, AuditExport
 from functions.domain.errors import Refusal
@@ -60,7 +60,7 @@ def link(id: str, now: int) -> str:
     return exports.link(_name(export), f"{export.id}.jsonl")
 
 
-def write(id: str, key: Key, now: int) -> AuditExport:
+def write(id: str, sign: Sign, now: int) -> AuditExport:
     """Write the file of an export whose time is sealed, unless it is there; the repeat of a repeat changes nothing."""
     export = find(id)
     if export.completed_at is not None:
@@ -73,7 +73,7 @@ def write(id: str, key: Key, now: int) -> AuditExport:
         trail.append(trail_of(content))
     marks = b"".join(trail)
     told = manifest(runs, chosen, marks)
-    file.write(closing(chosen, marks, told, key.sign(EXPORT_TYPE, said_of(export.id, now, told))))
+    file.write(closing(chosen, marks, told, sign(EXPORT_TYPE, said_of(export.id, now, told))))
     entries = sum(run.last - run.first + 1 for run in runs)
     numbers = (chosen[0].number, chosen[-1].number) if chosen else (0, 0)
     about = {name: str(n) for name, n in zip(ABOUT, (entries, *numbers, int(more)), strict=True)}

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from functions.audit import exports, sealing, verify
+from functions.audit import exports, sealing
 from functions.audit.models import (
     TAKEN,
     Actor,
@@ -180,9 +180,9 @@ def taken(batch: Event, context: Any) -> Response:
 
 def _see_to(order: dict[str, Any], until: float) -> None:
     """Seal, and then write the file where one is ordered; what there was no time for is ordered again."""
-    done = sealing.proceed(KEY, clock.now(), until)
+    done = sealing.proceed(_sign, clock.now(), until)
     if done and "export" in order:
-        exports.write(order["export"], KEY, clock.now())
+        exports.write(order["export"], _sign, clock.now())
     if not done:
         record.send(order)
     logger.info("sealed", done=done, export=order.get("export"))
@@ -190,14 +190,3 @@ def _see_to(order: dict[str, Any], until: float) -> None:
 
 def _sign(type: str, said: dict[str, Any]) -> str:
     return tokens.signed(os.environ[tokens.RECORD_KEY_ARN], type, said)
-
-
-def _opened(type: str, jws: str) -> dict[str, Any]:
-    try:
-        kid, key = tokens.public(os.environ[tokens.RECORD_KEY_ARN])
-        return verify.opened(jws, type, {kid: key}, "what is sealed")
-    except (verify.Altered, verify.CannotVerify) as error:
-        raise ValueError(str(error)) from None
-
-
-KEY = sealing.Key(_sign, _opened)

@@ -129,7 +129,7 @@ class _Export:
             raise Altered("added", "a line that is none of the record's", chain, number)
         _agreed(told)
         if kept is not None:
-            _passed(told, opened(kept, CHECKPOINT_TYPE, self.keys, "the checkpoint that was kept"))
+            _passed(told, _opened(kept, CHECKPOINT_TYPE, self.keys, "the checkpoint that was kept"))
         return Verified(at // MARK, len(told.runs), [each["number"] for each in told.checkpoints], told.signed)
 
     def _told(self) -> tuple[Told, bytes]:
@@ -138,7 +138,7 @@ class _Export:
         start, last = self._line_before(end)
         if not (last.startswith(_SIGNATURE) and last.endswith(b"\n")):
             raise self._cut_off()
-        signed = opened(_value(last, "signature"), EXPORT_TYPE, self.keys, "the manifest")
+        signed = _opened(_value(last, "signature"), EXPORT_TYPE, self.keys, "the manifest")
         start, line = self._line_before(start)
         if hashlib.sha256(line[:-1]).hexdigest() != signed["manifest"]:
             raise Altered("changed", "the manifest is not what was signed")
@@ -323,7 +323,7 @@ def _linked(checkpoints: list[str], manifest: Json, keys: Keys) -> list[Json]:
     """The checkpoints, each signed, numbered and naming the one before it; the last is the one that is exported."""
     found: list[Json] = []
     for jws in checkpoints:
-        told = opened(jws, CHECKPOINT_TYPE, keys, "a checkpoint")
+        told = _opened(jws, CHECKPOINT_TYPE, keys, "a checkpoint")
         if found and told["number"] != found[-1]["number"] + 1:
             raise Altered("removed", f"checkpoint {found[-1]['number'] + 1} is not there")
         if found and told["prev"] != hashlib.sha256(checkpoints[len(found) - 1].encode()).hexdigest():
@@ -334,7 +334,7 @@ def _linked(checkpoints: list[str], manifest: Json, keys: Keys) -> list[Json]:
     return found
 
 
-def opened(jws: str, type: str, keys: Keys, what: str) -> Json:
+def _opened(jws: str, type: str, keys: Keys, what: str) -> Json:
     """What a JWS (RFC 7515, ES256) says, once its signature is found to be right."""
     try:
         signed, _, signature = jws.rpartition(".")

@@ -30,7 +30,7 @@ NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
     "dispute", "draw", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known",
     "line", "lines", "lot", "moved", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal", "shelf",
-    "spans", "stock", "supply", "ticket",
+    "spans", "spent", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only; a draw's buyer is an order, which looks like no number.
 Neither do the counts of limits (by the account's id), and those of guards (by hash) expire within hours."""

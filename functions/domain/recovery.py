@@ -81,7 +81,7 @@ class Via(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for: of which vouchers, what, and why. A resume names the recovery that it `lifts`, and may leave
-    the selection to it. Of a `file` it is the digest."""
+    the selection to it. Of a `file` it is the digest; `channel` is the one that is said to be concerned."""
 
     selection: Selection | None
     action: Action
@@ -91,6 +91,7 @@ class Order:
     lifts: str | None = None
     via: Via = Via.OPERATOR
     file: str | None = None
+    channel: str | None = None
 
 
 class Skip(NamedTuple):
@@ -185,7 +186,8 @@ class Recovery:
     `one_by_one`: single serials are voided or suspended on their own items, which exclude redemptions by condition.
     What came as a file of so many `lines` may name more than an item holds: then its spans lie in items of their own,
     and `parts` says of how many lots each is; `part` of them have gone through the present phase.
-    `effective_at` is when all its codes were refused, or those of a resume good again.
+    `effective_at` is when all its codes were refused, or those of a resume good again. `channel` is the shop's or
+    partner's that it concerns, where that is known.
     """
 
     id: str
@@ -214,6 +216,7 @@ class Recovery:
     parts: tuple[int, ...] = ()
     part: int = 0
     approval: Approval | None = None
+    channel: str | None = None
     version: int = 0
 
     @property

@@ -41,9 +41,9 @@ class Route:
 
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
-    beside another `media_type`. With `csv` the body may be a file of
-    serial ranges, and these parameters say then what its JSON would; it may be longer than other bodies where the row
-    says so.
+    beside another `media_type`. With `csv` the body may be a file of serial ranges, and these parameters say then what
+    its JSON would, and `csv_headers` what no address may hold, for those are logged on the way; it may be longer than
+    other bodies where the row says so.
     """
 
     method: str
@@ -59,6 +59,7 @@ class Route:
     errors: tuple[str, ...] = ()
     media_type: str = "application/json"
     csv: tuple[str, ...] | None = None
+    csv_headers: tuple[str, ...] = ()
     csv_bytes_max: int | None = None
 
     @property
@@ -308,7 +309,8 @@ ROUTES: tuple[Route, ...] = (
             "not_found", "unknown_serials", "empty_selection", "still_generating", "recovery_not_allowed",
             "recovery_in_progress", *_ONE_TIME_CODE,
         ),
-        csv=("action", "reason", "only", "note", "recovery"), csv_bytes_max=4_194_304,
+        csv=("action", "reason", "only", "note", "recovery", "channel"), csv_headers=("One-Time-Code",),
+        csv_bytes_max=4_194_304,
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,
@@ -316,7 +318,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
-        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+        "Compare recoveries by the way that they were ordered, or by channel", "回收统计（按途径或渠道）",
+        query=("since", "until", "by"),
     ),
     Route(
         "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,

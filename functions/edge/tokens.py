@@ -67,11 +67,6 @@ def point(arn: str) -> bytes:
     return cached[1]
 
 
-def public(arn: str) -> tuple[str, ec.EllipticCurvePublicKey]:
-    """The id (`kid`) and the public half of a signing key."""
-    return _kid(arn), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point(arn))
-
-
 def issue(claims: dict[str, Any], now: int) -> str:
     """A signed token with the standard claims added."""
     arn = next(iter(key_arns().values()))
@@ -109,7 +104,7 @@ def verify(authorization: str | None, now: int) -> Caller:
         if len(raw) != 2 * _HALF:
             raise _refusal()
         der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
-        _, key = public(arn)
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point(arn))
         key.verify(der, signed.encode(), ec.ECDSA(SHA256()))
         if (
             claims["iss"] != os.environ[ISSUER]

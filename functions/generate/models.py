@@ -53,7 +53,10 @@ RecoveryReason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_
 
 
 class AllowanceRequest(Request):
-    """These roles may take these actions for these reasons: up to so much alone, beyond it once another approves."""
+    """These roles may take these actions for these reasons: up to so much alone, beyond it once another approves.
+
+    What a client has ordered alone of an action counts for a day, however many orders it was.
+    """
 
     roles: list[RecoveryRole] = Field(min_length=1, max_length=4, examples=[["operator"]])
     actions: list[RecoveryAction] = Field(min_length=1, max_length=5, examples=[["reclaim", "void"]])

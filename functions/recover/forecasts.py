@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
-from functions.domain.lot import SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
+from functions.domain.lot import SEGMENTS_HELD_MAX, SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
 from functions.domain.recovery import Action, Order, Recovery, Report, all_unknown, surveyed
 from functions.domain.reissue import kept
 from functions.domain.voucher import Reissue, Voucher
@@ -94,7 +94,7 @@ def _foreseen(
     if work.own is not None:
         items = {index: _own(recovery, work, lot, index, voucher) for index, voucher in items.items()}
     singly = recovery.action in service.SINGLY
-    if singly or ranges.fits(lot, segments, SEGMENTS_PER_LOT_MAX):
+    if singly or ranges.fits(lot, segments, SEGMENTS_HELD_MAX if work.touch is None else SEGMENTS_PER_LOT_MAX):
         lot = replace(lot, segments=segments)
     report = surveyed(recovery, lot, within, items, reach.holds)
     return report, len(service.to_be_told(recovery, lot, items, report))

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
+from functions.domain.authority import Approval
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
@@ -50,7 +51,7 @@ from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.selected import Part
 from functions.store.singles import is_suspended
-from functions.store.table import BATCH_GET_MAX
+from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
@@ -107,19 +108,13 @@ def create(
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
-    Raises Refusal as `prepared` and `judging.judge`, `idempotency_key_reused`.
+    Raises Refusal as `prepared`, `_ordered`, `idempotency_key_reused`.
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
-
-    def once(current: Recovery | None) -> Recovery | None:
-        if current is None:
-            return wanted
-        refuse_reuse(current.fingerprint, asked, "recovery")
-        return None
-
-    return start(table.change(RECOVERY, known, once, "request_recovery", by), now, until)
+    recovery = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
+    refuse_reuse(recovery.fingerprint, asked, "recovery")
+    return start(recovery, now, until)
 
 
 def start(recovery: Recovery, now: int, until: float) -> Recovery:
@@ -139,8 +134,23 @@ def start(recovery: Recovery, now: int, until: float) -> Recovery:
 
 
 def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code: str | None) -> Recovery:
-    """The recovery with what a second person is to approve, and what fits no item beside it."""
-    approval = judging.judge(recovery, serials, one_time_code)
+    """The order as it stands: as it was before, or written in one transaction with what its requester orders alone.
+
+    Where another order was counted meanwhile it is judged anew. Raises Refusal as `judging.judge`, `try_again`.
+    """
+    for _ in range(CONFLICTS_MAX):
+        needed = judging.judge(recovery, serials, one_time_code)
+        wanted = replace(_kept_apart(recovery, needed.approval, lines), version=1)
+        moved = table.commit([(RECOVERY, wanted, 0), *needed.spent], (), "", "request_recovery", recovery.by)
+        if not moved:
+            return wanted
+        if 0 in moved:
+            return find(recovery.id)
+    raise Refusal("try_again", "Others of this client's orders come in between.", retry_after_s=1)
+
+
+def _kept_apart(recovery: Recovery, approval: Approval | None, lines: list[Line]) -> Recovery:
+    """The recovery with what a second person is to approve, if any; what fits no item is written beside it."""
     if approval is not None:
         recovery = replace(recovery, phase=Phase.APPROVAL, approval=approval)
     parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
@@ -155,9 +165,11 @@ def prepared(
 ) -> tuple[Recovery, bool, list[Line]]:
     """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
 
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
+    What a partner's client recovers concerns the partner's channel, where it has but one and names none.
+    Raises Refusal as `Reach.channel`, `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
     """
     reach, serials, lines = Reach(by), False, list[Line]()
+    channel = reach.channel(order.channel).id if order.channel is not None else reach.only_channel()
     lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
     if file is not None:
         spans, lines = _of_file(file)
@@ -187,6 +199,7 @@ def prepared(
         lifts=order.lifts,
         via=order.via,
         lines=len(lines),
+        channel=channel,
     )
     return recovery, serials, lines
 

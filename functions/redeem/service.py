@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
+from functions.domain.ids import derived, fingerprint, fingerprint_but_code, refuse_reuse, reused
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import (
@@ -42,10 +42,6 @@ class Order:
     terminal: str | None
     device: str | None
     customer_address: str | None
-
-    def fingerprint(self) -> str:
-        """What tells two orders under one idempotency key apart: all but the code."""
-        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def derived_id(by: By, route: str, key: str, position: int) -> str:
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
     if known is not None and sight.is_right(known.code_version, known.bearer):
-        refuse_reuse(known.fingerprint, order.fingerprint())
+        refuse_reuse(known.fingerprint, fingerprint_but_code(order))
         return None
     sight.refuse_over_limit()
     at, lot = sight.standing(item), sight.lot
@@ -110,7 +106,7 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         amount_minor=amount,
         balance_minor=balance,
         status=status,
-        fingerprint=order.fingerprint(),
+        fingerprint=fingerprint_but_code(order),
         generation=at.voucher.generation,
         lot_version=lot.version,
         request=by.request,

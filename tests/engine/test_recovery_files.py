@@ -51,7 +51,7 @@ def answered(recovery: Recovery) -> Iterator[list[str]]:
         text, cursor = reports.page(recovery, cursor, OPERATOR)
         lines = text.split("\r\n")[:-1]
         if header:
-            assert lines.pop(0) == "line,first_serial,last_serial,quantity,outcome,detail"
+            assert lines.pop(0) == "line,first_serial,last_serial,quantity,outcome,detail,channel"
         header = False
         yield from (line.split(",") for line in lines)
 

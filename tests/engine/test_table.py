@@ -396,7 +396,7 @@ MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply"
 def test_every_kind_of_item_is_known_here() -> None:
     assert set(KINDS) == {
         "client", "campaign", "batch", "command", "reveal", "counter", "lot", "voucher",
-        "recovery", "report", "recovered", "history", "message", "export", "ticket",
+        "recovery", "spent", "report", "recovered", "history", "message", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
         "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
         "findings", "spans", "lines", "checkpoint", "audit_export",

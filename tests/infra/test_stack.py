@@ -351,7 +351,7 @@ def test_what_is_sealed_of_the_record_is_locked_and_private(template: Template) 
     assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == days >= 180
     actions = {action for s in template.statements("audit") if "Record" in json.dumps(s["Resource"])
                for action in s["Action"] if action.startswith("s3:")}  # fmt: skip
-    assert actions == {"s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+    assert actions == {"s3:GetObject", "s3:PutObject"}
 
 
 def test_the_record_is_kept_for_half_a_year_at_least() -> None:

@@ -331,6 +331,23 @@ def test_a_trail_that_is_not_the_one_signed_is_found_and_so_is_what_it_was_to_hi
     assert (found.chain, found.number) == name(record.lines[6])  # the one after it names another
 
 
+def test_a_checkpoint_is_short_enough_to_be_signed_whatever_was_restored() -> None:
+    """KMS takes 4,096 bytes; chains of an incarnation that is over are sealed to their end and told of no more."""
+    head = {n: {chain: Head(10**9 + n, "f" * 64) for chain in chains(n)} for n in (1, 2, 3)}
+    last = Checkpoint(7, NOW, "0" * 64, (), head[1], jws="x")
+    grown = {chain: Head(known.number + 1, "e" * 64) for chain, known in head[1].items()}
+    tail = planned(last, {**grown, **head[2]}, NOW)
+    assert tail is not None and {span.chain for span in tail.plan} == {*chains(1)}
+    last = Checkpoint(8, NOW, "0" * 64, (), grown, jws="x")
+    for incarnation in (2, 3):
+        plan = planned(last, {**grown, **head[2], **(head[3] if incarnation == 3 else {})}, NOW)
+        assert plan is not None and {span.chain for span in plan.plan} == {*chains(incarnation)}
+        last = Checkpoint(plan.number, NOW, plan.prev, (), head[incarnation], jws="x")
+        jws = signed(ec.generate_private_key(ec.SECP256R1()), CHECKPOINT_TYPE, last.said(()))
+        assert len(jws) < 4_096
+    assert planned(last, {**grown, **head[2], **head[3]}, NOW) is None
+
+
 @pytest.mark.parametrize("line", ['{"trail":""}', '{"manifest":{}}', '{"signature":""}', '{"checkpoint":""}', "", "x"])
 def test_no_line_hides_between_the_entries_and_what_closes_them(record: Record, tmp_path: Path, line: str) -> None:
     """Whoever reads the entries of a file that was found intact reads nothing else."""
