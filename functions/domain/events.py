@@ -79,6 +79,8 @@ TYPES: dict[str, int] = {
     "lot.recalled": 1,
     "voucher.suspended": 1,
     "voucher.voided": 1,
+    "lot.resuming": 1,
+    "voucher.resuming": 1,
     "lot.resumed": 1,
     "voucher.resumed": 1,
     "voucher.recovered": 1,
@@ -169,7 +171,7 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
     if rule is None:
         raise UnknownCommand(f"{entity}, {command}")
     by, version = By(**{name: last[name] for name in By._fields}), new["version"]
-    cause = f"{incarnation}.{_key(new)}.{version}"
+    cause = f"{_told_under(new, incarnation)}.{_key(new)}.{version}"
     found = list(rule(old or {}, new))
     sandbox = by.is_sandbox or bool(new.get("rules", new).get("sandbox", False))
     ids = [cause] if len(found) == 1 else [f"{cause}.{n}" for n in range(1, len(found) + 1)]
@@ -178,6 +180,14 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
         Event(id, type, at, by, subject, data, version, seen, sandbox)
         for id, (type, subject, data) in zip(ids, found, strict=True)
     ]
+
+
+def _told_under(item: Item, incarnation: int) -> int | str:
+    """The incarnation that a write is told under: what is entered of a movement, under that of the movement's event.
+
+    So what a restored ledger has to enter a second time is told as it was the first time, and moves no value twice.
+    """
+    return item["movement"][3].partition(".")[0] if item["entity"] in ("line", "dispute") else incarnation
 
 
 def _key(item: Item) -> str:
@@ -224,6 +234,13 @@ def counts(old: Item | None, new: Item) -> dict[str, int]:
         if image.get("valid_until") is not None:
             moved[DATED] = moved.get(DATED, 0) + by
     return {name: by for name, by in moved.items() if by}
+
+
+def writes(old: Item | None, new: Item) -> int:
+    """How many writes a write stands for: one, but for a restore, which does at once what was lost."""
+    before: int = (old or {}).get("version", 0)
+    after: int = new["version"]
+    return after - before
 
 
 def holdings(old: Item | None, new: Item) -> list[Holding]:
@@ -424,6 +441,31 @@ def _order(item_command: str) -> str:
     return item_command.partition(".")[0]
 
 
+def _activated(old: Item, new: Item) -> Data:
+    """What is sold by it leaves stock."""
+    ranges = changed(old.get("segments", []), new["segments"])
+    sold = any(s.get("sold", False) and s["first"] <= last and first <= s["last"]
+               for s in new["segments"] for first, last in ranges)  # fmt: skip
+    return {"command": _last_command(new), **({"sold": True} if sold else {})}
+
+
+def _taken_over(old: Item, new: Item) -> Data:
+    """A resume, and the suspension that it lifts: whose veto a segment has under another name than before."""
+    recovery = _order(_last_command(new))
+    pairs = ((before, after) for after in new["segments"] for before in old["segments"] if _overlap(before, after))
+    lifts = next(
+        earlier[0]
+        for before, after in pairs
+        for earlier, later in zip(before.get("vetoes", []), after.get("vetoes", []), strict=True)
+        if earlier != later
+    )
+    return {"recovery": recovery, "lifts": lifts}
+
+
+def _overlap(one: Item, other: Item) -> bool:
+    return bool(one["first"] <= other["last"] and other["first"] <= one["last"])
+
+
 def _veto(old: Item, new: Item) -> Data:
     recovery = _order(_last_command(new))
     _, action, scope, *_ = next(v for s in new["segments"] for v in s.get("vetoes", []) if v[0] == recovery)
@@ -574,8 +616,14 @@ def _resumed(old: Item, new: Item) -> Data:
     return {"recovery": recovery}
 
 
+def _resuming(old: Item, new: Item) -> Data:
+    (lifts,) = {*old["suspension"][1]} - {*new["suspension"][1]}
+    (recovery,) = {*new["suspension"][1]} - {*old["suspension"][1]}
+    return {"recovery": recovery, "lifts": lifts}
+
+
 def _nothing(old: Item, new: Item) -> Told:
-    """A write that changes whose word it is by which nothing may be done."""
+    """A write that was told before the table was restored."""
     yield from ()
 
 
@@ -603,10 +651,10 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "generate"): _lot("lot.generated", _share),
     ("lot", "import"): _lot("lot.imported", _share),
     ("lot", "distribute"): _handed_out,
-    ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
+    ("lot", "activate"): _lot("lot.activated", _activated),
     ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
-    ("lot", "take_over"): _nothing,
+    ("lot", "take_over"): _lot("lot.resuming", _taken_over),
     ("lot", "resume"): _lot("lot.resumed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
@@ -620,7 +668,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
     ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _recalled,
-    ("voucher", "take_over"): _nothing,
+    ("voucher", "take_over"): _voucher("voucher.resuming", _resuming),
     ("voucher", "reissue"): _reissued,
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
@@ -629,6 +677,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
     ("lot", "restore"): _lot("lot.restored", lambda _, new: {}),
     ("voucher", "restore"): _voucher("voucher.restored", lambda _, new: {}),
+    ("line", "restore"): _nothing,
     ("line", ANY): _posted,
     ("dispute", ANY): _disputed,
     ("front", ANY): _front,

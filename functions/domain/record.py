@@ -83,6 +83,19 @@ def linked(chain: str, head: Head, events: Iterable[Json]) -> list[Entry]:
     return entries
 
 
+def following(head: Head, entries: Iterable[Entry]) -> list[Entry]:
+    """Those of a chain's entries that come after its head, in order. Raises ValueError where they do not follow."""
+    found: list[Entry] = []
+    last = head
+    for number, entry in sorted({entry.number: entry for entry in entries}.items()):
+        if number > head.number and (number, entry.prev) == (last.number + 1, last.hash):
+            found.append(entry)
+            last = Head(number, entry.hash)
+        elif number > head.number or (number == head.number and entry.hash != head.hash):
+            raise ValueError(f"chain {entry.chain} is broken at entry {number}")
+    return found
+
+
 def entry_of(line: str) -> Entry:
     """An entry, from its line."""
     told = json.loads(line)

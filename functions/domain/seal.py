@@ -8,9 +8,11 @@ goes on with it after a crash, or at the same time, comes to the same.
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
+import json
+from base64 import b64encode, urlsafe_b64decode
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from functions.domain.record import GENESIS, Entry, Head, canonical
@@ -102,9 +104,41 @@ def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkp
         return None
     if last is None:
         return Checkpoint(1, now, GENESIS, plan, {})
+    return Checkpoint(last.number + 1, max(now, last.at), _named(last), plan, before)
+
+
+def _named(last: Checkpoint) -> str:
+    """What the checkpoint after a sealed one names it by."""
     assert last.jws is not None
-    prev = hashlib.sha256(last.jws.encode()).hexdigest()
-    return Checkpoint(last.number + 1, max(now, last.at), prev, plan, before)
+    return hashlib.sha256(last.jws.encode()).hexdigest()
+
+
+def said_in(jws: str) -> Json:
+    """What a checkpoint says, from its JWS."""
+    payload = jws.split(".")[1]
+    said: Json = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return said
+
+
+def reopened(jws: str, last: Checkpoint | None, digest: Callable[[str], str]) -> Checkpoint:
+    """The checkpoint of a JWS, from the one before it and the SHA-256 of each object, by name.
+
+    Raises ValueError where it does not follow from that one.
+    """
+    said = said_in(jws)
+    number, prev = (last.number + 1, _named(last)) if last is not None else (1, GENESIS)
+    if (said["number"], said["prev"]) != (number, prev):
+        raise ValueError(f"it is not checkpoint {number} after {prev}")
+    chains = {chain: Head(*head) for chain, head in said["chains"].items()}
+    before = {chain: head for chain, head in last.chains.items() if chain in chains} if last is not None else {}
+    runs: list[Sealed] = []
+    for chain, head in sorted(chains.items()):
+        start = before.get(chain, Head())
+        if head.number > start.number:
+            span = Span(chain, start.number + 1, head.number)
+            runs.append(Sealed(*span, start.hash, head.hash, digest(span.name)))
+    at = int(datetime.fromisoformat(said["at"]).timestamp())
+    return Checkpoint(number, at, prev, tuple(run.span for run in runs), before, tuple(runs), jws)
 
 
 def sealed(span: Span, before: Head, entries: Sequence[Entry]) -> tuple[Sealed, bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from functions.domain.erasure import Named, named
-from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings
+from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings, writes
 from functions.domain.serials import LOT_SIZE
 from functions.store import bus, history, persons, stock, wire
 from functions.store.history import Line
@@ -45,7 +45,7 @@ def told(written: Written, incarnation: int) -> list[Told]:
     old, new = written.old, written.new
     if new is None:
         raise ValueError("an item was deleted, which no function may do")
-    moved = {**counts(old, new), WRITES: 1} if new.get("entity") == "voucher" else {}
+    moved = {**counts(old, new), WRITES: writes(old, new)} if new.get("entity") == "voucher" else {}
     found = events(old, new, written.at, incarnation)
     lines: list[Told] = [
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.dynamodb.models import dynamodb_backends
-from typer.testing import CliRunner
 
 from functions.domain.serials import LOT_SIZE
 from functions.store import table
 from functions.store.aws import FENCE_S
-from infra import restore
+from infra import restore, restoring
 from infra.local.template import ACCOUNT, REGION
 from tests.integration.conftest import Clock
 from tests.integration.kami import (
@@ -89,7 +86,7 @@ def stock(kami: Kami, **changes: Any) -> tuple[str, list[Voucher]]:
 
 def apply(kami: Kami, found: list[str]) -> Counter[str]:
     with kami.cloud.environment("erase"):
-        return restore.apply(restore.events(found), INCARNATION, NOBODY)
+        return restoring.apply(restore.events(found), INCARNATION, NOBODY)
 
 
 @pytest.fixture
@@ -224,30 +221,3 @@ def test_who_was_erased_after_that_moment_is_erased_again(kami: Kami) -> None:
     assert number not in str(kami.items())
     assert done["account"] in str(kami.items())
     assert apply(kami, found) == Counter()
-
-
-def test_the_command_reads_the_record_and_files(kami: Kami, tmp_path: Path) -> None:
-    first, second = kami.voucher(), kami.voucher()
-    then = snapshot(kami)
-    granted(kami.merchant.redeem(first.code), 201)
-    sealed = lines(kami)
-    granted(kami.merchant.redeem(second.code), 201)
-    later = [line for line in lines(kami) if line not in sealed]
-    put_back(kami, then)
-    kami.cloud.client("s3").create_bucket(Bucket="the-record")
-    body = "\n".join(sealed).encode()
-    kami.cloud.client("s3").put_object(
-        Bucket="the-record", Key="entries/1.00/000000000001-000000000009.jsonl", Body=body
-    )
-    archived = tmp_path / "archived.jsonl"
-    archived.write_text("".join(json.dumps({"detail": json.loads(line)["event"]}) + "\n" for line in later))
-    with kami.cloud.environment("erase"):
-        (name,) = kami.cloud.stack.tables
-        said = CliRunner().invoke(restore.app, [
-            "--since", "2026-01-01T00:00:00Z", "--incarnation", "2", "--table", name, "--bucket", "the-record",
-            "--events", str(archived),
-        ])  # fmt: skip
-    assert said.exit_code == 0, (said.output, said.exception)
-    assert "voucher.redeemed" in said.output
-    for card in (first, second):
-        refused(kami.merchant.redeem(card.code), 409, "already_redeemed")

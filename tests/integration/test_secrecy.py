@@ -42,11 +42,11 @@ SHOWN: Final = re.compile(
 """Routes whose answers are there to show a secret."""
 
 ELSEWHERE: Final = {
-    "client.enrolled", "client.withdrawn", "ledger.disputed", "lot.restored", "lot.resumed",
+    "client.enrolled", "client.withdrawn", "ledger.disputed", "lot.restored", "lot.resumed", "lot.resuming",
     "reconciliation.completed", "reconciliation.requested", "recovery.announced", "recovery.approval_requested",
     "recovery.approved", "recovery.rejected", "recovery.stopped", "voucher.activated", "voucher.credited",
     "voucher.extended", "voucher.issued", "voucher.reissued", "voucher.restored", "voucher.resumed",
-    "voucher.suspended", "voucher.voided",
+    "voucher.resuming", "voucher.suspended", "voucher.voided",
 }  # fmt: skip
 """Types of events that this run does not cause."""
 
