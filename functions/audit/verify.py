@@ -414,8 +414,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     speed = found.entries / max(time.perf_counter() - began, 1e-9)
     numbers = found.checkpoints
     sealed = f"checkpoints {numbers[0]} to {numbers[-1]}" if numbers else "no checkpoint"
-    say(f"INTACT  {found.entries:,} entries in {found.chains} chains, {sealed} ({speed:,.0f} entries a second)")
-    say(f"        export {found.signed.get('export')}, signed at {found.signed.get('at')}")
+    which = f"export {found.signed['export']} signed at {found.signed['at']}"
+    say(f"INTACT  {found.entries:,} entries in {found.chains} chains, {sealed}, {which} ({speed:,.0f} entries a second)")
     return 0
 
 
