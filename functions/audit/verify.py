@@ -415,7 +415,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     numbers = found.checkpoints
     sealed = f"checkpoints {numbers[0]} to {numbers[-1]}" if numbers else "no checkpoint"
     which = f"export {found.signed['export']} signed at {found.signed['at']}"
-    say(f"INTACT  {found.entries:,} entries in {found.chains} chains, {sealed}, {which} ({speed:,.0f} entries a second)")
+    many = f"{found.entries:,} entries in {found.chains} chains"
+    say(f"INTACT  {many}, {sealed}, {which} ({speed:,.0f} entries a second)")
     return 0
 
 
