@@ -47,10 +47,10 @@ from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Line
 from functions.store.keys import Key
 from functions.store.records import COUNTER, RECOVERY
-from functions.store.table import BATCH_GET_MAX
+from functions.store.table import BATCH_GET_MAX, Conflict
 
 COMMAND: Final = "restore"
-WORKERS: Final = 16
+WORKERS: Final = 8
 MOVES: Final = ("voucher.redeemed", "voucher.reversed", "voucher.reissued", "voucher.issued", "voucher.credited")
 """Types of the events that the ledger enters."""
 ORDERS: Final = (
@@ -128,8 +128,7 @@ def put_record_back(entries: Iterable[Entry], by: By) -> Counter[str]:
     chains: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         chains[entry.chain].append(entry)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        count = sum(pool.map(lambda chain: record.put_back(*chain), chains.items()))
+    count = sum(record.put_back(chain, of) for chain, of in sorted(chains.items()))
     return Counter({"entries of the record": count, "checkpoints": seals.put_back(by)})
 
 
@@ -168,8 +167,17 @@ def _lot(by: By, of: tuple[int, Known]) -> Counter[str]:
     history.record(Line(each, number, {}) for each in known.lines.values())
     after, types = lot_after(lot, known.writes.values())
     if after.version > lot.version:
-        table.put(LOT.item(after, COMMAND, by), lot.version)
+        _put(LOT.item(after, COMMAND, by), lot.version)
     return Counter(types)
+
+
+def _put(item: Json, seen: int) -> None:
+    """Raises Conflict where somebody else wrote the item; what the SDK sent twice is known by what it says."""
+    try:
+        table.put(item, seen)
+    except Conflict as conflict:
+        if conflict.old is None or any(conflict.old[name] != item[name] for name in ("version", "last")):
+            raise
 
 
 def _passed_over(number: int, by: By) -> Counter[str]:
@@ -198,7 +206,7 @@ def _voucher(by: By, of: tuple[int, Known]) -> Counter[str]:
     after, types = voucher_after(lot, position, item, known.writes.values(), before[-1] if before else None)
     history.record(_lines(position, known, seen))
     if after.version > seen:
-        table.put(VOUCHER.item(after, COMMAND, by), seen)
+        _put(VOUCHER.item(after, COMMAND, by), seen)
     return Counter(types) + _ledger(position, known)
 
 

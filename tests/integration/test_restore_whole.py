@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from functions.audit import sealing
 from functions.audit.handler import _sign
+from functions.domain.serials import serial_of
 from functions.edge import clock as edge_clock
 from functions.store import record as entries
 from functions.store import seals
@@ -198,6 +199,29 @@ def test_a_table_of_another_record_is_left_alone(kami: Kami, monkeypatch: pytest
         restoring.put_record_back(restore.sealed(0), NOBODY)
 
 
+def assert_posted_once(kami: Kami, before: Iterable[str]) -> None:
+    """No movement is told under two ids; and what was told before is entered without a word."""
+
+    def posted(found: Iterable[str]) -> list[tuple[str, ...]]:
+        events = [json.loads(line)["event"] for line in found if '"type":"ledger.posted"' in line]
+        return [tuple(e["data"][name] for name in ("serial", "kind", "redemption")) for e in events]
+
+    assert set(Counter(posted(lines(kami))).values()) == {1}
+    known = set(posted(before))
+    entered = [item for item in kami.items().values() if item["entity"]["S"] == "line"]
+    again = {name for item in entered if item["last"]["M"]["command"]["S"] == "restore" for name in [named(item)]}
+    assert again
+    assert again <= known
+    lost = {named(item) for item in entered if item["last"]["M"]["command"]["S"] == "post"}
+    assert (lost & known) | again == known
+
+
+def named(line: Json) -> tuple[str, ...]:
+    """Serial, kind and redemption of a line of the ledger."""
+    kind, redemption, *_ = (value.get("S") for value in line["movement"]["L"])
+    return serial_of(int(line["position"]["N"])), kind, redemption
+
+
 def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A life that all handlers write, on record as the system keeps it; the table as it was in the midst of it, and
     what was sealed since re-applied to it, with what was told after the last seal."""
@@ -300,6 +324,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     refused(shop.draw("dispenses", unique(), quantity=1), 409, "quantity_exceeded")
     for code in (cards[4].code, cards[6].code, received, cards[13].code, kami.codes([successor])[0]):
         granted(kami.merchant.redeem(code), 201)
+    assert_posted_once(kami, on_record)
     shop.reverse(parts[0])
     kami.cloud.drain()
     assert shop.differences() == Counter()
