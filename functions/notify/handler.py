@@ -15,6 +15,7 @@ from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fi
 from functions.edge.log import logger
 from functions.notify import reminders, service
 from functions.notify.models import ORDER, Due, End, MessageAnswer, MessageList, Page, Sweep
+from functions.store import jobs
 
 app = App("notify")
 
@@ -79,8 +80,14 @@ def take(body: str) -> None:
         if data.action is not None and data.reason is not None:
             recovery = service.Recall(data.action, data.reason, data.generation)
         redemption = data.redemption.id if data.redemption else None
-        occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery)
-        number, told = 1, service.tell(occasion, now)
+        at = int(datetime.fromisoformat(order.at).timestamp())
+        occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery, at)
+        try:
+            number, told = 1, service.tell(occasion, now)
+        except service.TooEarly:
+            jobs.send_again(body, service.TOO_EARLY_S)
+            logger.info("message", event=order.type, serial=data.serial, status="too early")
+            return
         if told is None:
             logger.info("message", event=order.type, serial=order.data.serial, status="nobody to tell")
             return

@@ -42,6 +42,7 @@ class Told(Taken):
     id: Id
     type: EventType
     version: Literal[1] = Field(alias="schema")
+    at: Annotated[str, StringConstraints(pattern=RFC_3339)]
     data: Data
 
     @model_validator(mode="after")

@@ -33,6 +33,11 @@ from functions.store.records import MESSAGE
 
 SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
+RESUME, SUSPENDED = "resume", "suspended"
+TOO_EARLY_S = 10
+"""So much later it is looked again whether a card is not suspended any more."""
+TOO_EARLY_MAX_S = 3_600
+"""A card that is suspended for so long after its resume is so by another suspension, whose resume tells its holder."""
 
 
 class Recall(NamedTuple):
@@ -45,20 +50,25 @@ class Recall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """An event that somebody is told of; `redemption` is what it is about, if about one, and `recovery` what became of
-    the card by one."""
+    """An event of a time that somebody is told of; `redemption` is what it is about, if about one, and `recovery` what
+    became of the card by one."""
 
     event_id: str
     event: str
     serial: str
     redemption: str | None
     recovery: Recall | None = None
+    at: int = 0
+
+
+class TooEarly(Exception):  # noqa: N818 - nothing is wrong
+    """A resume that has found a card has not lifted its suspension yet."""
 
 
 def tell(occasion: Occasion, now: int) -> Message | None:
     """Have the SMS of an event sent, once. None where nobody with a mobile number is concerned.
 
-    Raises LookupError where the table knows nothing of what the event tells.
+    Raises LookupError where the table knows nothing of what the event tells, TooEarly where it is not so yet.
     """
     position = position_of(occasion.serial)
     if position is None:
@@ -69,8 +79,20 @@ def tell(occasion: Occasion, now: int) -> Message | None:
         return proceed(MESSAGE.load(message), 1, now)
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
+    if _goes_on_suspended(occasion, VOUCHER.load(voucher), LOT.load(lot), now):
+        if now < occasion.at + TOO_EARLY_MAX_S:
+            raise TooEarly
+        return None
     composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot), now)
     return composed and proceed(composed, 1, now)
+
+
+def _goes_on_suspended(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> bool:
+    """Whether a card that a resume has come to does not work again."""
+    if occasion.recovery is None or occasion.recovery.action != RESUME:
+        return False
+    at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
+    return at is not None and at.status == SUSPENDED
 
 
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:

@@ -137,7 +137,7 @@ class ApprovalRequest(Request):
 
 
 class ForecastAnswer(Answer):
-    """What a recovery would come to if it were ordered now; nothing was written.
+    """What a recovery would come to if it were ordered now; nothing was written. Of a reissue, if stock suffices.
 
     Not `exact` where so much is touched that a call has not the time to look at it all: that counts as untouched then.
     """

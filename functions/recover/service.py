@@ -225,7 +225,7 @@ def _to_lift(id: str, by: By) -> Recovery:
     Raises Refusal `not_found`, `invalid_request` where it is none, `recovery_in_progress` until it has completed.
     """
     recovery = find(id, by)
-    if recovery.action is not Action.SUSPEND:
+    if recovery.action is not Action.SUSPEND or recovery.phase is Phase.REJECTED:
         raise Refusal("invalid_request", errors=[{"field": "recovery", "detail": "is no suspension"}])
     if recovery.phase is not Phase.DONE:
         raise Refusal("recovery_in_progress", "Repeat when the suspension has completed.", retry_after_s=5)

@@ -208,6 +208,8 @@ class Search:
             item = VOUCHER.load(stored) if stored is not None else None
             segment = lot.segment(index)
             assert segment is not None, "only what was generated can be drawn"
+            if item is not None and item.suspension is not None:
+                continue
             if not is_free(lot, segment, item):
                 self.learned[lot.number] = self.learned.get(lot.number, 0) | 1 << index
             elif self.lacking:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from time import perf_counter
+from time import perf_counter, process_time
 
 from functions.domain.serials import position_of, serial_of
 from functions.domain.times import rfc3339
@@ -28,13 +28,14 @@ def measure() -> Iterator[Result]:
         assert first is not None
         redeemed = [_redeemed(serial_of(first + number)) for number in range(LINES + 1)]
         _taken(stage, redeemed[:1])
-        began = perf_counter()
+        began, cpu_began = perf_counter(), process_time()
         with metered() as meter:
             for start in range(1, LINES + 1, AT_A_TIME):
                 _taken(stage, redeemed[start : start + AT_A_TIME])
-        took_s = perf_counter() - began
+        took_s, cpu_s = perf_counter() - began, process_time() - cpu_began
         posted = sum(_is_posted(stage, serial_of(first + number)) for number in range(LINES + 1))
     yield figure("ledger lines posted a second by one worker", LINES / took_s, "1/s")
+    yield figure("CPU of a ledger line", cpu_s / LINES * 1_000, "ms")
     yield at_most("items written for a ledger line", meter.items_written / LINES, WRITES_MAX, "items")
     yield at_most("write calls for a ledger line", meter.calls["TransactWriteItems"] / LINES, 1, "calls")
     yield at_most("redemptions that are not posted once", LINES + 1 - posted, 0, "")

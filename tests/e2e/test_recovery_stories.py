@@ -30,8 +30,6 @@ BEFORE: Final = 3
 RECALL_PER_ACTIVATION_MAX: Final = 4.0
 """Both write each lot once, the recall while the tills are at work. (`make benchmark` measures the seconds.)"""
 CODES: Final = 300
-BREATH_S: Final = 0.2
-"""Thieves hurry."""
 HOLDERS: Final = 3
 POLL_S: Final = 0.5
 ALONE_MAX: Final = 100_000
@@ -203,7 +201,7 @@ def test_a_stolen_consignment_is_recalled_at_once_while_thieves_redeem_it(
     order = {**whole, "action": "void", "reason": "stolen"}
     kami.done("POST", "/v1/recoveries?dry_run=true", order)
 
-    with selling(kami, cards, BREATH_S) as tills:
+    with selling(kami, cards) as tills:
         until(tills, BEFORE)
         ordered_at = monotonic()
         recovery = kami.done("POST", "/v1/recoveries", order)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.distribute import dispenses
 from functions.domain.lot import Scope, Status
 from functions.domain.recovery import VETOES_MAX, Action, Phase
 from functions.domain.selection import Selection
@@ -19,7 +20,7 @@ from functions.store import keys, ranges, table
 from functions.store.records import RECOVERED
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up, finished, ordered, resumed
-from tests.engine.world import NOW, World, order, outcome, race, till
+from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
 
 ROUNDS = 200
 
@@ -185,6 +186,24 @@ def test_a_reclaim_waits_until_the_suspension_before_it_is_accounted_for(world: 
     stop = finished(stop)
     assert (stop.recovered, stop.skipped) == (3, {})
     assert finished(back).recovered == 3
+
+
+def test_stock_that_was_suspended_card_by_card_is_drawn_once_it_is_resumed(world: World) -> None:
+    campaign = world.campaign()
+    batch = world.batch(campaign, 3)
+    serials = Selection(serials=(serial_of(batch.first), serial_of(batch.first + 1)))
+    finished(ordered("rec_stop", serials, Action.SUSPEND))
+
+    def drawn(id: str, quantity: int) -> list[int]:
+        done = dispenses.dispense(id, campaign.id, quantity, None, None, OPERATOR, NOW)
+        return sorted(voucher.position - batch.first for voucher in done.vouchers)
+
+    assert outcome(partial(drawn, "dsp_0", 2)) == "quantity_exceeded"
+    assert drawn("dsp_1", 1) == [2]
+    resumed("rec_go", "rec_stop")
+    assert drawn("dsp_2", 2) == [0, 1]
+    for code in world.codes(batch.span):
+        assert redeem.create(order(code), "key", till(1), NOW).redemption.amount_minor == 5_000
 
 
 def test_single_vouchers_in_a_lot_that_is_full_are_suspended_and_resumed(

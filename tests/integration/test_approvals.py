@@ -237,6 +237,17 @@ def test_a_rejected_recovery_does_nothing(kami: Kami, approver: Caller, batch: s
     refused(decide(approver, recovery), 409, "already_decided")
 
 
+def test_what_was_rejected_has_suspended_nothing_that_could_be_resumed(
+    kami: Kami, clock: Clock, approver: Caller
+) -> None:
+    """Nor will it: to wait for it would be in vain."""
+    stop = kami.awaiting_approval(action="suspend")
+    resume = {"action": "resume", "reason": "other", "recovery": stop["id"]}
+    refused(kami.operator.post("/v1/recoveries", resume), 409, "recovery_in_progress")
+    granted(decide(approver, stop, "reject"), 201)
+    refused(kami.operator.post("/v1/recoveries", resume), 400, "invalid_request")
+
+
 def test_nobody_decides_on_an_own_request(kami: Kami, clock: Clock, approver: Caller, batch: str) -> None:
     """Whatever role or tenant the same client has by then."""
     for decision in ("approve", "reject"):

@@ -8,7 +8,7 @@ import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,14 +17,16 @@ import urllib3
 from moto.sqs.models import sqs_backends
 
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX
+from functions.domain.times import rfc3339
 from functions.notify import providers, service
 from functions.notify.providers import SimulatedCarrier
+from functions.notify.service import TOO_EARLY_MAX_S, TOO_EARLY_S
 from functions.store import jobs, table
 from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
 from infra.local.template import ACCOUNT, REGION
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Json, Kami, Voucher, claim, granted, mobile, refused, settle, unique
+from tests.integration.kami import Json, Kami, Voucher, claim, granted, mobile, refused, settle, unique, vetoed
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
 READ_TIMEOUT_S = 0.3
@@ -206,6 +208,26 @@ def test_who_has_a_reclaimed_card_by_now_is_not_told_of_its_recall(notify: Notif
     before = len(notify.phone(user))
     assert notify.deliver(late) == []
     assert (len(notify.phone(user)) - before, notify.phone(holder)) == (1, [])
+
+
+def test_that_a_card_works_again_is_not_told_before_it_does(notify: Notify) -> None:
+    kami, voucher = notify.kami, notify.kami.voucher(redemption="balance", locale="en")
+    _, number, _ = notify.redeem(voucher, amount_minor=1_000)
+    kami.rewrite(voucher.serial, vetoed("suspend"))
+    event = told(RECOVERED, voucher.serial, at=rfc3339(notify.clock.now))
+    event["data"] |= {"action": "resume"}
+    body = json.dumps(event)
+    for _ in range(2):
+        assert notify.deliver(body) == []
+        ((body, delay),) = notify.orders()
+        assert (delay, notify.phone(number)) == (TOO_EARLY_S, [])
+    late = json.dumps({**event, "at": rfc3339(notify.clock.now - TOO_EARLY_MAX_S), "id": unique("1.VOUCHER#.1")})
+    assert notify.deliver(late) == []
+    assert (notify.orders(), notify.phone(number)) == ([], [])
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, vetoes=()))
+    assert notify.deliver(body, body) == []
+    (text,) = notify.phone(number)
+    assert text == f"【Kami】Your card {voucher.serial} works again; CNY 40.00 is on it."
 
 
 def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
