@@ -299,9 +299,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
+            _table("BatchGetItem", on=(MESSAGE, VOUCHER)),
             _table("GetItem", on=(ERASURE,)),
-            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("PutItem", on=(ERASURE, MESSAGE, VOUCHER)),
             _table("Query", on=(PERSON,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -477,7 +477,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.STREAMS: Means((f"{data.table.table_arn}/stream/*",)),
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
-        Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
+        Resource.EXPORTS: Means((data.exports.arn_for_objects("exp_*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
         Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
         Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
         Resource.PERSON_SECRET: Means(

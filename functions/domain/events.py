@@ -215,9 +215,16 @@ def _said(segments: Sequence[Item], ranges: Sequence[Sequence[int]]) -> Item:
     within = [s for s in segments if any(s["first"] <= last and first <= s["last"] for first, last in ranges)]
     said: Item = {}
     for key in SHOWN["lot"]:
-        values = list(dict.fromkeys(segment.get(key, _SEGMENT[key]) for segment in within))
+        values = list(dict.fromkeys(_said_by(segment, key) for segment in within))
         said[key] = values[0] if len(values) == 1 else [_told(key, value) for value in values] or None
     return said
+
+
+def _said_by(segment: Item, key: str) -> Any:
+    """What a segment says of a key; of its vetoes what is to be done and by which recoveries."""
+    if key == "vetoes":
+        return ", ".join(f"{action} {recovery}" for recovery, action, *_ in segment.get(key, ())) or None
+    return segment.get(key, _SEGMENT[key])
 
 
 def _told(key: str, value: Any) -> Any:
@@ -349,7 +356,7 @@ def _recovery(old: Item, new: Item) -> Told:
         said = {"id": new["id"], "action": new["action"], "reason": new["reason"], "vouchers": asked["vouchers"]}
         yield "recovery.approval_requested", None, {**said, "expires_at": rfc3339(asked["expires_at"])}
     elif not old:
-        yield "recovery.requested", None, {"id": new["id"]}
+        yield "recovery.requested", None, {name: new[name] for name in ("id", "action", "reason")}
     elif before == "approval":
         yield "recovery.rejected" if phase == "rejected" else "recovery.approved", None, {"id": new["id"]}
     if phase == "done" and before != "done":
@@ -701,7 +708,7 @@ ENTITIES = frozenset(entity for entity, _ in EVENTS)
 """Whose writes cause events: the stream's filter. What relay writes itself is of none of these."""
 
 SHOWN: dict[str, tuple[str, ...]] = {
-    "client": ("role", "tenant", "trusted", "sandbox", "revoked_at"),
+    "client": ("role", "tenant", "trusted", "revoked_at"),
     "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock"),
     "channel": ("kind", "region", "tenant"),
     "batch": ("status",),
@@ -710,7 +717,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "export": ("completed_at",),
     "import": ("accepted", "completed_at"),
     "ticket": ("file", "used_at"),
-    "lot": ("status", "generation", "channel", "valid_until"),
+    "lot": ("status", "generation", "channel", "valid_until", "vetoes"),
     "voucher": ("status", "generation", "balance_minor", "channel", "valid_until"),
 }
 """Entity → the keys that its events show before and after. Never one that holds a secret, a number or a name."""

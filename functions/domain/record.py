@@ -72,6 +72,11 @@ def chains(incarnation: int) -> list[str]:
     return [f"{incarnation}.{n:02d}" for n in range(CHAINS)]
 
 
+def incarnation_of(chain: str) -> int:
+    """The incarnation of the table that a chain is of."""
+    return int(chain.partition(".")[0])
+
+
 def linked(chain: str, head: Head, events: Iterable[Json]) -> list[Entry]:
     """The entries of events that come next in a chain."""
     entries: list[Entry] = []

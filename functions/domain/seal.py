@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from functions.domain.record import GENESIS, Entry, Head, canonical
+from functions.domain.record import GENESIS, Entry, Head, canonical, incarnation_of
 from functions.domain.times import rfc3339
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
@@ -93,18 +93,28 @@ class Checkpoint:
 
 
 def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkpoint | None:
-    """The checkpoint after the last one, or None where nothing is new. It tells of the chains that `heads` has."""
-    before = {chain: head for chain, head in last.chains.items() if chain in heads} if last is not None else {}
-    plan = tuple(
-        Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
-        for chain, head in sorted(heads.items())
-        if head.number > (start := before.get(chain, Head()).number)
-    )
-    if not plan:
-        return None
-    if last is None:
-        return Checkpoint(1, now, GENESIS, plan, {})
-    return Checkpoint(last.number + 1, max(now, last.at), _named(last), plan, before)
+    """The checkpoint after the last one, or None where nothing is new.
+
+    It tells of the chains of one incarnation, the oldest that has something new: those before it are over, and what is
+    signed may be 4,096 bytes long. Raises ValueError where a chain does not go on from what is sealed of it.
+    """
+    known = last.chains if last is not None else {}
+    for chain, head in known.items():
+        there = heads.get(chain, Head())
+        if there.number < head.number or (there.number == head.number and there != head):
+            raise ValueError(f"chain {chain} has gone back behind entry {head.number}, which is sealed")
+    reached = max(map(incarnation_of, known), default=0)
+    for incarnation in sorted({each for each in map(incarnation_of, heads) if each >= reached}):
+        before = known if incarnation == reached else {}
+        plan = tuple(
+            Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
+            for chain, head in sorted(heads.items())
+            if incarnation_of(chain) == incarnation and head.number > (start := before.get(chain, Head()).number)
+        )
+        if plan:
+            number, prev = (last.number + 1, _named(last)) if last is not None else (1, GENESIS)
+            return Checkpoint(number, max(now, last.at if last is not None else 0), prev, plan, before)
+    return None
 
 
 def _named(last: Checkpoint) -> str:

@@ -278,7 +278,7 @@ def _recorded(route: Route, caller: tokens.Caller, event: Event) -> Iterator[Non
     try:
         yield
     except Refusal as refusal:
-        if refusal.key == "insufficient_scope" or (route.takes_a_code and refusal.key in route.errors):
+        if refusal.key == "insufficient_scope" or (route.is_watched and refusal.key in route.errors):
             data = {"route": route.key, "key": refusal.key, **refusal.about}
             record.note("request.refused", _by(caller, event), data, clock.now())
         raise

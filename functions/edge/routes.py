@@ -68,9 +68,10 @@ class Route:
         return f"{self.method} {self.path}"
 
     @property
-    def takes_a_code(self) -> bool:
-        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
-        return "too_many_attempts" in self.errors
+    def is_watched(self) -> bool:
+        """Whether its refusals are on record: who calls it shows a secret that could be guessed, or is a second person
+        without whom something must not be done."""
+        return "too_many_attempts" in self.errors or self.scope is Scope.APPROVE
 
 
 _PAGED = ("limit", "cursor")

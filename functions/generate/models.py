@@ -21,6 +21,7 @@ from functions.edge.models import (
     OneTimeCode,
     Progress,
     Reference,
+    Remark,
     Request,
     Serial,
     SerialText,
@@ -351,7 +352,7 @@ class RevealRequest(Request):
     """Whose codes, and why; the reason is recorded with who asked."""
 
     serials: list[SerialText] = Field(min_length=1, max_length=REVEALED_MAX)
-    reason: Text = Field(examples=["Print proof 2026-11"])
+    reason: Remark = Field(examples=["Print proof 2026-11"])
     one_time_code: OneTimeCode | None = None
 
 

@@ -12,6 +12,7 @@ from functions.edge.models import (
     Minor,
     OneTimeCode,
     Progress,
+    Remark,
     Request,
     SelectionRequest,
     Serial,
@@ -37,7 +38,7 @@ class Terms(Request):
     )
     reason: Reason
     only: Only | None = None
-    note: Text | None = None
+    note: Remark | None = None
     channel: ChannelId | None = Field(
         default=None,
         description="The shop or partner that it concerns; a partner's only channel, unless another is named.",

@@ -55,16 +55,8 @@ def _replaced(recovery: Recovery, voucher: Voucher, holds: Holds, barred: Barred
     """None once it is replaced, or why it is kept."""
     if voucher.holder is None:
         return kept_now(recovery, voucher.position, holds, now)[0] or "not_held"
-    wanted = Draw(
-        f"{recovery.id}.{voucher.position:011d}",
-        KIND,
-        voucher.campaign,
-        1,
-        recovery.fingerprint,
-        recovery.by,
-        now,
-        holder=voucher.holder,
-    )
+    id = f"{recovery.id}.{voucher.position:011d}"
+    wanted = Draw(id, KIND, voucher.campaign, 1, recovery.fingerprint, recovery.by, now)
 
     def along(taken: tuple[Voucher, ...]) -> tuple[tuple[Voucher, ...], list[Voucher]]:
         (fresh,) = taken

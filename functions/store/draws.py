@@ -69,22 +69,28 @@ def take(
     campaign: Campaign,
     by: By,
     now: int,
+    *,
+    holder: str | None = None,
     bound: Limits | None = None,
     along: Along | None = None,
     barred: Barred | None = None,
 ) -> Taken:
-    """Carry a draw out, or give back what it came to before; `along` says what is written together with it, `barred`
-    what it does not take.
+    """Carry a draw out, for a `holder` if it is a claim, or give back what it came to before; `along` says what is
+    written together with it, `barred` what it does not take.
 
     Raises Refusal `idempotency_key_reused`, `quantity_exceeded`, `claim_limit_reached`, `try_again`.
     """
     begun = time.monotonic()
+
+    def clock() -> int:
+        return now + int(time.monotonic() - begun)
+
     for attempt in range(CONFLICTS_MAX):
         if attempt:
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
         try:
             with write_window():
-                done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound, along, barred)
+                done = _try(wanted, holder, campaign, by, clock, bound, along, barred)
         except Refusal as refusal:
             if refusal.key not in USED_UP or not _is_taken(wanted.id):
                 raise
@@ -120,6 +126,7 @@ def _done(draw: Draw, items: dict[int, Voucher]) -> Taken | None:
 
 def _try(
     wanted: Draw,
+    holder: str | None,
     campaign: Campaign,
     by: By,
     clock: Callable[[], int],
@@ -159,7 +166,7 @@ def _try(
         table.put(DRAW.item(plan, plan.kind, by), seen)
     except Conflict:
         return None
-    vouchers = tuple(taken(plan, each.lot, each.at, each.item) for each in search.found)
+    vouchers = tuple(taken(plan, each.lot, each.at, each.item, holder) for each in search.found)
     others: list[Voucher] = []
     if along is not None:
         vouchers, others = along(vouchers)

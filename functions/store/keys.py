@@ -31,7 +31,7 @@ POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
 index partition."""
-RECORD_LANES = 4
+RECORD_LANES = 8
 """So many index partitions share the record's entries, and those of one client."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""

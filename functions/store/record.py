@@ -108,15 +108,16 @@ def _heading(chain: str, entries: Sequence[Entry], version: int, now: int) -> li
     last = entries[-1]
     head = {"entity": "chain", "count": last.number, "hash": last.hash, "version": version + 1}
     ids = [entry.event["id"] for entry in entries]
-    page = {"entity": "page", "ids": ids, "version": 1, "ttl_epoch_s": _kept_until(now)}
+    page = {"entity": "page", "ids": ids, "version": 1, "ttl_epoch_s": now + kept_s()}
     return [
         ({**keys.chain(chain)._asdict(), **head}, version),
         ({**keys.page(chain, last.number)._asdict(), **page}, 0),
     ]
 
 
-def _kept_until(now: int) -> int:
-    return now + int(os.environ[RECORD_KEPT_DAYS]) * DAY_S
+def kept_s() -> int:
+    """So long an entry is kept, in the table as in the bucket."""
+    return int(os.environ[RECORD_KEPT_DAYS]) * DAY_S
 
 
 def _item(entry: Entry, now: int) -> Item:
@@ -129,7 +130,7 @@ def _item(entry: Entry, now: int) -> Item:
         "line": entry.line,
         "gsi1pk": keys.recorded_in(lane),
         "gsi1sk": place,
-        "ttl_epoch_s": _kept_until(now),
+        "ttl_epoch_s": now + kept_s(),
     }
     if entry.subject is not None:
         item |= {"gsi2pk": keys.recorded_about(*entry.subject), "gsi2sk": place}

@@ -392,8 +392,8 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, lot("import", WHOLE), [("lot.imported", {"lot": 100_000, "batch": "bat_1", "ranges": [[0, 99]]})],
     ),
     "a recovery ordered": (
-        None, item("recovery", "request_recovery", id="rec_1", action="void"),
-        [("recovery.requested", {"id": "rec_1"})],
+        None, item("recovery", "request_recovery", id="rec_1", action="void", reason="stolen"),
+        [("recovery.requested", {"id": "rec_1", "action": "void", "reason": "stolen"})],
     ),
     "an authenticator given": (
         None, item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
@@ -641,7 +641,7 @@ def test_the_id_of_one_of_several_items_in_a_partition_names_its_sort_key_too() 
     ("part of a lot moved to another channel", {"channel": ["chn_1", "chn_2"]}),
     ("part of a lot extended", {"valid_until": [None, "2027-01-15T08:00:00Z"]}),
     ("a lot reclaimed", {"generation": [1, 2]}),
-    ("a lot recalled", {}),
+    ("a lot recalled", {"vetoes": [None, "void rec_1"]}),
     ("a voucher redeemed", {"status": [None, "redeemed"], "generation": [None, 1], "balance_minor": [None, 0]}),
     ("a redemption reversed", {"status": ["redeemed", "active"]}),
     ("an offer accepted", {}),
