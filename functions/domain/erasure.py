@@ -38,6 +38,8 @@ Neither do the counts of limits (by the account's id), and those of guards (by h
 SETTLE_S = 15
 """What was under way when it began has been written by then (8 s), and noted unless relay is behind: one more pass
 finds it. Where `StreamAge` rings, an erasure is to be repeated afterwards."""
+AT_HOME = re.compile(r"(?:86)?(1[3-9][0-9]{9})")
+"""A mobile number of China as it is written there."""
 _ACCOUNT = re.compile(r"acc_[a-z2-7]{24}")
 _BYTES = 15
 
@@ -51,7 +53,10 @@ def number(value: str) -> Person:
 
 
 def customer(tenant: str, value: str) -> Person:
-    """A customer as a tenant names it; a phone number is the same person everywhere."""
+    """A customer as a tenant names it; a phone number is the same person everywhere, with and without its prefix."""
+    at_home = AT_HOME.fullmatch(value)
+    if at_home is not None:
+        return number(f"+86{at_home[1]}")
     return number(value) if E164.fullmatch(value) else ("customer", tenant, value)
 
 

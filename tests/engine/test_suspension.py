@@ -20,6 +20,7 @@ from functions.store import keys, ranges, table
 from functions.store.records import RECOVERED
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up, finished, ordered, resumed
+from tests.engine.wire import Crash, Wire, crash_after, is_write
 from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
 
 ROUNDS = 200
@@ -109,6 +110,37 @@ def test_the_same_part_is_lifted_by_one_of_two_resumes_at_once(world: World) -> 
     assert [(r.recovered, r.skipped) for r in two] == [(0, {"not_suspended": 4}), (4, {})]
     told = [table.read(RECOVERED, keys.recovered(r.id, batch.first)) is not None for r in two]
     assert told == [False, True]
+
+
+@on_referee
+@pytest.mark.parametrize("single", [False, True])
+def test_a_resume_that_breaks_off_at_any_write_is_gone_on_with(world: World, wire: Wire, single: bool) -> None:
+    campaign = world.campaign(redemption="balance")
+
+    def run(at: int | None) -> tuple[Any, int]:
+        batch = world.batch(campaign, 3)
+        world.activate(whole(batch))
+        redeem.create(order(world.codes(batch.span)[0], 1_000), "key", till(1), NOW)
+        positions = range(batch.first, batch.first + 3)
+        serials = Selection(serials=tuple(serial_of(position) for position in positions))
+        finished(ordered(f"stop_{at}", serials if single else whole(batch), Action.SUSPEND))
+        before = len(wire.writes())
+        if at is not None:
+            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
+                resumed(f"go_{at}", f"stop_{at}")
+        done = resumed(f"go_{at}", f"stop_{at}")
+        adds_up(done)
+        cards = [world.voucher(position) for position in positions]
+        told = [table.read(RECOVERED, keys.recovered(done.id, position)) is not None for position in positions]
+        left = [(card.version, card.suspension) if card is not None else None for card in cards]
+        ended = done.recovered, done.values, [status(world, position) for position in positions], left, told
+        return ended, len(wire.writes()) - before
+
+    expected, writes = run(None)
+    assert (expected[0], expected[2]) == (3, ["partly_redeemed", "active", "active"])
+    assert writes > 8
+    for at in range(1 + single, writes + 1, 2):
+        assert run(at)[0] == expected, f"the write {at}"
 
 
 def test_a_suspension_is_resumed_once_it_is_accounted_for(world: World) -> None:

@@ -177,6 +177,15 @@ def test_a_phone_number_is_one_person_whoever_names_it(kami: Kami) -> None:
     assert traces(kami, number) == traces(kami, number, "acme") == []
 
 
+@pytest.mark.parametrize("prefix", ["", "86"])
+def test_a_customer_who_is_known_by_a_number_without_its_plus_sign_is_that_person(kami: Kami, prefix: str) -> None:
+    number = f"139{mobile()[-8:]}"
+    claim(kami, kami.voucher(), prefix + number)
+    kami.cloud.drain()
+    assert erased(kami, number=f"+86{number}")["erased"]["vouchers"] == 1
+    assert traces(kami, prefix + number) == []
+
+
 def test_a_broadband_account_is_erased_and_others_on_the_card_stay(kami: Kami) -> None:
     card, own, other = kami.voucher(redemption="balance"), unique("gz.home-0042"), unique("gz.home-0043")
     for name in (own, other):
