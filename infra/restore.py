@@ -22,13 +22,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from functions.domain.errors import Refusal
 from functions.domain.record import Entry, entry_of
 from functions.edge import clock
-from functions.store import persons, record, seals, table
+from functions.store import bus, persons, record, seals, table
 from functions.store.table import Conflict
 from infra import clients, restoring
 
-BUCKET: Final = "RecordBucket"
-PERSON_SECRET: Final = "PersonSecretArn"
-"""The stack's outputs that name the record's bucket and the key of accounts' ids."""
+OUTPUTS: Final = {
+    seals.RECORD_BUCKET: "RecordBucket",
+    persons.PERSON_SECRET_ARN: "PersonSecretArn",
+    bus.BUS_NAME: "BusName",
+}
+"""Variable → the stack's output that it is taken from, unless all are set."""
 Json = dict[str, Any]
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,7 +57,6 @@ def restore(
     env: Annotated[str | None, typer.Option(help="Its stack is kami-ENV.")] = None,
     table_name: Annotated[str | None, typer.Option("--table", help="The restored table.")] = None,
     local: Annotated[bool, typer.Option("--local", help="The local cloud that `make up` started.")] = False,
-    bucket: Annotated[str | None, typer.Option(help="The record's; by default the stack's.")] = None,
     kept_days: Annotated[int, typer.Option(help="So long the table keeps the record (settings.py).")] = 180,
     files: Annotated[
         list[Path] | None, typer.Option("--events", help="What happened after the last seal; may be given repeatedly.")
@@ -63,10 +65,10 @@ def restore(
     """Re-apply what was lost and print what it was."""
     deployment = clients.Deployment(env, table_name, local)
     deployment.enter()
-    outputs = {} if bucket and persons.PERSON_SECRET_ARN in os.environ else _outputs(env, local)
+    if env is not None or local or not OUTPUTS.keys() <= os.environ.keys():
+        found_outputs = _outputs(env, local)
+        os.environ |= {variable: found_outputs[name] for variable, name in OUTPUTS.items()}
     os.environ |= {
-        persons.PERSON_SECRET_ARN: outputs.get(PERSON_SECRET) or os.environ[persons.PERSON_SECRET_ARN],
-        seals.RECORD_BUCKET: bucket or outputs[BUCKET],
         record.RECORD_KEPT_DAYS: str(kept_days),
         record.TABLE_INCARNATION: str(incarnation),
     }

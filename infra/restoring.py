@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -20,21 +21,43 @@ from functions.domain.events import Event
 from functions.domain.formats import FORMATS
 from functions.domain.ids import derived
 from functions.domain.ledger import Kind
+from functions.domain.pieces import in_parts
 from functions.domain.record import Entry
-from functions.domain.restore import UNKNOWN, Told, cause, counted, erased, line, lot_after, told, voucher_after
+from functions.domain.restore import (
+    RECOVERED,
+    UNKNOWN,
+    Told,
+    cause,
+    counted,
+    erased,
+    line,
+    lot_after,
+    recovery,
+    told,
+    voucher_after,
+)
+from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.edge import clock
 from functions.ledger.models import Replaced
 from functions.ledger.models import Told as Used
-from functions.store import draws, history, keys, ledger, persons, record, seals, table
+from functions.recover.service import SPANS_IN_ITEM_MAX
+from functions.store import bus, draws, history, keys, ledger, persons, record, seals, selected, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Line
-from functions.store.records import COUNTER
+from functions.store.keys import Key
+from functions.store.records import COUNTER, RECOVERY
+from functions.store.table import BATCH_GET_MAX, Conflict
 
 COMMAND: Final = "restore"
-WORKERS: Final = 16
+WORKERS: Final = 8
 MOVES: Final = ("voucher.redeemed", "voucher.reversed", "voucher.reissued", "voucher.issued", "voucher.credited")
 """Types of the events that the ledger enters."""
+ORDERS: Final = (
+    "batch.requested", "export.requested", "import.requested", "distribution.requested", "activation.requested",
+    "extension.requested", "recovery.requested", "recovery.approved", "erasure.requested", "reconciliation.requested",
+)  # fmt: skip
+"""Types of the events that bring a worker for an order."""
 Json = dict[str, Any]
 Move = Used | Replaced
 _MOVE: Final[TypeAdapter[Move]] = TypeAdapter(Move)
@@ -62,6 +85,9 @@ class Knowledge:
         self.lots: defaultdict[int, Known] = defaultdict(Known)
         self.vouchers: defaultdict[int, Known] = defaultdict(Known)
         self.draws: defaultdict[str, dict[int, Told]] = defaultdict(dict)
+        self.recoveries: defaultdict[str, dict[str, Json]] = defaultdict(dict)
+        self.completed: dict[str, Json] = {}
+        self.orders: dict[str, Json] = {}
         self.erased: set[str] = set()
         for event in found:
             written = cause(event)
@@ -79,6 +105,12 @@ class Knowledge:
             (self.lots if kind == "lot" else self.vouchers)[number].lines[event["id"]] = of_history
         if account is not None:
             self.erased.add(account)
+        if event["type"] in RECOVERED:
+            self.recoveries[event["data"]["recovery"]][event["id"]] = event
+        if event["type"] == "recovery.completed":
+            self.completed[event["data"]["id"]] = event["data"]
+        if event["type"] in ORDERS:
+            self.orders[event["id"]] = event
         if event["type"] in MOVES and not event.get("sandbox", False):
             self._of(event).moves[event["id"]] = _MOVE.validate_python(event)
         if event["type"] == "ledger.posted":
@@ -96,8 +128,7 @@ def put_record_back(entries: Iterable[Entry], by: By) -> Counter[str]:
     chains: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         chains[entry.chain].append(entry)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        count = sum(pool.map(lambda chain: record.put_back(*chain), chains.items()))
+    count = sum(record.put_back(chain, of) for chain, of in sorted(chains.items()))
     return Counter({"entries of the record": count, "checkpoints": seals.put_back(by)})
 
 
@@ -115,6 +146,9 @@ def apply(found: Iterable[Json], incarnation: int, by: By) -> Counter[str]:
         done += _voucher(by, (position, known.vouchers[position]))
     for id, taken in sorted(known.draws.items()):
         done += _draw(id, taken)
+    for id, did in sorted(known.recoveries.items()):
+        done += _recovery(id, [*did.values()], known.completed.get(id))
+    done["orders that go on"] = _go_on(known.orders)
     for account in sorted(known.erased):
         done += _erase_again(account, incarnation, by)
     return done
@@ -133,8 +167,17 @@ def _lot(by: By, of: tuple[int, Known]) -> Counter[str]:
     history.record(Line(each, number, {}) for each in known.lines.values())
     after, types = lot_after(lot, known.writes.values())
     if after.version > lot.version:
-        table.put(LOT.item(after, COMMAND, by), lot.version)
+        _put(LOT.item(after, COMMAND, by), lot.version)
     return Counter(types)
+
+
+def _put(item: Json, seen: int) -> None:
+    """Raises Conflict where somebody else wrote the item; what the SDK sent twice is known by what it says."""
+    try:
+        table.put(item, seen)
+    except Conflict as conflict:
+        if conflict.old is None or any(conflict.old[name] != item[name] for name in ("version", "last")):
+            raise
 
 
 def _passed_over(number: int, by: By) -> Counter[str]:
@@ -163,7 +206,7 @@ def _voucher(by: By, of: tuple[int, Known]) -> Counter[str]:
     after, types = voucher_after(lot, position, item, known.writes.values(), before[-1] if before else None)
     history.record(_lines(position, known, seen))
     if after.version > seen:
-        table.put(VOUCHER.item(after, COMMAND, by), seen)
+        _put(VOUCHER.item(after, COMMAND, by), seen)
     return Counter(types) + _ledger(position, known)
 
 
@@ -206,6 +249,42 @@ def _draw(id: str, taken: dict[int, Told]) -> Counter[str]:
     drawn = replace(wanted, places=places, at=first.at, version=wanted.version + 1)
     table.put(draws.DRAW.item(drawn, kind, by), wanted.version)
     return Counter({"draws": 1})
+
+
+def _recovery(id: str, did: Sequence[Json], completed: Json | None) -> Counter[str]:
+    """A recovery that was ordered since: it goes on where it had not completed, and can be lifted where it suspends."""
+    if table.get(keys.recovery(id)) is not None:
+        return Counter()
+    found = recovery(id, did, completed)
+    parts = list(in_parts(found.spans)) if len(found.spans) > SPANS_IN_ITEM_MAX else []
+    if parts:
+        found = replace(found, spans=(), parts=tuple(lot_count(part) for part in parts))
+        selected.keep(found, parts, [], found.by)
+    table.put(RECOVERY.item(found, COMMAND, found.by), 0)
+    return Counter({"recoveries": 1})
+
+
+def _go_on(orders: Mapping[str, Json]) -> int:
+    """Tell of orders again that the table has and that are not finished: what was to be done next was in no table."""
+    places = {id: Key(found.key, found.key.partition("#")[0]) for id in orders if (found := cause(orders[id]))}
+    under_way: list[Event] = []
+    for at in range(0, len(places), BATCH_GET_MAX):
+        some = list(places)[at : at + BATCH_GET_MAX]
+        items = table.get_many(places[id] for id in some)
+        under_way += (_retold(orders[id]) for id in some if places[id] in items and not _is_over(items[places[id]]))
+    bus.publish(under_way)
+    return len(under_way)
+
+
+def _is_over(item: Json) -> bool:
+    ended = item.get("completed_at") is not None or "manifest" in item
+    return ended or item.get("status") == "completed" or item.get("phase") in ("done", "rejected", "approval")
+
+
+def _retold(event: Json) -> Event:
+    at, by = int(datetime.fromisoformat(event["at"]).timestamp()), By(**event["by"])
+    more = {"changes": event.get("changes", {}), "sandbox": event.get("sandbox", False)}
+    return Event(event["id"], event["type"], at, by, None, event["data"], 0, **more)
 
 
 def _erase_again(account: str, incarnation: int, by: By) -> Counter[str]:

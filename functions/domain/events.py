@@ -364,6 +364,12 @@ def _recovery(old: Item, new: Item) -> Told:
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
 
 
+def _taken_up(old: Item, new: Item) -> Told:
+    """A recovery that a restored table had lost goes on, unless it is known to have completed."""
+    if new["phase"] != "done":
+        yield "recovery.requested", None, {"id": new["id"]}
+
+
 def _reconciliation(old: Item, new: Item) -> Told:
     if not old:
         yield "reconciliation.requested", None, {"id": new["id"]}
@@ -654,6 +660,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("ticket", ANY): _ticket,
     ("batch", ANY): _batch,
     ("command", ANY): _command,
+    ("recovery", "restore"): _taken_up,
     ("recovery", ANY): _recovery,
     ("lot", "generate"): _lot("lot.generated", _share),
     ("lot", "import"): _lot("lot.imported", _share),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.events import DATED, SHOWN, WRITES, Event, Subject
+from functions.domain.lines import merged
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, Done, Lot, Scope, Segment, Status, Veto, rewritten
-from functions.domain.recovery import freed
+from functions.domain.recovery import Action, Phase, Recovery, freed
+from functions.domain.selection import Span, lot_count
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.voucher import (
     SUSPEND,
@@ -352,6 +354,54 @@ def _given(voucher: Voucher, told: Told) -> Voucher:
     offer = known or Transfer(id, told.at, told.at, by["client"], UNKNOWN, b"", UNKNOWN, by["request"],
                               generation=voucher.generation)  # fmt: skip
     return replace(voucher, holder=None, tenant=None, transfers={**voucher.transfers, id: replace(offer, end=end)})
+
+
+RECOVERED: dict[str, Action | None] = {
+    "lot.recalled": None,
+    "voucher.suspended": Action.SUSPEND,
+    "voucher.voided": Action.VOID,
+    "lot.resuming": Action.RESUME,
+    "voucher.resuming": Action.RESUME,
+}
+"""Type of an event of which a recovery is known → its action; None where the event says it."""
+
+
+def recovery(id: str, did: Sequence[Json], completed: Json | None) -> Recovery:
+    """A recovery as it shows by what it did, and by the data of the event that told of its end, if any."""
+    events = sorted(did, key=lambda event: str(event["at"]))
+    first, spans = events[0], merged(span for event in events for span in _spans(event["data"]))
+    data, at = first["data"], _epoch(first["at"])
+    action = RECOVERED[first["type"]] or Action(data["action"])
+    going = Phase.SURVEY if action is Action.RESUME else Phase.FENCE
+    return Recovery(
+        id=id,
+        fingerprint=UNKNOWN,
+        spans=tuple(spans),
+        action=action,
+        scope=Scope(data.get("scope", Scope.ALL)),
+        reason="other",
+        note=None,
+        lots=lot_count(spans),
+        by=By(**first["by"]),
+        created_at=at,
+        one_by_one=first["type"].startswith("voucher.") and action is not Action.RESUME,
+        phase=Phase.DONE if completed is not None else going,
+        selected=completed["selected"] if completed is not None else 0,
+        recovered=completed["recovered"] if completed is not None else 0,
+        completed_at=at if completed is not None else None,
+        lifts=data.get("lifts"),
+        effective_at=at,
+        version=1,
+    )
+
+
+def _spans(data: Json) -> Iterator[Span]:
+    if "serial" in data:
+        position = position_of(data["serial"])
+        assert position is not None, "what the record tells of is a voucher"
+        yield Span(position, position)
+    for first, last in data.get("ranges", []):
+        yield Span(data["lot"] * LOT_SIZE + first, data["lot"] * LOT_SIZE + last)
 
 
 def _epoch(time: str) -> int:

@@ -311,12 +311,15 @@ def applied(
 
 
 def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ...]:
-    """The commands that a lot goes on remembering. Raises Refusal `lot_busy` where none may be forgotten."""
+    """The commands that a lot goes on remembering: no completed one, and none that a restored table has lost.
+
+    Raises Refusal `lot_busy` where none may be forgotten.
+    """
     if len(commands) < COMMANDS_PER_LOT_MAX:
         return commands
     unsure = [d.command for d in commands if d.command not in finished]
-    stored = (table.read(COMMAND, keys.command(id)) for id in unsure)
-    finished.update(c.id for c in stored if c is not None and c.status == "completed")
+    stored = ((id, table.read(COMMAND, keys.command(id))) for id in unsure)
+    finished.update(id for id, command in stored if command is None or command.status == "completed")
     kept = tuple(d for d in commands if d.command not in finished)
     if len(kept) == COMMANDS_PER_LOT_MAX:
         raise Refusal("lot_busy", "Repeat or wait for the commands that have not finished.", retry_after_s=5)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from functions.audit import sealing
 from functions.audit.handler import _sign
+from functions.domain.serials import serial_of
 from functions.edge import clock as edge_clock
 from functions.store import record as entries
 from functions.store import seals
@@ -118,10 +119,11 @@ class Shop:
 
 def run(kami: Kami, archived: Path) -> str:
     bucket = kami.cloud.stack.functions["audit"].environment["RECORD_BUCKET"]
-    with kami.cloud.environment("erase"):
+    with kami.cloud.environment("relay"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECORD_BUCKET", bucket)
         (name,) = kami.cloud.stack.tables
         said = CliRunner().invoke(restore.app, [
-            "--since", "2026-01-01T00:00:00Z", "--incarnation", str(INCARNATION), "--table", name, "--bucket", bucket,
+            "--since", "2026-01-01T00:00:00Z", "--incarnation", str(INCARNATION), "--table", name,
             "--events", str(archived),
         ])  # fmt: skip
     assert said.exit_code == 0, (said.output, said.exception)
@@ -197,6 +199,31 @@ def test_a_table_of_another_record_is_left_alone(kami: Kami, monkeypatch: pytest
         restoring.put_record_back(restore.sealed(0), NOBODY)
 
 
+def assert_posted_once(kami: Kami, before: Iterable[str]) -> None:
+    """No movement is told under two ids; and what was told before is entered without a word."""
+
+    def posted(found: Iterable[str]) -> list[tuple[str, ...]]:
+        events = [json.loads(line)["event"] for line in found if '"type":"ledger.posted"' in line]
+        return [tuple(e["data"][name] for name in ("serial", "kind", "redemption")) for e in events]
+
+    assert set(Counter(posted(lines(kami))).values()) == {1}
+    entered = {named(item): item["last"]["M"]["command"]["S"] for item in kami.items().values() if is_line(item)}
+    silently = {name for name, command in entered.items() if command == "restore"}
+    assert silently
+    assert silently <= set(posted(before)) <= entered.keys()
+
+
+def is_line(item: Json) -> bool:
+    """Whether it is a line of the ledger."""
+    return bool(item.get("entity") == {"S": "line"})
+
+
+def named(line: Json) -> tuple[str, ...]:
+    """Serial, kind and redemption of a line of the ledger."""
+    kind, redemption, *_ = (value.get("S") for value in line["movement"]["L"])
+    return serial_of(int(line["position"]["N"])), kind, redemption
+
+
 def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A life that all handlers write, on record as the system keeps it; the table as it was in the midst of it, and
     what was sealed since re-applied to it, with what was told after the last seal."""
@@ -214,6 +241,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     sealed_now(kami)
     use(8)
     kami.cloud.drain()
+    under_way = recover("suspend", shop.single(27)), recover("void", shop.range(28, 28))
     use(9)  # of which nothing is told yet
     then = snapshot(kami)
 
@@ -229,8 +257,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     recover("void", shop.range(14, 15))
     recover("void", shop.single(16))
     recover("reclaim", shop.range(17, 18))
-    recover("suspend", shop.range(19, 20))
-    recover("suspend", shop.single(21))
+    later = recover("suspend", shop.range(19, 20)), recover("suspend", shop.single(21))
     kami.cloud.drain()
     for lifted in (ranges, singly, two[0]):
         recover("resume", recovery=lifted)
@@ -256,8 +283,8 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     sealed = {line for name, content in objects(kami).items() if name.startswith("entries/")
               for line in content.decode().splitlines()}  # fmt: skip
     archived = tmp_path / "archived.jsonl"
-    later = [json.loads(line)["event"] for line in on_record if line not in sealed]
-    archived.write_text("".join(json.dumps({"detail": event}) + "\n" for event in later))
+    unsealed = [json.loads(line)["event"] for line in on_record if line not in sealed]
+    archived.write_text("".join(json.dumps({"detail": event}) + "\n" for event in unsealed))
     put_back(kami, then)
     for function in kami.cloud.stack.functions.values():
         if "TABLE_INCARNATION" in function.environment:
@@ -269,6 +296,8 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     assert "voucher.redeemed" in said
     kami.cloud.drain()
     assert shop.seen(serials) == truth
+    for id in (*under_way, *later):
+        assert granted(kami.operator.get(f"/v1/recoveries/{id}"))["status"] == "completed"
     for serial, lost in told.items():
         known = shop.history(serial)
         assert [line for line in known if line["event"] != "restored"] == lost
@@ -279,19 +308,25 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
 
     for number in (0, 8, 9, 10, 12, 25, 29):
         refused(kami.merchant.redeem(cards[number].code), 409, "already_redeemed")
-    for number in (2, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26):
+    for number in (2, 14, 15, 16, 17, 18, 19, 20, 21, 22, 26, 27, 28):
         refused(kami.merchant.redeem(cards[number].code), 404, "voucher_not_redeemable")
     refused(kami.merchant.redeem(shop.held.code), 404, "voucher_not_redeemable")
+    for id in later:
+        recover("resume", recovery=id)
+    kami.cloud.drain()
+    for number in (19, 21):
+        use(number)
     refused(shop.capture(kept), 409, "hold_captured")
     assert replayed(kami.merchant.redeem(cards[10].code, keys[0], f"+86138{10:08d}"))
     assert granted(shop.draw("claims", keys[1], customer="one"), 201)["serial"] == claimed
     again = granted(shop.draw("dispenses", keys[2], quantity=2), 201)["data"]
-    assert [each["serial"] for each in again] == dispensed
+    assert sorted(each["serial"] for each in again) == sorted(dispensed)
     left = granted(shop.draw("dispenses", unique(), quantity=STOCK - 4), 201)["data"]
     assert not {each["serial"] for each in left} & {claimed, *dispensed}
     refused(shop.draw("dispenses", unique(), quantity=1), 409, "quantity_exceeded")
     for code in (cards[4].code, cards[6].code, received, cards[13].code, kami.codes([successor])[0]):
         granted(kami.merchant.redeem(code), 201)
+    assert_posted_once(kami, on_record)
     shop.reverse(parts[0])
     kami.cloud.drain()
     assert shop.differences() == Counter()
