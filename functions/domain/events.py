@@ -709,7 +709,7 @@ ENTITIES = frozenset(entity for entity, _ in EVENTS)
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "client": ("role", "tenant", "trusted", "revoked_at"),
-    "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock"),
+    "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock", "recovery_rules"),
     "channel": ("kind", "region", "tenant"),
     "batch": ("status",),
     "command": ("status", "changed"),

@@ -162,6 +162,11 @@ def test_rights_campaigns_and_channels_are_on_record(kami: Kami, auditor: Caller
     found = {entry["data"].get("id"): entry["type"] for entry in entries(auditor) if "id" in entry["data"]}
     assert found[campaign] == "campaign.created"
     assert found[channel] == "channel.created"
+    rule = {"roles": ["support"], "actions": ["suspend"], "vouchers_alone": 3}
+    strict = kami.campaign(recovery_rules={"allow": [rule], "one_time_code": {"void_above": 7}})["id"]
+    (made,) = [e for e in entries(auditor) if e["data"].get("id") == strict]
+    before, rules = made["changes"]["recovery_rules"]
+    assert (before, rules["void_code_above"], "support" in json.dumps(rules)) == (None, 7, True)
     assert found[auditor.client_id] == "client.created"
 
 
