@@ -86,6 +86,8 @@ def restore(
         print(f"  {count:>9,}  {what}")
     if not done:
         print("          nothing")
+    if done[restoring.LOST_LOTS] and done[restoring.GOING_ON]:
+        print("Lots of batches that were under way are made again: run this a second time when that is done.")
 
 
 def _outputs(env: str | None, local: bool) -> dict[str, str]:

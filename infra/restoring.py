@@ -51,6 +51,8 @@ from functions.store.table import BATCH_GET_MAX, Conflict
 
 COMMAND: Final = "restore"
 WORKERS: Final = 8
+LOST_LOTS, GOING_ON = "lots that are lost", "orders that go on"
+"""What a run says of lots that the table lacks, and of orders that were under way."""
 MOVES: Final = ("voucher.redeemed", "voucher.reversed", "voucher.reissued", "voucher.issued", "voucher.credited")
 """Types of the events that the ledger enters."""
 ORDERS: Final = (
@@ -148,7 +150,7 @@ def apply(found: Iterable[Json], incarnation: int, by: By) -> Counter[str]:
         done += _draw(id, taken)
     for id, did in sorted(known.recoveries.items()):
         done += _recovery(id, [*did.values()], known.completed.get(id))
-    done["orders that go on"] = _go_on(known.orders)
+    done[GOING_ON] = _go_on(known.orders)
     for account in sorted(known.erased):
         done += _erase_again(account, incarnation, by)
     return done
@@ -189,7 +191,7 @@ def _passed_over(number: int, by: By) -> Counter[str]:
         return replace(known, next_lot=number + 1) if known.next_lot <= number else None
 
     table.change(COUNTER, table.read(COUNTER, keys.lot_counter(name)), beyond, COMMAND, by)
-    return Counter({"lots that are lost": 1})
+    return Counter({LOST_LOTS: 1})
 
 
 def _voucher(by: By, of: tuple[int, Known]) -> Counter[str]:

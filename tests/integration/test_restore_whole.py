@@ -199,6 +199,35 @@ def test_a_table_of_another_record_is_left_alone(kami: Kami, monkeypatch: pytest
         restoring.put_record_back(restore.sealed(0), NOBODY)
 
 
+def test_lots_of_a_batch_that_was_under_way_are_made_again_and_what_became_of_them_too(
+    kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("functions.generate.batches.LOTS_PER_CALL_MAX", 0)
+    asked = kami.operator.post(f"/v1/campaigns/{kami.campaign()['id']}/batches", {"quantity": 3})
+    batch = granted(asked, 202)
+    then = snapshot(kami)
+    kami.cloud.drain()
+    (serial,) = kami.serials(batch["id"], "limit=1")
+    (code,) = kami.codes([serial])
+    kami.activate(serials=[serial])
+    granted(kami.merchant.redeem(code), 201)
+    archived = tmp_path / "archived.jsonl"
+    archived.write_text("".join(f"{line}\n" for line in lines(kami)))
+    put_back(kami, then)
+    raise_incarnation(kami, monkeypatch)
+    assert "run this a second time" in run(kami, archived)
+    kami.cloud.drain()
+    assert "run this a second time" not in run(kami, archived)
+    refused(kami.merchant.redeem(code), 409, "already_redeemed")
+
+
+def raise_incarnation(kami: Kami, patch: pytest.MonkeyPatch) -> None:
+    """As a deployment would."""
+    for function in kami.cloud.stack.functions.values():
+        if "TABLE_INCARNATION" in function.environment:
+            patch.setitem(function.environment, "TABLE_INCARNATION", str(INCARNATION))
+
+
 def assert_posted_once(kami: Kami, before: Iterable[str]) -> None:
     """No movement is told under two ids; and what was told before is entered without a word."""
 
@@ -286,9 +315,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     unsealed = [json.loads(line)["event"] for line in on_record if line not in sealed]
     archived.write_text("".join(json.dumps({"detail": event}) + "\n" for event in unsealed))
     put_back(kami, then)
-    for function in kami.cloud.stack.functions.values():
-        if "TABLE_INCARNATION" in function.environment:
-            monkeypatch.setitem(function.environment, "TABLE_INCARNATION", str(INCARNATION))
+    raise_incarnation(kami, monkeypatch)
     with kami.cloud.environment("audit"), pytest.raises(seals.Broken, match="the table was restored"):
         sealing.proceed(_sign, edge_clock.now(), float("inf"))
 
