@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,8 +68,9 @@ def fresh_mobile() -> str:
 
 @contextmanager
 def selling(kami: Running, cards: Sequence[tuple[str, str]], breath_s: float = BREATH_S) -> Iterator[list[Till]]:
-    """All tills at work; they share the cards (serial, code) out among them."""
+    """All tills at work; they share the cards (serial, code) out among them, in no order, as thieves would use them."""
     stop = Event()
+    cards = random.Random(1).sample(cards, len(cards))
     tills = [Till(kami, role, iter(cards[number :: len(ROLES)]), breath_s) for number, role in enumerate(ROLES)]
     threads = [Thread(target=till.run, args=[stop]) for till in tills]
     for thread in threads:
