@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -313,6 +314,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
               for line in content.decode().splitlines()}  # fmt: skip
     archived = tmp_path / "archived.jsonl"
     unsealed = [json.loads(line)["event"] for line in on_record if line not in sealed]
+    random.Random(1).shuffle(unsealed)
     archived.write_text("".join(json.dumps({"detail": event}) + "\n" for event in unsealed))
     put_back(kami, then)
     raise_incarnation(kami, monkeypatch)
