@@ -51,7 +51,7 @@ class Shop:
         self.cards = list(map(Voucher, serials, kami.codes(serials)))
         kami.activate(**self.range(0, 28))
         held = kami.campaign(redemption="balance")["id"]
-        kami.batch(held, 2)
+        kami.batch(held, 3)
         order = {"campaign": held, "customer": "holder"}
         drawn = granted(kami.operator.post("/v1/claims", order, unique()), 201)
         self.held = Voucher(drawn["serial"], drawn["code"])
@@ -293,6 +293,9 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
         recover("resume", recovery=lifted)
     recover("reissue", {"serials": [shop.held.serial]})
     kami.cloud.drain()
+    (between,) = shop.wallet("holder")
+    recover("reissue", {"serials": [between]})
+    kami.cloud.drain()
     (successor,) = shop.wallet("holder")
     shop.reverse(first)
     granted(kami.merchant.redeem(kami.codes([successor])[0], amount_minor=500), 201)
@@ -306,7 +309,15 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     use(25)
     recover("void", shop.single(26))
     kami.cloud.drain()
-    serials = [*(card.serial for card in cards), shop.held.serial, successor, claimed, *dispensed, shop.toy.serial]
+    serials = [
+        *(card.serial for card in cards),
+        shop.held.serial,
+        between,
+        successor,
+        claimed,
+        *dispensed,
+        shop.toy.serial,
+    ]
     lived = [*(cards[n].serial for n in (1, 6, 9, 11, 17, 22)), shop.held.serial, successor]
     truth, told = shop.seen(serials), {serial: shop.history(serial) for serial in lived}
     on_record = lines(kami)
