@@ -144,7 +144,7 @@ def apply(found: Iterable[Json], incarnation: int, by: By) -> Counter[str]:
             done += each
         for each in pool.map(partial(_voucher, by), first):
             done += each
-    for position in sorted(issued, key=lambda position: issued[position][0].at):
+    for position in _in_order(issued):
         done += _voucher(by, (position, known.vouchers[position]))
     for id, taken in sorted(known.draws.items()):
         done += _draw(id, taken)
@@ -159,6 +159,23 @@ def apply(found: Iterable[Json], incarnation: int, by: By) -> Counter[str]:
 def _issued(known: Known) -> list[Told]:
     """When it came to replace other vouchers, which must be as they were by then."""
     return sorted((each for each in known.writes.values() if each.predecessor is not None), key=lambda t: t.place)
+
+
+def _in_order(issued: Mapping[int, list[Told]]) -> list[int]:
+    """Vouchers that replace others, each after those that it replaces; times tell no order within a second."""
+    ordered: list[int] = []
+    begun: set[int] = set()
+
+    def add(position: int | None) -> None:
+        if position is not None and position in issued and position not in begun:
+            begun.add(position)
+            for each in issued[position]:
+                add(each.predecessor)
+            ordered.append(position)
+
+    for position in issued:
+        add(position)
+    return ordered
 
 
 def _lot(by: By, of: tuple[int, Known]) -> Counter[str]:

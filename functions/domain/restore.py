@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.events import DATED, SHOWN, WRITES, Event, Subject
-from functions.domain.lines import merged
 from functions.domain.lot import COMMANDS_PER_LOT_MAX, Done, Lot, Scope, Segment, Status, Veto, rewritten
 from functions.domain.recovery import Action, Phase, Recovery, freed
 from functions.domain.selection import Span, lot_count
@@ -369,7 +368,7 @@ RECOVERED: dict[str, Action | None] = {
 def recovery(id: str, did: Sequence[Json], completed: Json | None) -> Recovery:
     """A recovery as it shows by what it did, and by the data of the event that told of its end, if any."""
     events = sorted(did, key=lambda event: str(event["at"]))
-    first, spans = events[0], merged(span for event in events for span in _spans(event["data"]))
+    first, spans = events[0], _joined(span for event in events for span in _spans(event["data"]))
     data, at = first["data"], _epoch(first["at"])
     action = RECOVERED[first["type"]] or Action(data["action"])
     going = Phase.SURVEY if action is Action.RESUME else Phase.FENCE
@@ -393,6 +392,17 @@ def recovery(id: str, did: Sequence[Json], completed: Json | None) -> Recovery:
         effective_at=at,
         version=1,
     )
+
+
+def _joined(spans: Iterable[Span]) -> list[Span]:
+    """As few spans of the same."""
+    joined: list[Span] = []
+    for span in sorted(spans):
+        if joined and span.first <= joined[-1].last + 1:
+            joined[-1] = Span(joined[-1].first, max(joined[-1].last, span.last))
+        else:
+            joined.append(span)
+    return joined
 
 
 def _spans(data: Json) -> Iterator[Span]:

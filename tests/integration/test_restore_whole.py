@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ class Shop:
         self.cards = list(map(Voucher, serials, kami.codes(serials)))
         kami.activate(**self.range(0, 28))
         held = kami.campaign(redemption="balance")["id"]
-        kami.batch(held, 2)
+        kami.batch(held, 3)
         order = {"campaign": held, "customer": "holder"}
         drawn = granted(kami.operator.post("/v1/claims", order, unique()), 201)
         self.held = Voucher(drawn["serial"], drawn["code"])
@@ -292,6 +293,9 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
         recover("resume", recovery=lifted)
     recover("reissue", {"serials": [shop.held.serial]})
     kami.cloud.drain()
+    (between,) = shop.wallet("holder")
+    recover("reissue", {"serials": [between]})
+    kami.cloud.drain()
     (successor,) = shop.wallet("holder")
     shop.reverse(first)
     granted(kami.merchant.redeem(kami.codes([successor])[0], amount_minor=500), 201)
@@ -305,7 +309,15 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
     use(25)
     recover("void", shop.single(26))
     kami.cloud.drain()
-    serials = [*(card.serial for card in cards), shop.held.serial, successor, claimed, *dispensed, shop.toy.serial]
+    serials = [
+        *(card.serial for card in cards),
+        shop.held.serial,
+        between,
+        successor,
+        claimed,
+        *dispensed,
+        shop.toy.serial,
+    ]
     lived = [*(cards[n].serial for n in (1, 6, 9, 11, 17, 22)), shop.held.serial, successor]
     truth, told = shop.seen(serials), {serial: shop.history(serial) for serial in lived}
     on_record = lines(kami)
@@ -313,6 +325,7 @@ def test_the_whole_way_back(kami: Kami, clock: Clock, tmp_path: Path, monkeypatc
               for line in content.decode().splitlines()}  # fmt: skip
     archived = tmp_path / "archived.jsonl"
     unsealed = [json.loads(line)["event"] for line in on_record if line not in sealed]
+    random.Random(1).shuffle(unsealed)
     archived.write_text("".join(json.dumps({"detail": event}) + "\n" for event in unsealed))
     put_back(kami, then)
     raise_incarnation(kami, monkeypatch)
