@@ -19,13 +19,14 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from functions.audit.models import ACTOR_LENGTH_MAX
 from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX
 from functions.domain.recovery import Action
 from functions.domain.voucher import EFFECTIVE
 from functions.domain.wallet import STATUSES
-from functions.edge.http import CSV, FORM, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
+from functions.edge.http import CSV, FORM, IDEMPOTENCY_KEY_LENGTH_MAX, JSON, LIMIT_DEFAULT, LIMIT_MAX
 from functions.edge.models import RFC_3339
 from functions.edge.problems import PROBLEM
 from functions.edge.routes import ROUTES, Key, Route, Scope
@@ -210,7 +211,7 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
     },
     ("list_entries", "actor"): {
         "description": "Only what this API client did; not together with `serial`.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+        "schema": {"type": "string", "minLength": 1, "maxLength": ACTOR_LENGTH_MAX},
         "example": "operator-9f86d081884c7d65",
     },
     ("list_entries", "from"): {
