@@ -10,6 +10,7 @@ from functions.domain.actor import By
 from functions.domain.lot import SEGMENTS_HELD_MAX, SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
 from functions.domain.recovery import Action, Order, Recovery, Report, all_unknown, surveyed
 from functions.domain.reissue import kept
+from functions.domain.selection import Part
 from functions.domain.voucher import Reissue, Voucher
 from functions.recover import judging, service
 from functions.recover.judging import Judgement
@@ -17,7 +18,7 @@ from functions.store import history, keys, ranges, table
 from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, in_chunks
 from functions.store.reach import Reach
-from functions.store.selected import Part, lots_of
+from functions.store.selected import lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LOTS_PER_READ = BATCH_GET_MAX // 2

@@ -15,13 +15,13 @@ from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, Spent
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
+from functions.domain.selection import Part
 from functions.domain.serials import LOT_SIZE
 from functions.store import authority, keys, selected, stepup, table
 from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, read_many
 from functions.store.reach import Reach
 from functions.store.records import BATCH
-from functions.store.selected import Part
 from functions.store.table import BATCH_GET_MAX, Write
 from functions.store.tally import pieces
 

@@ -11,11 +11,11 @@ from functions.domain.actor import By
 from functions.domain.lines import merged, overlapping
 from functions.domain.pieces import LINES_PER_ITEM
 from functions.domain.recovery import Named, Recovery, Report
-from functions.domain.selection import Span, by_lot
+from functions.domain.selection import Part, Span, by_lot
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.store import cursors, keys, table
 from functions.store.records import REPORT
-from functions.store.selected import Part, lines_of, lots_of
+from functions.store.selected import lines_of, lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LINES_PER_PAGE = 10_000

@@ -39,7 +39,7 @@ from functions.domain.recovery import (
     touched,
     vetoed,
 )
-from functions.domain.selection import Span, lot_count
+from functions.domain.selection import Part, Span, lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
 from functions.recover import judging, reissues
@@ -49,7 +49,6 @@ from functions.store.entities import LOT, VOUCHER
 from functions.store.pool import Barred
 from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
-from functions.store.selected import Part
 from functions.store.singles import is_suspended
 from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX
 

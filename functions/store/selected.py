@@ -13,13 +13,10 @@ from functions.domain.actor import By
 from functions.domain.pieces import LINES_PER_ITEM
 from functions.domain.pool import span_bits
 from functions.domain.recovery import Lines, Named, Recovery, Spans
-from functions.domain.selection import Span, by_lot
+from functions.domain.selection import Part, Span, by_lot
 from functions.store import keys, table
 from functions.store.records import LINES, SPANS
 from functions.store.table import Conflict
-
-Part = tuple[int, list[tuple[int, int]]]
-"""A lot's number, and the index ranges that are selected of it."""
 
 
 def keep(recovery: Recovery, parts: Sequence[list[Span]], lines: Sequence[Named], by: By) -> None:
