@@ -46,8 +46,8 @@ def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(cloud: Cloud) -> Iterator[World]:
     with settled(cloud):
         made = World(cloud)
-        yield made
         made.wipe()
+        yield made
 
 
 @pytest.fixture
