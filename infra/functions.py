@@ -67,8 +67,10 @@ from functions.store.keys import (
     REVEAL,
     ROUTING,
     SHELF,
+    SPENT,
     STATISTICS,
     STOCK,
+    TENANT,
     VOUCHER,
 )
 from infra.bundle import Assets
@@ -171,9 +173,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         grants=(
             _table(
                 "BatchGetItem",
-                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, ENROLMENT, EXPORT, GUARD, IMPORT, LOT, VOUCHER),
+                on=(BATCH, CAMPAIGN, CODE, COUNTER, COUNTS, EXPORT, IMPORT, LOT, VOUCHER),
             ),
-            _table("GetItem", on=(BATCH, CAMPAIGN, EXPORT, IMPORT, LOT, POOL)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, ENROLMENT, EXPORT, IMPORT, LOT, POOL)),
             _table(
                 "PutItem", on=(BATCH, CAMPAIGN, CODE, COUNTER, ENROLMENT, EXPORT, IMPORT, LOT, POOL, REFUSED, REVEAL)
             ),
@@ -243,15 +245,15 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, ENROLMENT, GUARD, LOT, POOL, RECOVERY, SHELF, VOUCHER)),
-            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, LOT, POOL, RECOVERY)),
+            _table("BatchGetItem", on=(CAMPAIGN, COUNTS, DRAW, LOT, POOL, RECOVERY, SHELF, SPENT, VOUCHER)),
+            _table("GetItem", on=(BATCH, CAMPAIGN, CHANNEL, COMMAND, ENROLMENT, LOT, POOL, RECOVERY)),
             _table("PutItem", on=(CAMPAIGN, COMMAND, DRAW, ENROLMENT, LOT)),
-            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, VOUCHER)),
+            _table("PutItem", on=(POOL, RECOVERED, RECOVERY, SHELF, SPENT, VOUCHER)),
             _table("Query", on=(STATISTICS,)),
             _table("UpdateItem", on=(GUARD, STATISTICS)),
             _CHECK_ONE_TIME_CODES,
             Grant(Resource.INDEX, ("dynamodb:Query",), (BATCHES, "RECOVERYS#", "TOUCHED#")),
-            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING,)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (RECLAIMING, TENANT)),
             Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -313,9 +315,9 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=20_000,
         grants=(
-            _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
+            _table("BatchGetItem", on=(MESSAGE, VOUCHER)),
             _table("GetItem", on=(ERASURE,)),
-            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("PutItem", on=(ERASURE, MESSAGE, VOUCHER)),
             _table("Query", on=(PERSON,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -491,7 +493,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.STREAMS: Means((f"{data.table.table_arn}/stream/*",)),
         Resource.FAILURES: Means((data.failures.bucket_arn,)),
         Resource.FAILED: Means((data.failures.arn_for_objects("*"),)),
-        Resource.EXPORTS: Means((data.exports.arn_for_objects("*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
+        Resource.EXPORTS: Means((data.exports.arn_for_objects("exp_*"),), {"EXPORTS_BUCKET": data.exports.bucket_name}),
         Resource.UPLOADED: Means((data.uploads.arn_for_objects("*"),), {"UPLOADS_BUCKET": data.uploads.bucket_name}),
         Resource.UPLOADS: Means((data.uploads.bucket_arn,)),
         Resource.PERSON_SECRET: Means(

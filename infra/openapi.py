@@ -19,6 +19,7 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from functions.audit.models import ACTOR_LENGTH_MAX
 from functions.domain.deliveries import DIMENSIONS
 from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
@@ -109,11 +110,6 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": "The redemption that they are about, or its reversal.",
         "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
     },
-    "by": {
-        "description": f"What is told apart: some of {', '.join(DIMENSIONS)}, with commas between; one sum without it.",
-        "schema": {"type": "string", "pattern": f"^({'|'.join(DIMENSIONS)})(,({'|'.join(DIMENSIONS)}))*$"},
-        "example": "provider,reason",
-    },
     "action": {
         "description": "With `text/csv` only, where it must be said: what is done to the vouchers.",
         "schema": {"type": "string", "enum": list(Action)},
@@ -133,6 +129,14 @@ PARAMETERS: Final[dict[str, Json]] = {
     "recovery": {
         "description": "With `text/csv` and a `resume` only: the suspension that it lifts.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "channel": {
+        "description": "With `text/csv` only: the channel (shop, partner) that it concerns.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 64},
+    },
+    "by": {
+        "description": "What is compared: the ways that recoveries were ordered by, or the channels that they concern.",
+        "schema": {"type": "string", "enum": ["via", "channel"], "default": "via"},
     },
     "dry_run": {
         "description": "Only say what it would come to.",
@@ -217,6 +221,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
         "example": '"3"',
     },
+    "One-Time-Code": {
+        "description": "With `text/csv` only: of the client's authenticator (RFC 6238); where a campaign asks for it.",
+        "schema": {"type": "string", "pattern": "^[0-9]{6}$"},
+        "example": "492039",
+    },
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
 
@@ -239,6 +248,11 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
         "description": "Up to the hour of this time, which is left out; the end of this hour unless it is said.",
         "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
     },
+    ("get_message_statistics", "by"): {
+        "description": f"What is told apart: some of {', '.join(DIMENSIONS)}, with commas between; one sum without it.",
+        "schema": {"type": "string", "pattern": f"^({'|'.join(DIMENSIONS)})(,({'|'.join(DIMENSIONS)}))*$"},
+        "example": "provider,reason",
+    },
     ("list_entries", "serial"): {
         "description": "Only what concerns this card, by itself or with its lot.",
         "schema": {"type": "string", "pattern": "^[0-9]{12,19}$"},
@@ -246,7 +260,7 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
     },
     ("list_entries", "actor"): {
         "description": "Only what this API client did; not together with `serial`.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+        "schema": {"type": "string", "minLength": 1, "maxLength": ACTOR_LENGTH_MAX},
         "example": "operator-9f86d081884c7d65",
     },
     ("list_entries", "from"): {
@@ -544,6 +558,8 @@ def _parameters(route: Route) -> Iterator[Json]:
         yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}
     if route.takes_a_version:
         yield {"name": "If-Match", "in": "header", "required": True, **PARAMETERS["If-Match"]}
+    for name in route.csv_headers:
+        yield {"name": name, "in": "header", **PARAMETERS[name]}
     if HTTPStatus.NOT_MODIFIED in route.success:
         yield {"name": "If-None-Match", "in": "header", **PARAMETERS["If-None-Match"]}
 

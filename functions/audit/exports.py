@@ -10,6 +10,7 @@ from functions.domain.actor import By
 from functions.domain.audit import KEPT_S, AuditExport
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
+from functions.domain.record import DAY_S
 from functions.domain.seal import (
     EXPORT_ENTRIES_MAX,
     EXPORT_TYPE,
@@ -20,7 +21,7 @@ from functions.domain.seal import (
     said_of,
     trail_of,
 )
-from functions.store import exports, keys, seals, table
+from functions.store import exports, keys, record, seals, table
 from functions.store.seals import EXPORT, JSON_LINES
 
 CHECKPOINTS_PER_READ = 100
@@ -64,7 +65,7 @@ def write(id: str, sign: Sign, now: int) -> AuditExport:
     export = find(id)
     if export.completed_at is not None:
         return export
-    chosen, more = _chosen(export)
+    chosen, more = _chosen(export, now)
     runs = in_order(chosen)
     file, trail = io.BytesIO(), []
     for content in seals.runs(runs):
@@ -95,9 +96,12 @@ def _name(export: AuditExport) -> str:
     return f"audit/{export.id}.jsonl"
 
 
-def _chosen(export: AuditExport) -> tuple[list[Checkpoint], bool]:
-    """The checkpoints of its time that fit into one file, and whether there are more."""
-    first = _first_since(export.since) if export.since is not None else 1
+def _chosen(export: AuditExport, now: int) -> tuple[list[Checkpoint], bool]:
+    """The checkpoints of its time that fit into one file, and whether there are more.
+
+    Their objects are deleted once their time is over; a checkpoint's item stays.
+    """
+    first = _first_since(max(export.since or 0, now - record.kept_s() + DAY_S))
     chosen: list[Checkpoint] = []
     entries = 0
     while page := seals.checkpoints(CHECKPOINTS_PER_READ, after=first - 1 + len(chosen)):

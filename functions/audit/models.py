@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic.functional_validators import AfterValidator
 
-from functions.edge.http import ID_LENGTH_MAX
 from functions.edge.models import RFC_3339, Answer, Request, Time
 
 
@@ -17,6 +16,8 @@ def _moment(text: str) -> str:
     return text
 
 
+ACTOR_LENGTH_MAX = 512
+"""An engineer is on record by the ARN of an AWS identity."""
 Moment = Annotated[str, StringConstraints(pattern=RFC_3339), AfterValidator(_moment)]
 """A time as it comes in."""
 
@@ -27,7 +28,7 @@ class EntriesRequest(Request):
     model_config = ConfigDict(extra="ignore")
 
     serial: str | None = Field(default=None, pattern="^[0-9]{12,19}$")
-    actor: str | None = Field(default=None, min_length=1, max_length=ID_LENGTH_MAX)
+    actor: str | None = Field(default=None, min_length=1, max_length=ACTOR_LENGTH_MAX)
     since: Moment | None = Field(default=None, alias="from")
     to: Moment | None = None
 
@@ -82,8 +83,8 @@ class CheckpointAnswer(Answer):
     entries: int = Field(description="In all chains together.", examples=[1024])
     chains: dict[str, HeadAnswer] = Field(examples=[{"1.03": {"number": 17, "hash": "5f" * 32}}])
     jws: str = Field(
-        description="The same as JWS (RFC 7515, ES256), with the digests of the sealed objects and of the checkpoint "
-        "before it. Its key is in `/.well-known/jwks.json`.",
+        description="The same as JWS (RFC 7515, ES256), with the SHA-256 of the checkpoint before it (its JWS). Its "
+        "key is in `/.well-known/jwks.json`, for the `purpose` of the record.",
         examples=["eyJhbGciOiJFUzI1NiJ9.…"],
     )
 
@@ -143,7 +144,7 @@ class Told(Request):
     id: str = Field(min_length=1, max_length=512)
     type: str
     version: int = Field(alias="schema")
-    at: datetime = Field(strict=False)
+    at: Moment
     by: ToldBy
     data: dict[str, Any]
     sandbox: bool = False

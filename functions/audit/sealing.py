@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from functions.domain.actor import By
 from functions.domain.record import Head
-from functions.domain.seal import CHECKPOINT_TYPE, Checkpoint, Json, planned, sealed
+from functions.domain.seal import CHECKPOINT_TYPE, Checkpoint, Json, planned, said_in, sealed
 from functions.store import seals, table
-from functions.store.seals import CHECKPOINT
+from functions.store.seals import CHECKPOINT, Broken
 
 Sign = Callable[[str, Json], str]
 """Makes a JWS of a type that says something."""
@@ -51,7 +51,10 @@ def _seal(checkpoint: Checkpoint, sign: Sign) -> None:
         run, content = sealed(span, checkpoint.before.get(span.chain, Head()), seals.entries(span))
         seals.keep_run(run, content)
         runs.append(run)
-    jws = seals.keep_checkpoint(checkpoint, sign(CHECKPOINT_TYPE, checkpoint.said(runs)))
+    said = checkpoint.said(runs)
+    jws = seals.keep_checkpoint(checkpoint, sign(CHECKPOINT_TYPE, said))
+    if said_in(jws) != said:
+        raise Broken(f"{checkpoint.name} says something else: the table was restored, and what it lost is not put back")
 
     def decide(current: Checkpoint | None) -> Checkpoint | None:
         assert current is not None

@@ -37,6 +37,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
 EXPORT_TYPE = "kami-record+jws"
+PURPOSE = "record"
+"""What a key set says of the keys that sign it."""
 MARK = 16
 """Bytes of each hash in the trail. Whoever alters an entry would need a second preimage of 128 bits."""
 GENESIS = "0" * 64
@@ -81,6 +83,8 @@ class Told:
     trail: str
     checkpoints: list[Json]
     signed: Json
+    closes_at: int
+    """Where in the file what closes it begins: nothing but entries is before that."""
 
 
 class Verified(NamedTuple):
@@ -88,34 +92,45 @@ class Verified(NamedTuple):
 
     entries: int
     chains: int
-    checkpoints: int
+    checkpoints: list[int]
     signed: Json
 
 
-def verify(path: Path, keys: Keys) -> Verified:
-    """Verify an export. Raises Altered at the first thing that is not as it was, CannotVerify where none can tell."""
+def verify(path: Path, keys: Keys, kept: str | None = None) -> Verified:
+    """Verify an export, also against a checkpoint (its JWS) that was `kept` since it was had.
+
+    Raises Altered at the first thing that is not as it was, CannotVerify where none can tell.
+    """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _Export(content, keys).verified()
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise Altered("cut off", "the file is empty")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _Export(content, keys).verified(kept)
+    except (OSError, ValueError, RecursionError) as error:
         raise CannotVerify(f"{path} cannot be read: {error}") from error
 
 
 class _Export:
     def __init__(self, content: mmap.mmap, keys: Keys) -> None:
         self.content, self.keys = content, keys
+        self.closes_at = len(content)
 
-    def verified(self) -> Verified:
+    def verified(self, kept: str | None) -> Verified:
         told, trail = self._told()
+        self.closes_at = told.closes_at
         heads = _heads(told)
         at = 0
         self.content.seek(0)
         for run in told.runs:
             at = self._follow(run, trail, at, heads.get(run.chain, {}), told.runs)
-        if not self.content.readline().startswith(_CLOSING):
+        if self.content.tell() != self.closes_at:
             chain, number = (told.runs[-1].chain, told.runs[-1].last + 1) if told.runs else (None, None)
             raise Altered("added", "a line that is none of the record's", chain, number)
-        return Verified(at // MARK, len(told.runs), len(told.checkpoints), told.signed)
+        _agreed(told)
+        if kept is not None:
+            _passed(told, _opened(kept, CHECKPOINT_TYPE, self.keys, "the checkpoint that was kept"))
+        return Verified(at // MARK, len(told.runs), [each["number"] for each in told.checkpoints], told.signed)
 
     def _told(self) -> tuple[Told, bytes]:
         """What is signed, and the trail."""
@@ -132,14 +147,17 @@ class _Export:
         start, line = self._line_before(start)
         if not line.startswith(_TRAIL):
             raise Altered("removed", "the trail is not there")
-        trail = b64decode(_value(line, "trail"), validate=True)
+        trail = _trail(line)
         checkpoints: list[str] = []
-        while start > 0:
-            start, line = self._line_before(start)
+        closes_at = start
+        while closes_at > 0:
+            start, line = self._line_before(closes_at)
             if not line.startswith(_CHECKPOINT):
                 break
             checkpoints.append(_value(line, "checkpoint"))
-        told = Told(runs, manifest["trail"], _linked(checkpoints[::-1], manifest, self.keys), signed)
+            closes_at = start
+        linked = _linked(checkpoints[::-1], manifest, self.keys)
+        told = Told(runs, manifest["trail"], linked, signed, closes_at)
         if hashlib.sha256(trail).hexdigest() != told.trail:
             self._follow_links(told)
             raise Altered("changed", "the trail is not the one whose digest was signed")
@@ -149,6 +167,10 @@ class _Export:
         """Where the line begins that ends there, and the line."""
         start = self.content.rfind(b"\n", 0, end - 1) + 1
         return start, self.content[start:end]
+
+    def _line(self) -> bytes:
+        """The next line before what closes the file, empty where there is none."""
+        return self.content.readline() if self.content.tell() < self.closes_at else b""
 
     def _follow(self, run: Run, trail: bytes, at: int, heads: dict[int, str], runs: Sequence[Run]) -> int:
         """Hold the lines of a run to the trail from `at` on, and to each other; gives the place after them."""
@@ -174,6 +196,7 @@ class _Export:
     def _follow_links(self, told: Told) -> None:
         """Without a trail to hold them to: the first line that does not follow from the one before it."""
         self.content.seek(0)
+        heads = _heads(told)
         for run in told.runs:
             prev, prefix = run.prev, b'{"chain":"%b",' % run.chain.encode()
             for number in range(run.first, run.last + 1):
@@ -182,22 +205,19 @@ class _Export:
                 if not (line.startswith(prefix) and line.endswith(end)):
                     raise Altered("changed", "it, or the one before it, is not what it was", run.chain, number)
                 prev = hashlib.sha256(line[:-1]).hexdigest()
-            if prev != run.head:
-                raise Altered("changed", "the chain does not end as it was signed; nor does the trail", run.chain)
+                if prev != heads.get(run.chain, {}).get(number, prev):
+                    detail = "it, or one before it since the checkpoint before, is not what it was; nor is the trail"
+                    raise Altered("changed", detail, run.chain, number)
 
     def _explained(
         self, line: bytes, run: Run, number: int, prev: str, trail: bytes, at: int, runs: Sequence[Run]
     ) -> Altered:
         """What became of the entry that should be here, told from this line and from all that follow."""
-        if line.startswith(_CLOSING) or not line:
+        if self.content.tell() - len(line) >= self.closes_at:
             return Altered("cut off", "it is missing, and all that came after it", run.chain, number)
-        lines = [line]
-        for each in iter(self.content.readline, b""):
-            if each.startswith(_CLOSING):
-                break
-            lines.append(each)
-        found = dict.fromkeys(hashlib.sha256(each[:-1]).digest()[:MARK] for each in lines)
-        first = next(iter(found))
+        after = self._line()
+        first, *_ = marks = [hashlib.sha256(each[:-1]).digest()[:MARK] for each in (line, after)]
+        found = {*marks, *(hashlib.sha256(each[:-1]).digest()[:MARK] for each in iter(self._line, b""))}
         places = {trail[n : n + MARK]: n for n in range(0, len(trail), MARK)}
         expected, here = trail[at : at + MARK], places.get(first)
         chain, missing = run.chain, expected not in found
@@ -209,9 +229,8 @@ class _Export:
             return named("added", "a line stands before it that is none of the record's")
         if here is None:
             end = b',"number":%d,"prev":"%b"}\n' % (number, prev.encode())
-            after = lines[1] if len(lines) > 1 else b""
-            named_next = b'"prev":"%b"}\n' % hashlib.sha256(lines[0][:-1]).hexdigest().encode()
-            if lines[0].endswith(end) and after.endswith(named_next):
+            named_next = b'"prev":"%b"}\n' % hashlib.sha256(line[:-1]).hexdigest().encode()
+            if line.endswith(end) and after.endswith(named_next):
                 return named("forked", "it and what follows it is another history than the one that was signed")
             return named("changed", "it is not what it was")
         if here < at:
@@ -234,9 +253,12 @@ class _Export:
             start = self.content.rfind(b"\n", 0, end - 1) + 1
             line = self.content[start:end]
             if line.startswith(_ENTRY):
-                entry = json.loads(line)
                 detail = "the file ends before it, without a manifest"
-                return Altered("cut off", detail, entry["chain"], entry["number"] + 1)
+                try:
+                    entry = json.loads(line)
+                    return Altered("cut off", detail, entry["chain"], entry["number"] + 1)
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    return Altered("cut off", "the file ends without a manifest, and not with an entry")
             end = start
         return Altered("cut off", "the file holds no whole entry and no manifest")
 
@@ -261,6 +283,40 @@ def _heads(told: Told) -> dict[str, dict[int, str]]:
             if run is not None and run.first <= number <= run.last:
                 heads.setdefault(chain, {})[number] = head
     return heads
+
+
+def _agreed(told: Told) -> None:
+    """Raise Altered where a checkpoint tells of more, or less, than the runs hold: these were signed later."""
+    within = {run.chain: run for run in told.runs}
+    latest: dict[str, tuple[int, str]] = {}
+    for n, checkpoint in enumerate(told.checkpoints):
+        for chain, (number, head) in checkpoint["chains"].items():
+            before = latest.get(chain, (number, head) if n == 0 else (0, GENESIS))
+            if number < before[0]:
+                raise Altered("forked", f"checkpoint {checkpoint['number']} tells of less than those before", chain)
+            if chain not in within and (number, head) != before:
+                raise Altered("removed", "it is missing, though a checkpoint tells of it", chain, before[0] + 1)
+            latest[chain] = number, head
+    for run in told.runs:
+        number, head = latest.get(run.chain, (run.first - 1, run.prev))
+        if number > run.last:
+            raise Altered("cut off", "it is missing, though a checkpoint tells of it", run.chain, run.last + 1)
+        if number < run.last:
+            raise Altered("added", "no checkpoint tells of it", run.chain, max(number + 1, run.first))
+        if head != run.head:
+            raise Altered("forked", "it is not the entry that a checkpoint has signed", run.chain, run.last)
+
+
+def _passed(told: Told, kept: Json) -> None:
+    """Raise Altered where the export is not a continuation of a checkpoint, CannotVerify where it begins after it."""
+    same = next((each for each in told.checkpoints if each["number"] == kept["number"]), None)
+    if same == kept:
+        return
+    if same is not None:
+        raise Altered("forked", f"its checkpoint {kept['number']} is not the one that was kept")
+    if not told.checkpoints or told.checkpoints[0]["number"] > kept["number"]:
+        raise CannotVerify(f"the export begins after checkpoint {kept['number']}, which was kept")
+    raise Altered("cut off", f"it ends before checkpoint {kept['number']}, which was kept")
 
 
 def _linked(checkpoints: list[str], manifest: Json, keys: Keys) -> list[Json]:
@@ -291,7 +347,7 @@ def _opened(jws: str, type: str, keys: Keys, what: str) -> Json:
         if key is None:
             raise CannotVerify(f"{what} was signed by the key {head['kid']}, which was not given")
         key.verify(encode_dss_signature(r, s), signed.encode(), ec.ECDSA(SHA256()))
-    except (InvalidSignature, binascii.Error, ValueError, KeyError, TypeError, AttributeError):
+    except (InvalidSignature, binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Altered("changed", f"{what} is not what was signed") from None
     told: Json = said
     return told
@@ -301,15 +357,26 @@ def _decoded(text: str) -> bytes:
     return b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
+def _trail(line: bytes) -> bytes:
+    """What a line says of the trail; nothing where it says none."""
+    try:
+        return b64decode(_value(line, "trail"), validate=True)
+    except binascii.Error:
+        return b""
+
+
 def _value(line: bytes, name: str) -> str:
     try:
         return str(json.loads(line)[name])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         raise Altered("changed", f"the line of the {name} is not what it was") from None
 
 
 def keys_of(path: Path) -> Keys:
-    """The keys of a JWKS (RFC 7517) or a PEM file. Raises CannotVerify."""
+    """The record's keys of a JWKS (RFC 7517), or that of a PEM file; what signs tokens cannot sign a record.
+
+    Raises CannotVerify.
+    """
     try:
         text = path.read_bytes()
         if text.lstrip().startswith(b"-----"):
@@ -317,8 +384,9 @@ def keys_of(path: Path) -> Keys:
             if not isinstance(key, ec.EllipticCurvePublicKey):
                 raise ValueError("no key of an elliptic curve")
             return {"": key}
-        return {jwk["kid"]: _key(jwk) for jwk in json.loads(text)["keys"] if jwk["crv"] == "P-256"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = [jwk for jwk in json.loads(text)["keys"] if jwk.get("crv") == "P-256"]
+        return {jwk["kid"]: _key(jwk) for jwk in found if jwk.get("purpose", PURPOSE) == PURPOSE}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CannotVerify(f"{path} holds no public key: {error}") from error
 
 
@@ -332,10 +400,11 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
     parser = argparse.ArgumentParser(prog="functions.audit.verify", description="Verify an export of the record.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--key", type=Path, required=True, help="the public key: jwks.json, or PEM")
+    parser.add_argument("--kept", type=Path, help="a checkpoint that you kept: its `jws`, in a file")
     given = parser.parse_args(arguments)
     began = time.perf_counter()
     try:
-        found = verify(given.file, keys_of(given.key))
+        found = verify(given.file, keys_of(given.key), _kept(given.kept))
     except Altered as altered:
         say(f"ALTERED  {altered}")
         return 1
@@ -343,9 +412,19 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         say(f"NOT VERIFIED  {why}")
         return 2
     speed = found.entries / max(time.perf_counter() - began, 1e-9)
-    parts = f"{found.entries:,} entries in {found.chains} chains, {found.checkpoints} checkpoints"
-    say(f"INTACT  {parts} ({speed:,.0f} entries a second)")
+    numbers = found.checkpoints
+    sealed = f"checkpoints {numbers[0]} to {numbers[-1]}" if numbers else "no checkpoint"
+    which = f"export {found.signed['export']} signed at {found.signed['at']}"
+    many = f"{found.entries:,} entries in {found.chains} chains"
+    say(f"INTACT  {many}, {sealed}, {which} ({speed:,.0f} entries a second)")
     return 0
+
+
+def _kept(path: Path | None) -> str | None:
+    try:
+        return path.read_text().strip() if path is not None else None
+    except (OSError, ValueError) as error:
+        raise CannotVerify(f"{path} cannot be read: {error}") from error
 
 
 if __name__ == "__main__":

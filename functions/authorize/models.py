@@ -36,13 +36,14 @@ class Token(Answer):
 
 
 class JsonWebKey(Answer):
-    """RFC 7517; one P-256 key."""
+    """RFC 7517; one P-256 key, and what is signed with it: nothing else that it signs is to be believed."""
 
     kty: Literal["EC"]
     crv: Literal["P-256"]
     use: Literal["sig"]
     alg: Literal["ES256"]
     kid: str = Field(examples=["0f5c1c8e-7d0b-4a0e-9a53-1f2a6d1f7c11"])
+    purpose: Literal["tokens", "receipts", "record"]
     x: str = Field(examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"])
     y: str = Field(examples=["x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"])
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.channel import Channel, held_by
-from functions.domain.errors import Refusal
 from functions.domain.ids import refuse_reuse
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import standing
-from functions.store import cursors, keys, lists, stock, table, tally
+from functions.store import cursors, lists, stock, table, tally
 from functions.store.records import CHANNEL
 
 COUNTED_LOTS_MAX = 10_000
@@ -39,14 +38,6 @@ def create(channel: Channel) -> Channel:
         return None
 
     return table.change(CHANNEL, None, once, "create_channel", channel.by)
-
-
-def find(id: str, by: By) -> Channel:
-    """A channel. Raises Refusal `not_found`, the same for another's and for none."""
-    channel = table.read(CHANNEL, keys.channel(id))
-    if channel is None or (by.is_tenant and channel.tenant != by.tenant):
-        raise Refusal("not_found", f"There is no channel {id}.")
-    return channel
 
 
 def page(limit: int, cursor: str | None, by: By) -> tuple[list[Channel], str | None]:

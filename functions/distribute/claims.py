@@ -11,11 +11,12 @@ from functions.distribute.dispenses import campaign_of, code_of, source
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.draw import Draw, claimed
+from functions.domain.erasure import customer
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
 from functions.domain.serials import serial_of
 from functions.domain.voucher import Drawn, Voucher
-from functions.store import draws, guards, keys, limits, table
+from functions.store import draws, guards, keys, limits, persons, table
 from functions.store.aws import write_window
 from functions.store.draws import Taken
 from functions.store.entities import VOUCHER
@@ -41,9 +42,13 @@ class Order:
     device: str | None = None
     customer_address: str | None = None
 
-    def fingerprint(self) -> str:
-        """What tells two orders under one idempotency key apart: all but the code."""
-        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
+    def fingerprint(self, by: By) -> str:
+        """What tells two orders under one idempotency key apart: all but the code.
+
+        The customer is in it by their account's id: what a number can be tried out on would have to be erased.
+        """
+        asked = {name: getattr(self, name) for name in self.__slots__ if name not in ("code", "customer")}
+        return fingerprint({**asked, "account": persons.account_of(customer(by.tenant, self.customer))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,9 @@ def _out_of_stock(order: Order, key: str, by: By, now: int) -> Claimed:
     campaign = campaign_of(order.campaign, by)
     _refuse_tier(campaign, order.tier)
     id = f"clm_{derived(by.client, 'POST /v1/claims', key)}"
-    wanted = Draw(id, KIND, campaign.id, 1, order.fingerprint(), by, now, channel=source(order.channel, by),
-                  holder=order.customer)  # fmt: skip
-    done = draws.take(wanted, campaign, by, now, Limits(campaign, by.tenant, order.customer))
+    wanted = Draw(id, KIND, campaign.id, 1, order.fingerprint(by), by, now, channel=source(order.channel, by))
+    bound = Limits(campaign, by.tenant, order.customer)
+    done = draws.take(wanted, campaign, by, now, holder=order.customer, bound=bound)
     (voucher,) = done.vouchers
     mark = voucher.drawn(id)
     assert mark is not None
@@ -100,7 +105,7 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
     for _ in range(CONFLICTS_MAX):
         known = item.drawn(id) if item is not None else None
         if item is not None and known is not None and sight.is_right(known.generation):
-            refuse_reuse(known.fingerprint, order.fingerprint())
+            refuse_reuse(known.fingerprint, order.fingerprint(by))
             return item, known
         sight.refuse_over_limit()
         at = sight.standing(item)
@@ -114,7 +119,7 @@ def _taken(sight: Sight, order: Order, id: str, by: By) -> tuple[Voucher, Drawn]
         campaign = campaign_of(at.voucher.campaign, by)
         _refuse_tier(campaign, order.tier)
         bound = Limits(campaign, by.tenant, order.customer)
-        voucher = claimed(at, id, order.customer, order.fingerprint(), sight.now, by)
+        voucher = claimed(at, id, order.customer, order.fingerprint(by), sight.now, by)
         try:
             bound.refuse()
             if limits.commit(bound, [(VOUCHER, voucher, voucher.version - 1)], KIND, by):

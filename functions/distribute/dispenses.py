@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functions.distribute import channels
 from functions.domain.actor import By
 from functions.domain.campaign import Campaign
 from functions.domain.draw import Draw
@@ -13,6 +12,7 @@ from functions.domain.voucher import Voucher
 from functions.store import draws, keys, table
 from functions.store.codes import codes_of
 from functions.store.draws import Taken
+from functions.store.reach import Reach
 from functions.store.records import CAMPAIGN
 
 KIND = "dispense"
@@ -31,13 +31,13 @@ def dispense(id: str, campaign: str, quantity: int, channel: str | None, buyer: 
 def source(channel: str | None, by: By) -> str | None:
     """Whose stock a caller draws from: the operator's or a channel's; a tenant's clients, of its own channels only.
 
-    Raises Refusal `invalid_request`, or as `channels.find`.
+    Raises Refusal `invalid_request`, or as `Reach.channel`.
     """
     if channel is None:
         if by.is_tenant:
             raise Refusal("invalid_request", errors=[{"field": "channel", "detail": "name one of your channels"}])
         return None
-    return channels.find(channel, by).id
+    return Reach(by).channel(channel).id
 
 
 def campaign_of(id: str, by: By) -> Campaign:

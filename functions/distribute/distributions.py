@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functions.distribute import channels
 from functions.distribute.service import identity, named, order
 from functions.domain.actor import By
 from functions.domain.channel import picked
@@ -43,7 +42,7 @@ def distribute(
     def spans(reach: Reach) -> list[Span]:
         for channel in (source, to):
             if channel is not None:
-                channels.find(channel, by)
+                reach.channel(channel)
         if quantity is not None and isinstance(selection, Selection):
             return picking(wanted, selection, reach)
         return named(selection, reach)

@@ -60,6 +60,7 @@ from functions.edge.http import App, Call, Event, File, Reply, Response, accepte
 from functions.edge.log import logger
 from functions.edge.models import Answer, Progress, Skipped, end_of_validity
 from functions.store.draws import STOCK_LOW, Taken
+from functions.store.reach import Reach
 
 app = App("distribute")
 A = TypeVar("A", bound=Answer)
@@ -90,12 +91,12 @@ def list_channels(call: Call) -> Reply[ChannelList]:
 
 @app.route("GET /v1/channels/{id}")
 def get_channel(call: Call) -> Reply[ChannelAnswer]:
-    return ok(_channel(channels.find(call.path["id"], call.by)))
+    return ok(_channel(Reach(call.by).channel(call.path["id"])))
 
 
 @app.route("GET /v1/channels/{id}/stock")
 def get_stock(call: Call) -> Reply[StockAnswer]:
-    channel = channels.find(call.path["id"], call.by)
+    channel = Reach(call.by).channel(call.path["id"])
     held, counts, next_cursor = channels.holdings(channel, call.limit(), call.query.get("cursor"), call.by, call.now)
     data = [
         HeldRange(

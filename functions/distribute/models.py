@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from functions.domain.campaign import BATCH_QUANTITY_MAX
 from functions.domain.codes import CODE_LENGTH_MAX
 from functions.domain.draw import QUANTITY_MAX
 from functions.domain.money import AMOUNT_MINOR_MAX
+from functions.domain.remarks import PHONE
 from functions.domain.selection import Selection
 from functions.domain.wallet import STATUSES
 from functions.edge.http import of_query
@@ -259,6 +260,13 @@ class DispenseRequest(Request):
     quantity: int = Field(ge=1, le=QUANTITY_MAX, examples=[2])
     buyer: Reference | None = Field(default=None, examples=["order-2026-1121-0001"])
     channel: ChannelId | None = None
+
+    @field_validator("buyer")
+    @classmethod
+    def _an_order(cls, buyer: str | None) -> str | None:
+        if buyer is not None and PHONE.fullmatch(buyer):
+            raise ValueError("the number of an order, not of a phone")
+        return buyer
 
 
 class Dispensed(Answer):

@@ -2,7 +2,8 @@
 
 A campaign's rules say which roles may take which actions for which reasons, and up to how much alone; beyond that a
 second person approves. A campaign that states none has `DEFAULTS`. Where a recovery concerns several campaigns, each
-one's rules must allow its share.
+one's rules must allow its share. How much a client may do alone it may do in a day, in one order or in many: `Spent`
+counts what it has ordered so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,23 @@ EXPIRY_SHOWN_AFTER_S = 90
 and clocks may be apart. So nothing is approved that was seen to have expired."""
 
 
+SPENT_FOR_S = DAY_S
+"""For so long, and up to `PERIOD_S` longer, counts what a client has ordered alone."""
+PERIOD_S = 3_600
+"""What was ordered within a period is one sum, which counts until the last of it is over: so there are 25 at most."""
+
+
+class Amount(NamedTuple):
+    """Vouchers, and their value in the minor units of their campaign's currency."""
+
+    vouchers: int = 0
+    value_minor: int = 0
+
+    def plus(self, other: Amount) -> Amount:
+        """Both together."""
+        return Amount(self.vouchers + other.vouchers, self.value_minor + other.value_minor)
+
+
 class Allowance(NamedTuple):
     """One rule: these roles may take these actions for these reasons (for any, where none is named).
 
@@ -36,6 +54,16 @@ class Allowance(NamedTuple):
     vouchers_alone: int | None = None
     value_minor_alone: int | None = None
     serials_only: bool = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether what is ordered alone by it counts."""
+        return self.vouchers_alone is not None or self.value_minor_alone is not None
+
+    def lets(self, much: Amount) -> bool:
+        """Whether so much may be ordered alone, with all that was before."""
+        limits = ((self.vouchers_alone, much.vouchers), (self.value_minor_alone, much.value_minor))
+        return all(limit is None or wanted <= limit for limit, wanted in limits)
 
 
 DEFAULTS: tuple[Allowance, ...] = (
@@ -51,7 +79,8 @@ DEFAULTS: tuple[Allowance, ...] = (
 class RecoveryRules:
     """What a campaign says of its recoveries.
 
-    Above so many vouchers to be voided, or codes to be revealed at a time, the caller gives a one-time code too.
+    Above so many vouchers to be voided, or codes to be revealed or exported at a time, the caller gives a one-time code
+    too.
     """
 
     allowances: tuple[Allowance, ...] = DEFAULTS
@@ -76,15 +105,63 @@ class Share(NamedTuple):
     vouchers: int
     value_minor: int
 
+    @property
+    def amount(self) -> Amount:
+        """The same without its campaign."""
+        return Amount(self.vouchers, self.value_minor)
 
-def alone(rules: RecoveryRules, asked: Asked, share: Share) -> bool:
-    """Whether this may be done without a second person. Raises Refusal `recovery_not_allowed`."""
-    allowance = next((each for each in rules.allowances if _fits(each, asked)), None)
-    if allowance is None:
+
+class Period(NamedTuple):
+    """What was ordered within `PERIOD_S` seconds; `number` counts such periods since the epoch."""
+
+    number: int
+    much: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a client has ordered alone of one action in one campaign, where the rules limit that; oldest first.
+
+    An order that a second person has approved is not counted.
+    """
+
+    client: str
+    campaign: str
+    action: str
+    periods: tuple[Period, ...] = ()
+    ttl_epoch_s: int = 0
+    version: int = 0
+
+    def counting(self, now: int) -> Amount:
+        """All that counts by now."""
+        total = Amount()
+        for period in self._counting(now):
+            total = total.plus(period.much)
+        return total
+
+    def _counting(self, now: int) -> list[Period]:
+        return [period for period in self.periods if now < _over_at(period.number)]
+
+    def plus(self, much: Amount, now: int) -> Spent:
+        """With one more order; what counts no more is left out."""
+        sums = dict(self._counting(now))
+        number = now // PERIOD_S
+        sums[number] = sums.get(number, Amount()).plus(much)
+        periods = tuple(Period(*each) for each in sorted(sums.items()))
+        return replace(self, periods=periods, ttl_epoch_s=_over_at(periods[-1].number))
+
+
+def _over_at(period: int) -> int:
+    return (period + 1) * PERIOD_S + SPENT_FOR_S
+
+
+def allowance(rules: RecoveryRules, asked: Asked, campaign: str) -> Allowance:
+    """The rule of a campaign that decides. Raises Refusal `recovery_not_allowed`."""
+    found = next((each for each in rules.allowances if _fits(each, asked)), None)
+    if found is None:
         detail = f"The campaign's rules do not let the role {asked.role} {asked.action} this for {asked.reason}."
-        raise Refusal("recovery_not_allowed", detail, extra={"campaign": share.campaign})
-    limits = ((allowance.vouchers_alone, share.vouchers), (allowance.value_minor_alone, share.value_minor))
-    return all(limit is None or much <= limit for limit, much in limits)
+        raise Refusal("recovery_not_allowed", detail, extra={"campaign": campaign})
+    return found
 
 
 def takes_code(rules: RecoveryRules, action: str, vouchers: int) -> bool:

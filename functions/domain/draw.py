@@ -33,8 +33,8 @@ class Place(NamedTuple):
 class Draw:
     """An order and its plan. `at` is when the plan was last begun; `created_at` when the order first came.
 
-    `channel` is whose stock is drawn from, None for what nobody holds; `buyer` a client's own reference; `holder` the
-    customer of a claim.
+    `channel` is whose stock is drawn from, None for what nobody holds; `buyer` a client's own reference of an order.
+    Whom a claim is for is not in it: it may stay a plan, which no voucher leads to when the person is erased.
     """
 
     id: str
@@ -48,7 +48,6 @@ class Draw:
     at: int = 0
     channel: str | None = None
     buyer: str | None = None
-    holder: str | None = None
     version: int = 0
 
     def is_done(self, items: Mapping[int, Voucher]) -> bool:
@@ -67,22 +66,22 @@ class Draw:
         return any(versions.get(place.position, 0) != place.version for place in self.places)
 
 
-def taken(draw: Draw, lot: Lot, index: int, item: Voucher | None) -> Voucher:
-    """A free voucher as it is once the draw has it: in use from now on, valid as the campaign says."""
+def taken(draw: Draw, lot: Lot, index: int, item: Voucher | None, holder: str | None = None) -> Voucher:
+    """A free voucher as it is once the draw has it: in use from now on, valid as the campaign says, of its holder."""
     at = standing(lot, index, item, draw.at)
     assert at is not None, "only what was generated is drawn"
     fresh = at.voucher
     days = lot.rules.valid_days_after_activation
     valid_until = None if days is None else draw.at + days * DAY_S
     ends = valid_until if valid_until is not None else at.segment.valid_until
-    status = Status.ACTIVE if draw.holder is None else Status.CLAIMED
+    status = Status.ACTIVE if holder is None else Status.CLAIMED
     mark = Drawn(draw.id, fresh.generation, draw.at, ends, draw.fingerprint, draw.by.request, status.value)
     return replace(
         fresh,
         status=status,
-        holder=draw.holder,
-        tenant=None if draw.holder is None else draw.by.tenant,
-        ends=None if draw.holder is None else ends,
+        holder=holder,
+        tenant=None if holder is None else draw.by.tenant,
+        ends=None if holder is None else ends,
         valid_until=valid_until,
         draws=(*fresh.draws, mark),
         version=fresh.version + 1,

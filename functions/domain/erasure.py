@@ -9,37 +9,38 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b32encode
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 from functions.domain.account import E164, masked
 from functions.domain.actor import By
-from functions.domain.draw import Draw
 from functions.domain.message import Message
 from functions.domain.voucher import Hold, Redemption, Transfer, Voucher
 
 PLACES: dict[str, str] = {
     "voucher": "accounts of redemptions, holder, givers: by the lines that relay notes; fingerprints and bearers, which"
     " could be tried out, with them",
-    "draw": "holder: by the vouchers that it took",
     "message": "recipient, and the masked number in its text and what it was made from: by the index of its recipient",
     "erasure": "the hash of the number as the index has it: gone when the erasure is completed",
 }
-"""Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
+"""Entity → what of a person its items hold, and how it is found."""
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "complaint",
-    "counter",
-    "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
-    "lines", "lot", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery", "refusals", "report",
-    "reveal", "routing", "shelf", "spans", "stock", "supply", "ticket",
+    "counter", "dispute", "draw", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported",
+    "known", "line", "lines", "lot", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery",
+    "refusals", "report", "reveal", "routing", "shelf", "spans", "spent", "stock", "supply", "ticket",
 })  # fmt: skip
-"""Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
-and those of guards and resends (by hash) expire within hours or days."""
+"""Entities whose items hold nothing of a customer, or ids only; a draw's buyer is an order, which looks like no number.
+Neither do the counts of limits (by the account's id), and those of guards and resends (by hash) expire within hours or
+days."""
 
 SETTLE_S = 15
 """What was under way when it began has been written by then (8 s), and noted unless relay is behind: one more pass
 finds it. Where `StreamAge` rings, an erasure is to be repeated afterwards."""
+AT_HOME = re.compile(r"(?:86)?(1[3-9][0-9]{9})")
+"""A mobile number of China as it is written there."""
 _ACCOUNT = re.compile(r"acc_[a-z2-7]{24}")
 _BYTES = 15
 
@@ -53,7 +54,10 @@ def number(value: str) -> Person:
 
 
 def customer(tenant: str, value: str) -> Person:
-    """A customer as a tenant names it; a phone number is the same person everywhere."""
+    """A customer as a tenant names it; a phone number is the same person everywhere, with and without its prefix."""
+    at_home = AT_HOME.fullmatch(value)
+    if at_home is not None:
+        return number(f"+86{at_home[1]}")
     return number(value) if E164.fullmatch(value) else ("customer", tenant, value)
 
 
@@ -91,6 +95,23 @@ def named(old: dict[str, Any] | None, new: dict[str, Any]) -> list[Named]:
     """Whom a write of a voucher brought into it, from its two images."""
     by = By(**{name: new["last"][name] for name in By._fields})
     return [Named(person, new["position"], by) for person in sorted(_people(new) - (_people(old) if old else set()))]
+
+
+def holders(
+    old: dict[str, Any] | None, new: dict[str, Any], account_of: Callable[[Person], str]
+) -> dict[str, list[str | None]]:
+    """Whose a voucher was and whose it is, where a write changed that: by accounts' ids, for a name may be a number."""
+    if (old or {}).get("holder") == new.get("holder"):
+        return {}
+    before, after = (_account_of_holder(image, account_of) for image in (old or {}, new))
+    return {"holder": [before, after]} if before != after else {}
+
+
+def _account_of_holder(image: dict[str, Any], account_of: Callable[[Person], str]) -> str | None:
+    tenant, holder = image.get("tenant"), image.get("holder")
+    if tenant is None or holder is None or is_account(holder):
+        return holder
+    return account_of(customer(tenant, holder))
 
 
 def _people(image: dict[str, Any]) -> set[Person]:
@@ -210,7 +231,6 @@ class Eraser:
             redemptions={id: self._redemption(_of(each, stays)) for id, each in voucher.redemptions.items()},
             holds={id: replace(_of(each, stays), fingerprint="") for id, each in voucher.holds.items()},
             transfers={id: self._transfer(each) for id, each in voucher.transfers.items()},
-            draws=tuple(draw._replace(fingerprint="") for draw in voucher.draws),
         )
         return None if after == voucher else after
 
@@ -231,11 +251,6 @@ class Eraser:
         gone = self._is_customer(self.tenant, transfer.giver)
         end = replace(transfer.end, fingerprint="") if transfer.end is not None else None
         return replace(transfer, giver=self.account if gone else transfer.giver, fingerprint="", end=end)
-
-    def draw(self, draw: Draw) -> Draw | None:
-        """The plan of a claim."""
-        gone = self._is_customer(draw.by.tenant, draw.holder)
-        return replace(draw, holder=self.account, fingerprint="") if gone else None
 
     def message(self, message: Message) -> Message | None:
         """An SMS; what is still to be sent of it is not sent any more."""

@@ -80,6 +80,8 @@ TYPES: dict[str, int] = {
     "lot.recalled": 1,
     "voucher.suspended": 1,
     "voucher.voided": 1,
+    "lot.resuming": 1,
+    "voucher.resuming": 1,
     "lot.resumed": 1,
     "voucher.resumed": 1,
     "voucher.recovered": 1,
@@ -174,7 +176,7 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
     if rule is None:
         raise UnknownCommand(f"{entity}, {command}")
     by, version = By(**{name: last[name] for name in By._fields}), new["version"]
-    cause = f"{incarnation}.{_key(new)}.{version}"
+    cause = f"{_told_under(new, incarnation)}.{_key(new)}.{version}"
     found = list(rule(old or {}, new))
     sandbox = by.is_sandbox or bool(new.get("rules", new).get("sandbox", False))
     ids = [cause] if len(found) == 1 else [f"{cause}.{n}" for n in range(1, len(found) + 1)]
@@ -183,6 +185,14 @@ def events(old: Item | None, new: Item, at: int, incarnation: int) -> list[Event
         Event(id, type, at, by, subject, data, version, seen, sandbox)
         for id, (type, subject, data) in zip(ids, found, strict=True)
     ]
+
+
+def _told_under(item: Item, incarnation: int) -> int | str:
+    """The incarnation that a write is told under: what is entered of a movement, under that of the movement's event.
+
+    So what a restored ledger has to enter a second time is told as it was the first time, and moves no value twice.
+    """
+    return item["movement"][3].partition(".")[0] if item["entity"] in ("line", "dispute") else incarnation
 
 
 def _key(item: Item) -> str:
@@ -210,9 +220,16 @@ def _said(segments: Sequence[Item], ranges: Sequence[Sequence[int]]) -> Item:
     within = [s for s in segments if any(s["first"] <= last and first <= s["last"] for first, last in ranges)]
     said: Item = {}
     for key in SHOWN["lot"]:
-        values = list(dict.fromkeys(segment.get(key, _SEGMENT[key]) for segment in within))
+        values = list(dict.fromkeys(_said_by(segment, key) for segment in within))
         said[key] = values[0] if len(values) == 1 else [_told(key, value) for value in values] or None
     return said
+
+
+def _said_by(segment: Item, key: str) -> Any:
+    """What a segment says of a key; of its vetoes what is to be done and by which recoveries."""
+    if key == "vetoes":
+        return ", ".join(f"{action} {recovery}" for recovery, action, *_ in segment.get(key, ())) or None
+    return segment.get(key, _SEGMENT[key])
 
 
 def _told(key: str, value: Any) -> Any:
@@ -229,6 +246,13 @@ def counts(old: Item | None, new: Item) -> dict[str, int]:
         if image.get("valid_until") is not None:
             moved[DATED] = moved.get(DATED, 0) + by
     return {name: by for name, by in moved.items() if by}
+
+
+def writes(old: Item | None, new: Item) -> int:
+    """How many writes a write stands for: one, but for a restore, which does at once what was lost."""
+    before: int = (old or {}).get("version", 0)
+    after: int = new["version"]
+    return after - before
 
 
 def holdings(old: Item | None, new: Item) -> list[Holding]:
@@ -342,12 +366,18 @@ def _recovery(old: Item, new: Item) -> Told:
         said = {"id": new["id"], "action": new["action"], "reason": new["reason"], "vouchers": asked["vouchers"]}
         yield "recovery.approval_requested", None, {**said, "expires_at": rfc3339(asked["expires_at"])}
     elif not old:
-        yield "recovery.requested", None, {"id": new["id"]}
+        yield "recovery.requested", None, {name: new[name] for name in ("id", "action", "reason")}
     elif before == "approval":
         yield "recovery.rejected" if phase == "rejected" else "recovery.approved", None, {"id": new["id"]}
     if phase == "done" and before != "done":
         done = {"selected": new.get("selected", 0), "recovered": new.get("recovered", 0)}
         yield "recovery.completed", None, {"id": new["id"], "action": new["action"], **done}
+
+
+def _taken_up(old: Item, new: Item) -> Told:
+    """A recovery that a restored table had lost goes on, unless it is known to have completed."""
+    if new["phase"] != "done":
+        yield "recovery.requested", None, {"id": new["id"]}
 
 
 def _reconciliation(old: Item, new: Item) -> Told:
@@ -432,6 +462,31 @@ def _last_command(item: Item) -> str:
 def _order(item_command: str) -> str:
     """The recovery that a range command works for: `<recovery>.veto`, `<recovery>.release`."""
     return item_command.partition(".")[0]
+
+
+def _activated(old: Item, new: Item) -> Data:
+    """What is sold by it leaves stock."""
+    ranges = changed(old.get("segments", []), new["segments"])
+    sold = any(s.get("sold", False) and s["first"] <= last and first <= s["last"]
+               for s in new["segments"] for first, last in ranges)  # fmt: skip
+    return {"command": _last_command(new), **({"sold": True} if sold else {})}
+
+
+def _taken_over(old: Item, new: Item) -> Data:
+    """A resume, and the suspension that it lifts: whose veto a segment has under another name than before."""
+    recovery = _order(_last_command(new))
+    pairs = ((before, after) for after in new["segments"] for before in old["segments"] if _overlap(before, after))
+    lifts = next(
+        earlier[0]
+        for before, after in pairs
+        for earlier, later in zip(before.get("vetoes", []), after.get("vetoes", []), strict=True)
+        if earlier != later
+    )
+    return {"recovery": recovery, "lifts": lifts}
+
+
+def _overlap(one: Item, other: Item) -> bool:
+    return bool(one["first"] <= other["last"] and other["first"] <= one["last"])
 
 
 def _veto(old: Item, new: Item) -> Data:
@@ -584,13 +639,20 @@ def _resumed(old: Item, new: Item) -> Data:
     return {"recovery": recovery}
 
 
+def _resuming(old: Item, new: Item) -> Data:
+    (lifts,) = {*old["suspension"][1]} - {*new["suspension"][1]}
+    (recovery,) = {*new["suspension"][1]} - {*old["suspension"][1]}
+    return {"recovery": recovery, "lifts": lifts}
+
+
 def _nothing(old: Item, new: Item) -> Told:
-    """A write that changes whose word it is by which nothing may be done."""
+    """A write that was told before the table was restored."""
     yield from ()
 
 
 def _recovered(old: Item, new: Item) -> Told:
-    yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
+    what = {name: new[name] for name in ("recovery", "action", "reason")}
+    yield "voucher.recovered", *_card(new["position"], {**what, "generation": new.get("generation", 1)})
 
 
 ENDS = ("delivered", "undelivered", "failed", "unknown", "suppressed")
@@ -634,14 +696,15 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("ticket", ANY): _ticket,
     ("batch", ANY): _batch,
     ("command", ANY): _command,
+    ("recovery", "restore"): _taken_up,
     ("recovery", ANY): _recovery,
     ("lot", "generate"): _lot("lot.generated", _share),
     ("lot", "import"): _lot("lot.imported", _share),
     ("lot", "distribute"): _handed_out,
-    ("lot", "activate"): _lot("lot.activated", lambda _, new: {"command": _last_command(new)}),
+    ("lot", "activate"): _lot("lot.activated", _activated),
     ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
-    ("lot", "take_over"): _nothing,
+    ("lot", "take_over"): _lot("lot.resuming", _taken_over),
     ("lot", "resume"): _lot("lot.resumed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
@@ -655,7 +718,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "transfer"): _voucher("voucher.transferred", _offer_ended),
     ("voucher", "return"): _voucher("voucher.offer_returned", _offer_ended),
     ("voucher", "recall"): _recalled,
-    ("voucher", "take_over"): _nothing,
+    ("voucher", "take_over"): _voucher("voucher.resuming", _resuming),
     ("voucher", "reissue"): _reissued,
     ("voucher", "resume"): _voucher("voucher.resumed", _resumed),
     ("voucher", "dispense"): _voucher("voucher.dispensed", _drawn("dispense")),
@@ -664,6 +727,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
     ("lot", "restore"): _lot("lot.restored", lambda _, new: {}),
     ("voucher", "restore"): _voucher("voucher.restored", lambda _, new: {}),
+    ("line", "restore"): _nothing,
     ("line", ANY): _posted,
     ("dispute", ANY): _disputed,
     ("front", ANY): _front,
@@ -682,8 +746,8 @@ ENTITIES = frozenset(entity for entity, _ in EVENTS)
 """Whose writes cause events: the stream's filter. What relay writes itself is of none of these."""
 
 SHOWN: dict[str, tuple[str, ...]] = {
-    "client": ("role", "tenant", "trusted", "sandbox", "revoked_at"),
-    "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock"),
+    "client": ("role", "tenant", "trusted", "revoked_at"),
+    "campaign": ("valid_until", "quantity_max", "claims_per_customer", "claims_max", "low_stock", "recovery_rules"),
     "channel": ("kind", "region", "tenant"),
     "batch": ("status",),
     "command": ("status", "changed"),
@@ -692,7 +756,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "import": ("accepted", "completed_at"),
     "ticket": ("file", "used_at"),
     "message": ("status",),
-    "lot": ("status", "generation", "channel", "valid_until"),
+    "lot": ("status", "generation", "channel", "valid_until", "vetoes"),
     "voucher": ("status", "generation", "balance_minor", "channel", "valid_until"),
 }
 """Entity → the keys that its events show before and after. Never one that holds a secret, a number or a name."""

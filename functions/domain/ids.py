@@ -23,6 +23,11 @@ def fingerprint(body: dict[str, Any]) -> str:
     return derived(json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str))
 
 
+def fingerprint_but_code(order: Any) -> str:
+    """The fingerprint of an order (a dataclass with slots) without its code, a secret that no item may hold."""
+    return fingerprint({name: getattr(order, name) for name in order.__slots__ if name != "code"})
+
+
 def refuse_reuse(before: str, now: str, thing: str = "order") -> None:
     """Raise Refusal `idempotency_key_reused` where two bodies' fingerprints differ; one that was erased fits all."""
     if before and before != now:

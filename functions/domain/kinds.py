@@ -10,6 +10,8 @@ from typing import NamedTuple
 HOUR_S = 3_600
 REDEEMED, REVERSED = "voucher.redeemed", "voucher.reversed"
 EXPIRING, RECOVERED = "voucher.expiring", "voucher.recovered"
+CREDITED = f"{REVERSED}.credited"
+"""A reversal whose value is on the card that replaces the one it was taken from."""
 
 
 class Kind(NamedTuple):
@@ -33,6 +35,7 @@ _RECEIPT = Kind(24 * HOUR_S, urgent=True, merges=False, limit_class="receipts")
 KINDS: dict[str, Kind] = {
     REDEEMED: _RECEIPT,
     REVERSED: _RECEIPT,
+    CREDITED: _RECEIPT,
     EXPIRING: Kind(None, urgent=False, merges=True, limit_class="reminders"),
     f"{RECOVERED}.reclaim": _NOTICE,
     f"{RECOVERED}.void": _URGENT,

@@ -183,13 +183,16 @@ def _in_turn(account: Account, posted: set[str]) -> tuple[Account, tuple[Line, .
 
 def _change(account: Account, movement: Movement, posted: Iterable[str]) -> int | None:
     """How the balance changes by a movement whose turn it is."""
-    if movement.kind is Kind.REVERSED:
-        return movement.amount_minor if movement.redemption in posted else None
-    if movement.kind is Kind.CREDITED:
+    change = moved(movement, account.opened_minor)
+    is_due = movement.redemption in posted if movement.kind is Kind.REVERSED else account.balance_minor + change >= 0
+    return change if is_due else None
+
+
+def moved(movement: Movement, opened_minor: int) -> int:
+    """By how much a movement changes the balance of an account that was opened with so much."""
+    if movement.kind in (Kind.REVERSED, Kind.CREDITED):
         return movement.amount_minor
-    beyond = account.opened_minor - movement.amount_minor
-    taken = beyond if movement.kind is Kind.ISSUED else movement.amount_minor
-    return -taken if taken <= account.balance_minor else None
+    return movement.amount_minor - opened_minor if movement.kind is Kind.ISSUED else -movement.amount_minor
 
 
 def _cancelled(account: Account) -> tuple[Movement, Movement] | None:

@@ -37,14 +37,21 @@ class Line(NamedTuple):
 
 
 def lines(content: bytes) -> list[Line]:
-    """The lines of a file, numbered as an editor does; one that is about what an earlier one names is refused."""
+    """The lines of a file, numbered as an editor does.
+
+    One that is about what an earlier one names is refused, and one by which all come to more than `RANGE_MAX` serials.
+    """
     taken: list[tuple[Span, int]] = []
     found: list[Line] = []
+    size = 0
     for line in _read(content):
         if line.span is not None and (earlier := _overlapped(taken, line.span)) is not None:
             line = Line(line.number, None, f"repeats serials of line {earlier}")
+        if line.span is not None and size + line.span.size > RANGE_MAX:
+            line = Line(line.number, None, f"with those before it holds more than {RANGE_MAX} serials")
         if line.span is not None:
             insort(taken, (line.span, line.number))
+            size += line.span.size
         found.append(line)
     return found
 

@@ -6,7 +6,8 @@ range. The front says how far the log has been opened, and which lots are open: 
 which nothing can be drawn leaves the front; what makes it drawable again is one more supply.
 
 A shelf remembers, for a quarter of a lot, which vouchers consistent reads have shown to be taken. What is taken stays
-so until a reclaim, which changes the shelf's age. A write of a shelf that is lost costs reads, never exactness.
+so until a reclaim, which changes the shelf's age; what is suspended by itself may come free, and is on no shelf. A
+write of a shelf that is lost costs reads, never exactness.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import (
     DRAWS_PER_VOUCHER_MAX,
     REDEMPTIONS_PER_VOUCHER_MAX,
+    UNSOLD,
     Voucher,
     binding,
     reclaimed,
@@ -170,11 +172,12 @@ def indexes(mask: int) -> list[int]:
 
 
 def is_free(lot: Lot, segment: Segment, item: Voucher | None) -> bool:
-    """Whether nobody has a voucher: it has no item, or only one that a reclaim has ended and that can still be used.
+    """Whether nobody has a voucher: it has no item, one that a suspension in stock has left, or one that a reclaim has
+    ended and that can still be used.
 
     An imported code stays the same through a reclaim: where somebody may have seen it, nobody gets it any more.
     """
-    if item is None:
+    if item is None or (item.status in UNSOLD and item.generation == segment.generation):
         return True
     again = len(item.draws) < DRAWS_PER_VOUCHER_MAX and len(item.redemptions) < REDEMPTIONS_PER_VOUCHER_MAX
     return lot.rules.format.derived and again and reclaimed(segment, item)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from functions.domain.actor import By
 from functions.domain.events import DATED
-from functions.domain.ledger import Account, Kind, Line, Name
+from functions.domain.ledger import Account, Kind, Line, Name, moved
 from functions.domain.lot import Lot, Status
 from functions.domain.selection import Span
 from functions.domain.serials import LOT_SIZE, serial_of
-from functions.domain.voucher import DAY_S, STATUSES, Redemption, Voucher, status_with
+from functions.domain.voucher import DAY_S, STATUSES, Voucher, status_with
 
 RECORDED_S = 150 * DAY_S
 """So far back the record is looked into; its copy in the table is kept longer than that."""
@@ -50,9 +50,14 @@ KINDS: dict[str, Meaning] = {
         "账本中的撤销在卡密记录中不存在",
         "The voucher was set back past Kami: suspend the serial, and find out who wrote to the table.",
     ),
+    "reissue_missing": Meaning(
+        "The voucher does not know a reissue that the ledger has",
+        "账本中的换发在卡密记录中不存在",
+        "The card was set back, with its value on another one: suspend the serial; find out who wrote to the table.",
+    ),
     "line_missing": Meaning(
-        "The ledger lacks a redemption or a reversal of the voucher",
-        "账本缺少该卡密的核销或撤销记录",
+        "The ledger lacks a movement of the voucher's value",
+        "账本缺少该卡密的金额变动记录",
         "Redrive what was set aside (relay, events, ledger), or replay the archive: the line then comes by itself.",
     ),
     "line_differs": Meaning(
@@ -196,11 +201,36 @@ class Sum(NamedTuple):
     writes: int
 
 
-def movements(redemption: Redemption) -> Iterator[tuple[int, Name, str | None]]:
-    """Generation, name and reversal of each line that a redemption should have."""
-    yield redemption.generation, (Kind.REDEEMED, redemption.id), None
-    if redemption.reversal is not None:
-        yield redemption.generation, (Kind.REVERSED, redemption.id), redemption.reversal.id
+class Expected(NamedTuple):
+    """A line that a voucher should have."""
+
+    generation: int
+    name: Name
+    amount_minor: int
+    reversal: str | None = None
+
+
+UNKNOWN: dict[Kind, str] = {Kind.REDEEMED: "redemption_missing", Kind.REVERSED: "reversal_missing"}
+"""Kind of a line that its voucher knows nothing of → what that is called; else `reissue_missing`."""
+RECEIVED = (Kind.ISSUED, Kind.CREDITED)
+"""What a voucher has of another, which it forgets when it begins anew."""
+
+
+def movements(voucher: Voucher) -> Iterator[Expected]:
+    """The lines that a voucher should have: of its uses, of what it has from one that it replaces, and of what went to
+    one that replaces it."""
+    generation, origin, reissue = voucher.generation, voucher.origin, voucher.reissue
+    for use in voucher.redemptions.values():
+        yield Expected(use.generation, (Kind.REDEEMED, use.id), use.amount_minor)
+        if use.reversal is not None:
+            yield Expected(use.generation, (Kind.REVERSED, use.id), use.amount_minor, use.reversal.id)
+            if use.reversal.credited is not None:
+                yield Expected(use.generation, (Kind.PASSED_ON, use.id), use.amount_minor, use.reversal.id)
+    if reissue is not None:
+        yield Expected(generation, (Kind.REISSUED, reissue.recovery), reissue.amount_minor)
+    if origin is not None:
+        yield Expected(generation, (Kind.ISSUED, origin.recovery), origin.amount_minor)
+        yield from (Expected(generation, (Kind.CREDITED, id), amount_minor) for id, amount_minor in origin.credits)
 
 
 def of_card(lot: Lot, card: Card) -> list[Difference]:
@@ -217,38 +247,47 @@ def _of_item(lot: Lot, card: Card) -> Iterator[Difference]:
         lines = sum(account.lines for account in card.accounts.values())
         yield Difference("voucher_missing", card.index, "", f"an item, for {lines} lines", "none")
         return
-    own = (r for r in voucher.redemptions.values() if r.generation == voucher.generation and r.reversal is None)
-    balance = lot.rules.amount_minor - sum(redemption.amount_minor for redemption in own)
+    begun, balance = _begun_and_left(lot, voucher)
     if voucher.balance_minor != balance:
         yield Difference("balance_differs", card.index, "", str(balance), str(voucher.balance_minor))
     if STATUSES[voucher.status].vetoes:
         return
     used = voucher.status in (Status.PARTLY_REDEEMED, Status.REDEEMED)
     status = status_with(balance)
-    if used if balance == lot.rules.amount_minor else voucher.status is not status:
-        expected = "unused" if balance == lot.rules.amount_minor else status.value
+    if used if balance == begun else voucher.status is not status:
+        expected = "unused" if balance == begun else status.value
         yield Difference("status_differs", card.index, "", expected, voucher.status.value)
+
+
+def _begun_and_left(lot: Lot, voucher: Voucher) -> tuple[int, int]:
+    """What was put on a voucher in its generation, and what should be left of that."""
+    origin, reissue = voucher.origin, voucher.reissue
+    begun = lot.rules.amount_minor
+    if origin is not None:
+        begun = origin.amount_minor + sum(amount_minor for _, amount_minor in origin.credits)
+    uses = (use for use in voucher.redemptions.values() if use.generation == voucher.generation)
+    gone = sum(use.amount_minor for use in uses if use.reversal is None or use.reversal.credited is not None)
+    return begun, begun - gone - (reissue.amount_minor if reissue is not None else 0)
 
 
 def _of_ledger(card: Card) -> Iterator[Difference]:
     if card.voucher is None:
         return
     known: set[tuple[int, Name]] = set()
-    for redemption in card.voucher.redemptions.values():
-        for generation, name, reversal in movements(redemption):
-            known.add((generation, name))
-            line = card.lines.get((generation, name))
-            said = _said(redemption.amount_minor, reversal)
-            if line is None:
-                yield Difference("line_missing", card.index, redemption.id, f"{name[0]} {said}", "none")
-            elif (line.movement.amount_minor, line.movement.reversal) != (redemption.amount_minor, reversal):
-                has = _said(line.movement.amount_minor, line.movement.reversal)
-                yield Difference("line_differs", card.index, redemption.id, f"{name[0]} {said}", f"{name[0]} {has}")
+    for generation, (kind, id), amount_minor, reversal in movements(card.voucher):
+        known.add((generation, (kind, id)))
+        line = card.lines.get((generation, (kind, id)))
+        said = _said(amount_minor, reversal)
+        if line is None:
+            yield Difference("line_missing", card.index, id, f"{kind} {said}", "none")
+        elif (line.movement.amount_minor, line.movement.reversal) != (amount_minor, reversal):
+            has = _said(line.movement.amount_minor, line.movement.reversal)
+            yield Difference("line_differs", card.index, id, f"{kind} {said}", f"{kind} {has}")
     for (generation, (kind, id)), line in card.lines.items():
-        if (generation, (kind, id)) not in known:
-            missing = "redemption_missing" if kind is Kind.REDEEMED else "reversal_missing"
+        is_forgotten = kind in RECEIVED and generation < card.voucher.generation
+        if (generation, (kind, id)) not in known and not is_forgotten:
             said = _said(line.movement.amount_minor, line.movement.reversal)
-            yield Difference(missing, card.index, id, f"{kind} {said}", "none")
+            yield Difference(UNKNOWN.get(kind, "reissue_missing"), card.index, id, f"{kind} {said}", "none")
 
 
 def _said(amount_minor: int, reversal: str | None) -> str:
@@ -260,23 +299,19 @@ def _of_accounts(lot: Lot, card: Card) -> Iterator[Difference]:
     for generation in sorted(generations):
         account = card.accounts.get(generation)
         lines = [line for (of, _), line in card.lines.items() if of == generation]
-        balance = lot.rules.amount_minor + sum(_change(line) for line in lines)
+        face_minor = lot.rules.amount_minor
+        balance = face_minor + sum(moved(line.movement, face_minor) for line in lines if line.posted)
         expected = f"{balance} after {len(lines)} lines"
         if account is None:
             yield Difference("account_differs", card.index, str(generation), expected, "none")
             continue
         found = f"{account.balance_minor} after {account.lines} lines"
-        if found != expected or account.opened_minor != lot.rules.amount_minor:
+        if found != expected or account.opened_minor != face_minor:
             yield Difference("account_differs", card.index, str(generation), expected, found)
         for movement in account.waiting:
             if movement.disputed:
                 said = f"{movement.kind} {_said(movement.amount_minor, movement.reversal)}"
                 yield Difference("disputed", card.index, movement.redemption, said, f"{account.balance_minor}")
-
-
-def _change(line: Line) -> int:
-    sign = -1 if line.movement.kind is Kind.REDEEMED else 1
-    return sign * line.movement.amount_minor if line.posted else 0
 
 
 def _of_history(card: Card) -> Iterator[Difference]:

@@ -72,6 +72,11 @@ def chains(incarnation: int) -> list[str]:
     return [f"{incarnation}.{n:02d}" for n in range(CHAINS)]
 
 
+def incarnation_of(chain: str) -> int:
+    """The incarnation of the table that a chain is of."""
+    return int(chain.partition(".")[0])
+
+
 def linked(chain: str, head: Head, events: Iterable[Json]) -> list[Entry]:
     """The entries of events that come next in a chain."""
     entries: list[Entry] = []
@@ -81,6 +86,19 @@ def linked(chain: str, head: Head, events: Iterable[Json]) -> list[Entry]:
         prev = hashed(line.encode())
         entries.append(Entry(chain, number, event, line, prev))
     return entries
+
+
+def following(head: Head, entries: Iterable[Entry]) -> list[Entry]:
+    """Those of a chain's entries that come after its head, in order. Raises ValueError where they do not follow."""
+    found: list[Entry] = []
+    last = head
+    for number, entry in sorted({entry.number: entry for entry in entries}.items()):
+        if number > head.number and (number, entry.prev) == (last.number + 1, last.hash):
+            found.append(entry)
+            last = Head(number, entry.hash)
+        elif number > head.number or (number == head.number and entry.hash != head.hash):
+            raise ValueError(f"chain {entry.chain} is broken at entry {number}")
+    return found
 
 
 def entry_of(line: str) -> Entry:

@@ -81,7 +81,7 @@ class Via(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is asked for: of which vouchers, what, and why. A resume names the recovery that it `lifts`, and may leave
-    the selection to it. Of a `file` it is the digest."""
+    the selection to it. Of a `file` it is the digest; `channel` is the one that is said to be concerned."""
 
     selection: Selection | None
     action: Action
@@ -91,6 +91,7 @@ class Order:
     lifts: str | None = None
     via: Via = Via.OPERATOR
     file: str | None = None
+    channel: str | None = None
 
 
 class Skip(NamedTuple):
@@ -165,12 +166,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A voucher that somebody held or had begun to use when a recovery came to it; its holder is to be told."""
+    """A voucher that somebody held or had begun to use when a recovery came to it; its holder of that generation is to
+    be told."""
 
     recovery: str
     position: int
     action: Action
     reason: str
+    generation: int = 1
     sandbox: bool = False
     version: int = 0
 
@@ -183,7 +186,8 @@ class Recovery:
     `one_by_one`: single serials are voided or suspended on their own items, which exclude redemptions by condition.
     What came as a file of so many `lines` may name more than an item holds: then its spans lie in items of their own,
     and `parts` says of how many lots each is; `part` of them have gone through the present phase.
-    `effective_at` is when all its codes were refused, or those of a resume good again.
+    `effective_at` is when all its codes were refused, or those of a resume good again. `channel` is the shop's or
+    partner's that it concerns, where that is known.
     """
 
     id: str
@@ -212,6 +216,7 @@ class Recovery:
     parts: tuple[int, ...] = ()
     part: int = 0
     approval: Approval | None = None
+    channel: str | None = None
     version: int = 0
 
     @property
@@ -418,6 +423,14 @@ def lifted_by_itself(recovery: Recovery, segment: Segment, voucher: Voucher) -> 
     return replace(voucher, status=known.was, suspension=None)
 
 
+def goes_on_stopped(recovery: Recovery, lot: Lot, segment: Segment, voucher: Voucher) -> bool:
+    """Whether a voucher cannot be used after a resume either, for something else that binds it."""
+    left = lifted_by_itself(recovery, segment, voucher) or voucher
+    freed = lifted(recovery, lot, segment)
+    vetoes = segment.vetoes if isinstance(freed, str) else freed.vetoes
+    return left.suspension is not None or binding(vetoes, left.unsuspended, left.generation) is not None
+
+
 def may_be_recovered(recovery: Recovery, lot: Lot, segment: Segment) -> bool:
     """Whether a recovery comes to anything in a segment, as far as it tells: not what each voucher has of its own."""
     by_item = recovery.action in (Action.RESUME, Action.REISSUE)
@@ -444,6 +457,10 @@ class _Fate(NamedTuple):
     def size(self) -> int:
         return self.last - self.first + 1
 
+    @property
+    def is_kept(self) -> bool:
+        return self.voucher is not None and self.reason is not None
+
 
 NONE_KEPT: Mapping[int, str] = MappingProxyType({})
 Holds = Callable[[str | None], bool]
@@ -460,16 +477,18 @@ def surveyed(
 ) -> Report:
     """What the recovery came to in a lot after the fence: every index is either recovered or skipped for a reason.
 
-    `kept` are the vouchers that a reissue has left, with the reason that it found.
+    `kept` are the vouchers that a reissue has left, with the reason that it found; another runner may have replaced
+    them since.
     """
     fates = [fate for first, last in ranges for fate in _fates(recovery, lot, first, last, items, holds)]
-    fates = [fate._replace(reason=kept.get(fate.first, fate.reason)) if fate.voucher else fate for fate in fates]
+    fates = [fate._replace(reason=kept.get(fate.first, fate.reason)) if fate.is_kept else fate for fate in fates]
     recovered = sum(fate.size for fate in fates if fate.reason is None)
     value = NOTHING
     for fate in fates:
         value = value.plus(_value(fate, lot.rules.amount_minor))
     selected = sum(fate.size for fate in fates)
-    return Report(recovery.id, lot.number, selected, recovered, _skips(fates), lot.rules.currency, value)
+    currency = lot.rules.currency if any(fate.reason != "unknown" for fate in fates) else ""
+    return Report(recovery.id, lot.number, selected, recovered, _skips(fates), currency, value)
 
 
 def all_unknown(recovery: Recovery, lot: int, ranges: list[tuple[int, int]]) -> Report:

@@ -47,14 +47,14 @@ def replaced(recovery: Recovery, old: Voucher, valid_until: int | None, fresh: V
         version=old.version + 1,
     )
     number = old.origin.number + 1 if old.origin is not None else 1
-    ends = valid_until if valid_until is not None else fresh.ends
     successor = replace(
         fresh,
+        status=Status.CLAIMED,
         balance_minor=amount,
         holder=old.holder,
         tenant=old.tenant,
         valid_until=valid_until if valid_until is not None else fresh.valid_until,
-        ends=ends,
+        ends=valid_until if valid_until is not None else fresh.draws[-1].valid_until,
         origin=Origin(recovery.id, old.position, amount, number),
     )
     return ended, successor

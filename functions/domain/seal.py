@@ -8,12 +8,14 @@ goes on with it after a crash, or at the same time, comes to the same.
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
+import json
+from base64 import b64encode, urlsafe_b64decode
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from functions.domain.record import GENESIS, Entry, Head, canonical
+from functions.domain.record import GENESIS, Entry, Head, canonical, incarnation_of
 from functions.domain.times import rfc3339
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
@@ -91,20 +93,62 @@ class Checkpoint:
 
 
 def planned(last: Checkpoint | None, heads: dict[str, Head], now: int) -> Checkpoint | None:
-    """The checkpoint after the last one, or None where nothing is new. It tells of the chains that `heads` has."""
-    before = {chain: head for chain, head in last.chains.items() if chain in heads} if last is not None else {}
-    plan = tuple(
-        Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
-        for chain, head in sorted(heads.items())
-        if head.number > (start := before.get(chain, Head()).number)
-    )
-    if not plan:
-        return None
-    if last is None:
-        return Checkpoint(1, now, GENESIS, plan, {})
+    """The checkpoint after the last one, or None where nothing is new.
+
+    It tells of the chains of one incarnation, the oldest that has something new: those before it are over, and what is
+    signed may be 4,096 bytes long. Raises ValueError where a chain does not go on from what is sealed of it.
+    """
+    known = last.chains if last is not None else {}
+    for chain, head in known.items():
+        there = heads.get(chain, Head())
+        if there.number < head.number or (there.number == head.number and there != head):
+            raise ValueError(f"chain {chain} has gone back behind entry {head.number}, which is sealed")
+    reached = max(map(incarnation_of, known), default=0)
+    for incarnation in sorted({each for each in map(incarnation_of, heads) if each >= reached}):
+        before = known if incarnation == reached else {}
+        plan = tuple(
+            Span(chain, start + 1, min(head.number, start + ENTRIES_PER_OBJECT_MAX))
+            for chain, head in sorted(heads.items())
+            if incarnation_of(chain) == incarnation and head.number > (start := before.get(chain, Head()).number)
+        )
+        if plan:
+            number, prev = (last.number + 1, _named(last)) if last is not None else (1, GENESIS)
+            return Checkpoint(number, max(now, last.at if last is not None else 0), prev, plan, before)
+    return None
+
+
+def _named(last: Checkpoint) -> str:
+    """What the checkpoint after a sealed one names it by."""
     assert last.jws is not None
-    prev = hashlib.sha256(last.jws.encode()).hexdigest()
-    return Checkpoint(last.number + 1, max(now, last.at), prev, plan, before)
+    return hashlib.sha256(last.jws.encode()).hexdigest()
+
+
+def said_in(jws: str) -> Json:
+    """What a checkpoint says, from its JWS."""
+    payload = jws.split(".")[1]
+    said: Json = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return said
+
+
+def reopened(jws: str, last: Checkpoint | None, digest: Callable[[str], str]) -> Checkpoint:
+    """The checkpoint of a JWS, from the one before it and the SHA-256 of each object, by name.
+
+    Raises ValueError where it does not follow from that one.
+    """
+    said = said_in(jws)
+    number, prev = (last.number + 1, _named(last)) if last is not None else (1, GENESIS)
+    if (said["number"], said["prev"]) != (number, prev):
+        raise ValueError(f"it is not checkpoint {number} after {prev}")
+    chains = {chain: Head(*head) for chain, head in said["chains"].items()}
+    before = {chain: head for chain, head in last.chains.items() if chain in chains} if last is not None else {}
+    runs: list[Sealed] = []
+    for chain, head in sorted(chains.items()):
+        start = before.get(chain, Head())
+        if head.number > start.number:
+            span = Span(chain, start.number + 1, head.number)
+            runs.append(Sealed(*span, start.hash, head.hash, digest(span.name)))
+    at = int(datetime.fromisoformat(said["at"]).timestamp())
+    return Checkpoint(number, at, prev, tuple(run.span for run in runs), before, tuple(runs), jws)
 
 
 def sealed(span: Span, before: Head, entries: Sequence[Entry]) -> tuple[Sealed, bytes]:

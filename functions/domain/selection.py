@@ -14,6 +14,8 @@ SERIALS_MAX = 1_000
 """So many serials one by one."""
 RANGE_MAX = 100_000_000
 """So many serials in a range, as many as in the largest batch: a slip of the finger shall not walk the number space."""
+Part = tuple[int, list[tuple[int, int]]]
+"""A lot's number, and the index ranges that are selected of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,8 @@ def of_segments(lot: Lot) -> list[Span]:
     return [Span(start + segment.first, start + segment.last) for segment in lot.segments]
 
 
-def by_lot(spans: list[Span]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Lot number → index ranges, lot by lot in order."""
+def by_lot(spans: list[Span]) -> Iterator[Part]:
+    """The spans lot by lot, in order."""
     number, ranges = -1, list[tuple[int, int]]()
     for span in spans:
         for lot in span.lots:

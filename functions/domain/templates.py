@@ -15,7 +15,7 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from functions.domain.account import E164, masked
-from functions.domain.kinds import EXPIRING, RECOVERED, REDEEMED, REVERSED, kind_of
+from functions.domain.kinds import CREDITED, EXPIRING, RECOVERED, REDEEMED, REVERSED, kind_of
 from functions.domain.message import TemplateCall
 from functions.domain.money import MINOR_DIGITS
 from functions.domain.reminder import shown
@@ -99,6 +99,20 @@ TEMPLATES: dict[tuple[str, str], tuple[Template, ...]] = {
     (REVERSED, "en"): (
         Template(1, "The use of card {serial} for {account} was reversed: {amount} is back, {balance} is left."),
     ),
+    (CREDITED, "zh-CN"): (
+        Template(
+            1,
+            "卡号 {serial} 为 {account} 的核销已撤销，{amount} 已退回换发的新卡（卡号 {credited}），"
+            "新卡余额 {balance}。",
+        ),
+    ),
+    (CREDITED, "en"): (
+        Template(
+            1,
+            "The use of card {serial} for {account} was reversed: {amount} is on card {credited}, "
+            "which replaces it and has {balance} now.",
+        ),
+    ),
     (EXPIRING, "zh-CN"): (
         Template(1, "您的卡（卡号 {serial}）将于北京时间 {ends} 到期，卡内余额 {balance}，请及时使用。"),
     ),
@@ -180,15 +194,17 @@ def text_of(call: TemplateCall) -> str:
 
 
 def of_redemption(event: str, serial: str, redemption: Redemption, currency: str) -> dict[str, Any]:
-    """The values for what is told of a redemption or its reversal."""
-    after = redemption.reversal if event == REVERSED else redemption
-    assert after is not None, "what was reversed has a reversal"
-    return {
+    """The values for what is told of a redemption or its reversal; `credited` where its value went to another card."""
+    reversal = redemption.reversal if event == REVERSED else None
+    after = redemption if reversal is None else reversal
+    values = {
         "serial": serial,
         "account": redemption.account_number,
         "amount": Money(redemption.amount_minor, currency),
         "balance": Money(after.balance_minor, currency),
     }
+    credited = reversal.credited if reversal is not None else None
+    return values if credited is None else {**values, "credited": serial_of(credited)}
 
 
 def of_recovery(reason: str, voucher: Voucher) -> dict[str, Any]:
@@ -282,6 +298,7 @@ def _reason(value: Any, locale: str) -> str:
 PARAMS: dict[str, Callable[[Any, str], str]] = {
     "serial": _serial,
     "successor": _serial,
+    "credited": _serial,
     "account": _account,
     "amount": _money,
     "balance": _money,

@@ -309,6 +309,11 @@ class Voucher:
         """Which of its codes is right: each generation has one of its own, and so has each holder after the first."""
         return code_version(self.generation, self.handovers)
 
+    def replaces(self, other: Voucher) -> bool:
+        """Whether it is the successor of another, and has not begun anew since."""
+        origin, reissue = self.origin, other.reissue
+        return origin is not None and reissue is not None and origin[:2] == (reissue.recovery, other.position)
+
     def offer(self, now: int) -> Transfer | None:
         """The offer of it that is open."""
         ours = (transfer for transfer in self.transfers.values() if transfer.generation == self.generation)

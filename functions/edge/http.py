@@ -111,6 +111,15 @@ class Call:
             refuse_fields([("customer_address", "only trusted clients may state it")])
         return self.by.address if self.by.role == "customer" else stated
 
+    def of_headers(self, model: type[M]) -> M:
+        """A model of headers, by its members' aliases; others are nobody's business.
+
+        Raises Refusal that names every header that is wrong, never its value.
+        """
+        names = (field.alias for field in model.model_fields.values())
+        sent = {name: self.headers[name.lower()] for name in names if name and name.lower() in self.headers}
+        return _of("header", model, sent)
+
     def limit(self) -> int:
         """The page size asked for. Raises Refusal `invalid_request`."""
         text = self.query.get("limit", str(LIMIT_DEFAULT))
@@ -246,9 +255,8 @@ class App:
         query = event.get("queryStringParameters") or {}
         if any(len(value) > ID_LENGTH_MAX for value in path.values()):
             raise Refusal("not_found")
-        of_file = (route.csv or ()) if _content_type(event) == CSV else ()
-        if unknown := [name for name in query if name not in (*route.query, *of_file)]:
-            refuse_fields(("query." + name[:40], "unknown parameter") for name in unknown)
+        is_file = route.csv is not None and _content_type(event) == CSV
+        _refuse_misplaced(route, query, _headers(event), is_file=is_file)
         call = Call(
             route=route.key,
             by=_by(caller, event),
@@ -265,9 +273,19 @@ class App:
             return operation(Raw(_body(event, route.raw_bytes_max)), call)
         if model is None:
             return operation(call)
-        if route.csv is not None and _content_type(event) == CSV:
+        if is_file:
             return operation(File(_body(event, route.csv_bytes_max or BODY_BYTES_MAX)), call)
         return operation(parse(model, event), call)
+
+
+def _refuse_misplaced(route: Route, query: dict[str, str], headers: dict[str, str], *, is_file: bool) -> None:
+    """Raise Refusal for parameters that nobody knows, and for what goes with a file only."""
+    known = (*route.query, *((route.csv or ()) if is_file else ()))
+    errors = [("query." + name[:40], "unknown parameter") for name in query if name not in known]
+    if not is_file:
+        errors += [("header." + name, f"with {CSV} only") for name in route.csv_headers if name.lower() in headers]
+    if errors:
+        refuse_fields(errors)
 
 
 def _verified(route: Route, event: Event) -> tokens.Caller:
@@ -287,7 +305,7 @@ def _recorded(route: Route, caller: tokens.Caller, event: Event) -> Iterator[Non
     try:
         yield
     except Refusal as refusal:
-        if refusal.key == "insufficient_scope" or (route.takes_a_code and refusal.key in route.errors):
+        if refusal.key == "insufficient_scope" or (route.is_watched and refusal.key in route.errors):
             data = {"route": route.key, "key": refusal.key, **refusal.about}
             record.note("request.refused", _by(caller, event), data, clock.now())
         raise
@@ -329,11 +347,15 @@ def parse(model: type[BaseModel], event: Event) -> BaseModel:
 
 def of_query(model: type[M], query: dict[str, Any]) -> M:
     """A model of query parameters. Raises Refusal that names every parameter that is wrong."""
+    return _of("query", model, query)
+
+
+def _of(place: str, model: type[M], given: dict[str, Any]) -> M:
     try:
-        return model.model_validate(query)
+        return model.model_validate(given)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False, include_context=False, include_input=False)
-    refuse_fields((".".join(["query", *(str(part)[:40] for part in e["loc"])]), e["msg"]) for e in errors)
+    refuse_fields((".".join([place, *(str(part)[:40] for part in e["loc"])]), e["msg"]) for e in errors)
 
 
 def _content_type(event: Event) -> str:

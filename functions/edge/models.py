@@ -7,9 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.config import JsonDict, JsonValue
+from pydantic.functional_validators import AfterValidator
 
 from functions.domain.formats import LOT_NUMBER_MAX, SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX, MINOR_DIGITS
+from functions.domain.remarks import without_secrets
 from functions.domain.selection import SERIALS_MAX, Selection
 from functions.domain.voucher import EFFECTIVE, VALID_UNTIL_MAX
 
@@ -18,6 +20,10 @@ NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufffd]*$"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_CONTROLS)]
 """A short text for people, in any language, without control characters."""
+Remark = Annotated[
+    Text, AfterValidator(without_secrets), Field(description="Phone numbers and codes in it are not kept.")
+]
+"""A short text that goes on record."""
 Reference = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$"),

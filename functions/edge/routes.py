@@ -44,9 +44,10 @@ class Route:
     `success` are the statuses of its good answers, `query` the parameters it takes, and `errors` the keys of the
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
     beside another `media_type`. With `raw_bytes_max` the body may be anything of that length, and the function gets it
-    as it came. With `csv` the body may be a file of serial ranges, and these parameters say then what its JSON would;
-    it may be longer than other bodies where the row says so. What is `versioned` is answered with its `ETag`, and
-    changed only by who sends that as `If-Match`.
+    as it came. With `csv` the body may be a file of serial ranges, and these parameters say then what its JSON would,
+    and `csv_headers` what no address may hold, for those are logged on the way; it may be longer than other bodies
+    where the row says so. What is `versioned` is answered with its `ETag`, and changed only by who sends that as
+    `If-Match`.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Route:
     errors: tuple[str, ...] = ()
     media_type: str = "application/json"
     csv: tuple[str, ...] | None = None
+    csv_headers: tuple[str, ...] = ()
     csv_bytes_max: int | None = None
     raw_bytes_max: int | None = None
     versioned: bool = False
@@ -72,9 +74,10 @@ class Route:
         return f"{self.method} {self.path}"
 
     @property
-    def takes_a_code(self) -> bool:
-        """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
-        return "too_many_attempts" in self.errors
+    def is_watched(self) -> bool:
+        """Whether its refusals are on record: who calls it shows a secret that could be guessed, or is a second person
+        without whom something must not be done."""
+        return "too_many_attempts" in self.errors or self.scope is Scope.APPROVE
 
     @property
     def takes_a_version(self) -> bool:
@@ -181,7 +184,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/batches/{id}/exports", "generate", "create_export", Scope.SECRETS,
         "Export a batch's codes, encrypted to a recipient's key", "导出卡密（加密给接收方公钥）", Key.OPTIONAL,
-        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format"),
+        success=(202,), errors=("still_generating", "quantity_exceeded", "wrong_code_format", *_ONE_TIME_CODE),
     ),
     Route(
         "GET", "/v1/exports/{id}", "generate", "get_export", Scope.SECRETS,
@@ -314,11 +317,11 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries", "recover", "create_recovery", Scope.RECOVERIES,
         "Recover a selection of vouchers", "回收卡密", Key.OPTIONAL, success=(200, 202), query=("dry_run",),
         errors=(
-            "not_found", "unknown_serials", "empty_selection", "still_generating", "lot_busy", "recovery_not_allowed",
-            "recovery_in_progress",
-            *_ONE_TIME_CODE,
+            "not_found", "unknown_serials", "empty_selection", "still_generating", "recovery_not_allowed",
+            "recovery_in_progress", *_ONE_TIME_CODE,
         ),
-        csv=("action", "reason", "only", "note", "recovery"), csv_bytes_max=4_194_304,
+        csv=("action", "reason", "only", "note", "recovery", "channel"), csv_headers=("One-Time-Code",),
+        csv_bytes_max=4_194_304,
     ),
     Route(
         "GET", "/v1/recoveries", "recover", "list_recoveries", Scope.RECOVERIES,
@@ -326,7 +329,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/recoveries/statistics", "recover", "get_recovery_statistics", Scope.RECOVERIES,
-        "Compare the ways that recoveries are ordered by", "回收统计（按渠道）", query=("since", "until"),
+        "Compare recoveries by the way that they were ordered, or by channel", "回收统计（按途径或渠道）",
+        query=("since", "until", "by"),
     ),
     Route(
         "GET", "/v1/recoveries/{id}/report", "recover", "get_recovery_report", Scope.RECOVERIES,
@@ -341,7 +345,7 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/recoveries/{id}/approvals", "recover", "create_approval", Scope.APPROVE,
         "Approve or reject a recovery that needs a second person", "审批（同意或驳回）回收申请", Key.REQUIRED,
         success=(201,),
-        errors=("own_request", "already_decided", "approval_expired", "request_changed", "lot_busy"),
+        errors=("own_request", "already_decided", "approval_expired", "request_changed"),
     ),
     # ledger
     Route(

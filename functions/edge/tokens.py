@@ -121,13 +121,16 @@ def verify(authorization: str | None, now: int) -> Caller:
 
 def jwks() -> dict[str, Any]:
     """The published keys (RFC 7517): those of tokens, that of receipts, and that of the record."""
-    arns = [*key_arns().values(), os.environ[RECEIPT_KEY_ARN], os.environ[RECORD_KEY_ARN]]
-    return {"keys": [_jwk(_kid(arn), point(arn)) for arn in arns]}
+    tokens = [(arn, "tokens") for arn in key_arns().values()]
+    others = [(os.environ[RECEIPT_KEY_ARN], "receipts"), (os.environ[RECORD_KEY_ARN], "record")]
+    return {"keys": [_jwk(arn, purpose) for arn, purpose in (*tokens, *others)]}
 
 
-def _jwk(kid: str, encoded: bytes) -> dict[str, str]:
-    x, y = encoded[1 : 1 + _HALF], encoded[1 + _HALF :]
-    return {"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid, "x": _encode(x), "y": _encode(y)}
+def _jwk(arn: str, purpose: str) -> dict[str, str]:
+    encoded = point(arn)
+    x, y = _encode(encoded[1 : 1 + _HALF]), _encode(encoded[1 + _HALF :])
+    of = {"use": "sig", "alg": "ES256", "kid": _kid(arn), "purpose": purpose}
+    return {"kty": "EC", "crv": "P-256", **of, "x": x, "y": y}
 
 
 def _encode(raw: bytes) -> str:

@@ -42,7 +42,6 @@ class Erased(Answer):
     """How many items named the person until now."""
 
     vouchers: int = Field(examples=[3])
-    draws: int = Field(description="Plans of claims.", examples=[1])
     messages: int = Field(examples=[4])
 
 

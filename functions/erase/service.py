@@ -11,37 +11,34 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
-from functions.domain.draw import Draw
 from functions.domain.erasure import END, Eraser, Erasure, Phase, customer, number
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint, refuse_reuse
 from functions.domain.message import Message
 from functions.domain.voucher import Voucher
 from functions.store import keys, persons, table
-from functions.store.draws import DRAW
 from functions.store.entities import VOUCHER
 from functions.store.keys import Key
 from functions.store.persons import ERASURE
 from functions.store.records import MESSAGE
-from functions.store.table import BATCH_GET_MAX, Entity, Item
+from functions.store.table import BATCH_GET_MAX, Entity
 
 KIND = "erase"
 
-T = TypeVar("T", Voucher, Draw, Message)
+T = TypeVar("T", Voucher, Message)
 
 
 class Todo(NamedTuple):
     """Things of a page that name the person, by their kind, and the place of the page's end."""
 
     vouchers: list[Voucher]
-    draws: list[Draw]
     messages: list[Message]
     place: str
 
     @property
     def found(self) -> dict[str, int]:
         """How many of each kind."""
-        return {"vouchers": len(self.vouchers), "draws": len(self.draws), "messages": len(self.messages)}
+        return {"vouchers": len(self.vouchers), "messages": len(self.messages)}
 
 
 def create(
@@ -105,7 +102,6 @@ def _page(erasure: Erasure, now: int) -> Erasure:
     counted = if_still_here(lambda current: current.counting(todo.place, todo.found))
     erasure = table.change(ERASURE, erasure, counted, KIND, erasure.by)
     _erase(VOUCHER, todo.vouchers, eraser.voucher, erasure.by)
-    _erase(DRAW, todo.draws, eraser.draw, erasure.by)
     _erase(MESSAGE, todo.messages, eraser.message, erasure.by)
     past = if_still_here(lambda current: current.past(todo.place, now))
     return table.change(ERASURE, erasure, past, KIND, erasure.by)
@@ -121,29 +117,18 @@ def _erase(entity: Entity[T], things: Iterable[T], without: Callable[[T], T | No
 
 
 def _vouchers(erasure: Erasure, eraser: Eraser) -> Todo:
-    """The next vouchers that lines lead to, and the plans of the claims that took them."""
+    """The next vouchers that lines lead to."""
     positions, place = persons.positions(erasure.account, erasure.after)
     items = table.get_many(keys.voucher(position) for position in positions)
     vouchers = [VOUCHER.load(item) for item in items.values()]
-    plans = dict.fromkeys(keys.draw(mark.id) for voucher in vouchers for mark in voucher.draws)
-    draws = [DRAW.load(item) for item in _read(list(plans))]
-    return Todo(
-        [voucher for voucher in vouchers if eraser.voucher(voucher) is not None],
-        [draw for draw in draws if eraser.draw(draw) is not None],
-        [],
-        place or END,
-    )
+    return Todo([voucher for voucher in vouchers if eraser.voucher(voucher) is not None], [], place or END)
 
 
 def _messages(erasure: Erasure, eraser: Eraser) -> Todo:
     """The next SMS to the number; one that was erased has left its place in the index."""
     assert erasure.place is not None, "an erasure forgets it when it is completed"
     entries = table.query(keys.received_at(erasure.place), limit=BATCH_GET_MAX, after=erasure.after or None)
-    messages = [MESSAGE.load(item) for item in _read([Key(entry["pk"], entry["sk"]) for entry in entries])]
+    items = table.get_many(Key(entry["pk"], entry["sk"]) for entry in entries)
+    messages = [MESSAGE.load(item) for item in items.values()]
     place = entries[-1]["gsi1sk"] if len(entries) == BATCH_GET_MAX else END
-    return Todo([], [], [message for message in messages if eraser.message(message) is not None], place)
-
-
-def _read(wanted: list[Key]) -> list[Item]:
-    pieces = (wanted[at : at + BATCH_GET_MAX] for at in range(0, len(wanted), BATCH_GET_MAX))
-    return [item for piece in pieces for item in table.get_many(piece).values()]
+    return Todo([], [message for message in messages if eraser.message(message) is not None], place)

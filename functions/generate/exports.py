@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from functions.domain.actor import By, hashed
+from functions.domain.authority import takes_code
+from functions.domain.campaign import Batch
 from functions.domain.errors import Refusal
 from functions.domain.export import (
     KEPT_S,
@@ -29,7 +31,7 @@ from functions.domain.lot import Lot
 from functions.domain.selection import Span
 from functions.generate import files
 from functions.generate.files import Source
-from functions.store import keys, lots, table, vault
+from functions.store import authority, keys, lots, stepup, table, vault
 from functions.store.exports import EXPORT, TICKET, link, put_once
 from functions.store.records import BATCH
 from functions.store.tally import touched_in
@@ -41,10 +43,13 @@ SECRET_BYTES = 32
 TICKET_LENGTH_MAX = 128
 
 
-def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By, now: int) -> Export:
+def create(
+    id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By, now: int, one_time_code: str | None = None
+) -> Export:
     """Write the order, which brings a worker by way of the stream.
 
-    Raises Refusal `not_found`, `wrong_code_format`, `still_generating`, `quantity_exceeded`, `idempotency_key_reused`.
+    Raises Refusal `not_found`, `wrong_code_format`, `still_generating`, `quantity_exceeded`, `idempotency_key_reused`,
+    and as `stepup.require`: an export reveals all the codes of its batch.
     """
     asked = fingerprint({"recipient": recipient, "format": layout.value, "qr": qr})
     export_key, batch_key = keys.export(id), keys.batch(batch)
@@ -52,23 +57,33 @@ def create(id: str, batch: str, recipient: str, layout: Layout, qr: bool, by: By
     known = EXPORT.load(items[export_key]) if export_key in items else None
     if known is None and batch_key not in items:
         raise Refusal("not_found", "There is no such batch.")
+    wanted = known
+    if wanted is None:
+        of = _exportable(BATCH.load(items[batch_key]), qr=qr)
+        if takes_code(authority.rules([of.campaign])[of.campaign], "reveal", of.quantity):
+            stepup.require(one_time_code, id, by, now)
+        wanted = Export(id, of.id, recipient, layout, qr, of.first, of.quantity, asked, by, now, sandbox=of.sandbox)
 
     def once(current: Export | None) -> Export | None:
-        if current is not None:
-            refuse_reuse(current.fingerprint, asked, "export")
-            return None
-        of = BATCH.load(items[batch_key])
-        code_format = format_of(of.first // LOT_SIZE)
-        if code_format is None or not code_format.derived:
-            raise Refusal("wrong_code_format", "An imported batch is not exported; its codes came as a file.")
-        if of.status != "completed":
-            raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
-        if qr and of.quantity > QR_QUANTITY_MAX:
-            detail = f"With QR images an export holds at most {QR_QUANTITY_MAX} vouchers."
-            raise Refusal("quantity_exceeded", detail, extra={"available": QR_QUANTITY_MAX})
-        return Export(id, of.id, recipient, layout, qr, of.first, of.quantity, asked, by, now, sandbox=of.sandbox)
+        if current is None:
+            return wanted
+        refuse_reuse(current.fingerprint, asked, "export")
+        return None
 
     return table.change(EXPORT, known, once, "request_export", by)
+
+
+def _exportable(of: Batch, *, qr: bool) -> Batch:
+    """Raises Refusal `wrong_code_format`, `still_generating`, `quantity_exceeded`."""
+    code_format = format_of(of.first // LOT_SIZE)
+    if code_format is None or not code_format.derived:
+        raise Refusal("wrong_code_format", "An imported batch is not exported; its codes came as a file.")
+    if of.status != "completed":
+        raise Refusal("still_generating", "Wait until the batch's status is completed.", retry_after_s=5)
+    if qr and of.quantity > QR_QUANTITY_MAX:
+        detail = f"With QR images an export holds at most {QR_QUANTITY_MAX} vouchers."
+        raise Refusal("quantity_exceeded", detail, extra={"available": QR_QUANTITY_MAX})
+    return of
 
 
 def find(id: str) -> Export:

@@ -147,7 +147,14 @@ def create_reveal(request: RevealRequest, call: Call) -> Reply[RevealList]:
 def create_export(request: ExportRequest, call: Call) -> Reply[ExportAnswer]:
     layout = Layout(request.format)
     export = exports.create(
-        call.derived_id("exp"), call.path["id"], request.recipient, layout, request.qr, call.by, call.now
+        call.derived_id("exp"),
+        call.path["id"],
+        request.recipient,
+        layout,
+        request.qr,
+        call.by,
+        call.now,
+        request.one_time_code,
     )
     replayed = export.by.request != call.by.request
     return accepted(_export(export), replayed=replayed, location=f"/v1/exports/{export.id}")

@@ -21,6 +21,7 @@ from functions.edge.models import (
     OneTimeCode,
     Progress,
     Reference,
+    Remark,
     Request,
     Serial,
     SerialText,
@@ -52,7 +53,10 @@ RecoveryReason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_
 
 
 class AllowanceRequest(Request):
-    """These roles may take these actions for these reasons: up to so much alone, beyond it once another approves."""
+    """These roles may take these actions for these reasons: up to so much alone, beyond it once another approves.
+
+    What a client has ordered alone of an action counts for a day, however many orders it was.
+    """
 
     roles: list[RecoveryRole] = Field(min_length=1, max_length=4, examples=[["operator"]])
     actions: list[RecoveryAction] = Field(min_length=1, max_length=5, examples=[["reclaim", "void"]])
@@ -83,7 +87,9 @@ class CodeRulesRequest(Request):
     """Above so many, a caller also gives a one-time code of its authenticator (RFC 6238); never where it is absent."""
 
     void_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Vouchers voided.", examples=[1_000])
-    reveal_above: int | None = Field(default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed.", examples=[10])
+    reveal_above: int | None = Field(
+        default=None, ge=0, le=CLAIMS_MAX, description="Codes revealed or exported.", examples=[10]
+    )
 
 
 class RecoveryRulesRequest(Request):
@@ -346,7 +352,7 @@ class RevealRequest(Request):
     """Whose codes, and why; the reason is recorded with who asked."""
 
     serials: list[SerialText] = Field(min_length=1, max_length=REVEALED_MAX)
-    reason: Text = Field(examples=["Print proof 2026-11"])
+    reason: Remark = Field(examples=["Print proof 2026-11"])
     one_time_code: OneTimeCode | None = None
 
 
@@ -372,6 +378,7 @@ class ExportRequest(Request):
     )
     format: Literal["csv", "jsonl"] = Field(default="csv", description="CSV with a header, or JSON Lines.")
     qr: bool = Field(default=False, description="Each line with its code's QR image, a PNG as a `data:` URI.")
+    one_time_code: OneTimeCode | None = None
 
     @field_validator("recipient")
     @classmethod

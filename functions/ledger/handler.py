@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,6 @@ from functions.ledger.models import (
     ORDER,
     Job,
     LedgerAnswer,
-    Passed,
     ReconciliationAnswer,
     ReconciliationList,
     ReconciliationRequest,
@@ -142,7 +140,7 @@ def take(body: str, until: float) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order = ORDER.validate_json(body)
     if isinstance(order, Told | Replaced):
-        for movement in _movements(order):
+        for movement in order.movements:
             _enter(order, movement)
         return
     if isinstance(order, Job):
@@ -173,28 +171,13 @@ def _go_on(id: str, until: float) -> None:
     logger.info("reconciliation", id=id, done=True, differences=found, alarm=DIFFERS if found else None)
 
 
-MOVES = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
-
-
-def _movements(told: Told | Replaced) -> list[domain.Movement]:
-    """What an event says about its card's value; a reversal of what was replaced since comes in and goes on."""
-    at = int(datetime.fromisoformat(told.at).timestamp())
-    if isinstance(told, Replaced):
-        return [domain.Movement(MOVES[told.type], told.cause, told.data.amount_minor, told.id, at)]
-    redemption, reversal = told.data.redemption, told.data.reversal
-    kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
-    movement = domain.Movement(kind, redemption.id, redemption.amount_minor, told.id, at, reversal)
-    return [movement] if told.data.credited is None else [movement, movement._replace(kind=Kind.PASSED_ON)]
-
-
 def _enter(told: Told | Replaced, movement: domain.Movement) -> None:
-    data = told.data
-    terms = data if isinstance(data, Passed) else data.redemption
+    serial, terms = told.data.serial, told.terms
     by = By(**{name: told.by[name] for name in By._fields})
-    outcome = service.enter(data.serial, terms.generation, terms.currency, movement, by, clock.now())
+    outcome = service.enter(serial, terms.generation, terms.currency, movement, by, clock.now())
     logger.info(
         "movement",
-        serial=data.serial,
+        serial=serial,
         kind=movement.kind.value,
         redemption=movement.redemption,
         outcome=outcome,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
+from functions.domain import ledger as domain
 from functions.domain.actor import By
 from functions.domain.ledger import Kind
 from functions.domain.reconciliation import KINDS
@@ -59,6 +61,19 @@ class Told(Taken):
     by: dict[str, str]
     data: Data
 
+    @property
+    def terms(self) -> RedemptionOf:
+        """Whose generation and currency count."""
+        return self.data.redemption
+
+    @property
+    def movements(self) -> list[domain.Movement]:
+        """What it says about its card's value; a reversal of what was replaced since comes in and goes on."""
+        used, reversal = self.data.redemption, self.data.reversal
+        kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
+        movement = domain.Movement(kind, used.id, used.amount_minor, self.id, _epoch(self.at), reversal)
+        return [movement] if self.data.credited is None else [movement, movement._replace(kind=Kind.PASSED_ON)]
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.data.reversal is None) != (self.type == "voucher.redeemed") or not {*By._fields} <= {*self.by}:
@@ -77,6 +92,13 @@ class Passed(Taken):
     generation: int = Field(ge=1)
 
 
+_MOVES = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
+
+
+def _epoch(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp())
+
+
 class Replaced(Taken):
     """A domain event about value that goes from a card to the one that replaces it."""
 
@@ -91,6 +113,16 @@ class Replaced(Taken):
     def cause(self) -> str:
         """The recovery, or the redemption whose reversal it is, by which the movement is named."""
         return self.data.recovery or self.data.redemption or ""
+
+    @property
+    def terms(self) -> Passed:
+        """Whose generation and currency count."""
+        return self.data
+
+    @property
+    def movements(self) -> list[domain.Movement]:
+        """What it says about its card's value."""
+        return [domain.Movement(_MOVES[self.type], self.cause, self.data.amount_minor, self.id, _epoch(self.at))]
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -16,11 +16,11 @@ from functions.domain.errors import Refusal
 from functions.domain.formats import FORMATS
 from functions.domain.ids import derived, fingerprint, refuse_reuse
 from functions.domain.reconciliation import Difference, Findings, Reconciliation, looked, named, total
-from functions.domain.selection import Selection, Span, by_lot, lot_count
+from functions.domain.selection import Part, Selection, Span, by_lot, lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import DAY_S
 from functions.store import cursors, keys, ledger, lists, lots, ranges, reconciliations, table
-from functions.store.reconciliations import FINDINGS, RECONCILIATION, Ranges
+from functions.store.reconciliations import FINDINGS, RECONCILIATION
 from functions.store.records import COUNTER
 
 LOOKS_AFTER_S = (60, 300, 900)
@@ -29,7 +29,6 @@ LOTS_PER_CHUNK = 16
 SPANS_MAX = 5_000
 """So many an item holds; what moved in more pieces is reconciled by several."""
 BY = By("ledger", "system", "operator", "schedule", "")
-Part = tuple[int, Ranges]
 Line = tuple[int, Difference]
 """A lot, and what differs there."""
 

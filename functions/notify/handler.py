@@ -60,7 +60,7 @@ from functions.notify.models import (
 )
 from functions.notify.providers import aws
 from functions.store import deliveries as counted
-from functions.store import lists
+from functions.store import jobs, lists
 from functions.store.records import COMPLAINT
 
 app = App("notify")
@@ -294,14 +294,22 @@ def take(body: str) -> None:
         case Due():
             _log(order.attempt, service.go_on(order.message, order.attempt, now, order.waits))
         case Told():
-            _tell(order, now)
+            _tell(order, body, now)
 
 
-def _tell(order: Told, now: int) -> None:
+def _tell(order: Told, body: str, now: int) -> None:
     data = order.data
-    recovery = (data.action, data.reason) if data.action is not None and data.reason is not None else None
+    recovery = None
+    if data.action is not None and data.reason is not None:
+        recovery = service.Recall(data.action, data.reason, data.generation)
     redemption = data.redemption.id if data.redemption else None
-    message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery), now)
+    at = int(datetime.fromisoformat(order.at).timestamp())
+    try:
+        message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery, at), now)
+    except service.TooEarly:
+        jobs.send_again(body, service.TOO_EARLY_S)
+        logger.info("message", event=order.type, serial=data.serial, status="too early")
+        return
     if message is None:
         logger.info("message", event=order.type, serial=data.serial, status="nobody to tell")
     else:

@@ -51,6 +51,7 @@ class Data(Taken):
     redemption: RedemptionOf | None = None
     action: Literal["reclaim", "void", "suspend", "resume", "reissue"] | None = None
     reason: str | None = Field(default=None, max_length=40)
+    generation: int | None = None
 
 
 class Told(Taken):
@@ -59,6 +60,7 @@ class Told(Taken):
     id: Id
     type: EventType
     version: Literal[1] = Field(alias="schema")
+    at: Annotated[str, StringConstraints(pattern=RFC_3339)]
     data: Data
 
     @model_validator(mode="after")

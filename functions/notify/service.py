@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.kinds import EXPIRING, kind_of, use_by
+from functions.domain.kinds import CREDITED, EXPIRING, kind_of, use_by
 from functions.domain.lot import Lot
 from functions.domain.message import (
     ATTEMPT_S,
@@ -50,24 +50,42 @@ SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
 WORKER = Worker()
 """This one; its threads share it."""
+RESUME, SUSPENDED = "resume", "suspended"
+TOO_EARLY_S = 10
+"""So much later it is looked again whether a card is not suspended any more."""
+TOO_EARLY_MAX_S = 3_600
+"""A card that is suspended for so long after its resume is so by another suspension, whose resume tells its holder."""
+
+
+class Recall(NamedTuple):
+    """What a recovery did to a card of a generation, and why."""
+
+    action: str
+    reason: str
+    generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """An event that somebody is told of; `redemption` is what it is about, if about one, and `recovery` the action
-    and the reason of the recovery that it tells of."""
+    """An event of a time that somebody is told of; `redemption` is what it is about, if about one, and `recovery` what
+    became of the card by one."""
 
     event_id: str
     event: str
     serial: str
     redemption: str | None
-    recovery: tuple[str, str] | None = None
+    recovery: Recall | None = None
+    at: int = 0
+
+
+class TooEarly(Exception):  # noqa: N818 - nothing is wrong
+    """A resume that has found a card has not lifted its suspension yet."""
 
 
 def tell(occasion: Occasion, now: int) -> Message | None:
     """Have the SMS of an event sent, once. None where nobody with a mobile number is concerned.
 
-    Raises LookupError where the table knows nothing of what the event tells.
+    Raises LookupError where the table knows nothing of what the event tells, TooEarly where it is not so yet.
     """
     position = position_of(occasion.serial)
     if position is None:
@@ -80,8 +98,12 @@ def tell(occasion: Occasion, now: int) -> Message | None:
         return proceed(MESSAGE.load(message), 1, now, seen)
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
-    of = VOUCHER.load(voucher)
-    composed = _composed(occasion, of, LOT.load(lot), now)
+    of, in_lot = VOUCHER.load(voucher), LOT.load(lot)
+    if _goes_on_suspended(occasion, of, in_lot, now):
+        if now < occasion.at + TOO_EARLY_MAX_S:
+            raise TooEarly
+        return None
+    composed = _composed(occasion, of, in_lot, now)
     return composed and proceed(_owned(composed, occasion, of), 1, now, seen)
 
 
@@ -96,18 +118,28 @@ def _owned(message: Message, occasion: Occasion, voucher: Voucher) -> Message:
     )
 
 
+def _goes_on_suspended(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> bool:
+    """Whether a card that a resume has come to does not work again."""
+    if occasion.recovery is None or occasion.recovery.action != RESUME:
+        return False
+    at = standing(lot, voucher.position % LOT_SIZE, voucher, now)
+    return at is not None and at.status == SUSPENDED
+
+
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
     if occasion.event == EXPIRING:
         return _reminder(occasion, voucher, lot, now)
     redemption = voucher.redemptions[occasion.redemption] if occasion.redemption is not None else None
-    recipient = _mobile(redemption) if redemption is not None else _holder(voucher)
+    of_generation = occasion.recovery.generation if occasion.recovery is not None else None
+    recipient = _mobile(redemption) if redemption is not None else _holder(voucher, of_generation)
     if recipient is None:
         return None
     if redemption is not None:
         values = of_redemption(occasion.event, occasion.serial, redemption, voucher.currency)
-        return _message(occasion, kind_of(occasion.event), values, recipient, lot, now)
+        kind = CREDITED if "credited" in values else kind_of(occasion.event)
+        return _message(occasion, kind, values, recipient, lot, now)
     assert occasion.recovery is not None
-    action, reason = occasion.recovery
+    action, reason, _ = occasion.recovery
     return _message(occasion, kind_of(occasion.event, action), of_recovery(reason, voucher), recipient, lot, now)
 
 
@@ -150,11 +182,13 @@ def _mobile(redemption: Redemption) -> str | None:
     return redemption.account_number if E164.fullmatch(redemption.account_number) else None
 
 
-def _holder(voucher: Voucher) -> str | None:
-    """Who has the card: who claimed it, else whom it was last used for and not given back."""
-    if voucher.holder is not None:
+def _holder(voucher: Voucher, generation: int | None = None) -> str | None:
+    """Who has the card, or had it in an earlier generation: who claimed it, else whom it was last used for and not
+    given back. Who had claimed what has begun anew since is not known any more; it is not who has it now."""
+    wanted = voucher.generation if generation is None else generation
+    if voucher.holder is not None and wanted == voucher.generation:
         return voucher.holder if E164.fullmatch(voucher.holder) else None
-    uses = [redemption for redemption in voucher.redemptions.values() if redemption.reversal is None]
+    uses = [use for use in voucher.redemptions.values() if use.reversal is None and use.generation == wanted]
     return _mobile(max(uses, key=lambda redemption: redemption.at)) if uses else None
 
 

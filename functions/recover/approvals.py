@@ -16,19 +16,23 @@ from functions.store.records import RECOVERY
 
 
 def decide(id: str, recovery_id: str, digest: str, approved: bool, by: By, now: int, until: float) -> Recovery:
-    """The recovery with the decision, begun where it is approved and small.
+    """The recovery with the decision, begun where it is approved and small; a refusal says which one it is about.
 
-    What has grown since the approver saw it is asked for anew. Raises Refusal `not_found`, as
-    `domain.authority.decided` and as `service.start`.
+    What has grown since the approver saw it is asked for anew. Raises Refusal `not_found`, and as
+    `domain.authority.decided`.
     """
     recovery = service.find(recovery_id)
     asked = fingerprint({"digest": digest, "approved": approved})
     wanted = Decision(id, approved, by, now, asked)
-    if _decided(recovery, wanted, digest) is None:
-        return recovery
-    if approved:
-        _refuse_growth(recovery)
-    recovery = table.change(RECOVERY, recovery, lambda current: _decided(current, wanted, digest), "decide", by)
+    try:
+        if _decided(recovery, wanted, digest) is None:
+            return recovery
+        if approved:
+            _refuse_growth(recovery)
+        recovery = table.change(RECOVERY, recovery, lambda current: _decided(current, wanted, digest), "decide", by)
+    except Refusal as refusal:
+        refusal.about["recovery"] = recovery.id
+        raise
     return service.start(recovery, now, until) if approved else recovery
 
 

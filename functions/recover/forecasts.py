@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
-from functions.domain.lot import SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
+from functions.domain.lot import SEGMENTS_HELD_MAX, SEGMENTS_PER_LOT_MAX, Lot, Segment, rewritten
 from functions.domain.recovery import Action, Order, Recovery, Report, all_unknown, surveyed
 from functions.domain.reissue import kept
+from functions.domain.selection import Part
 from functions.domain.voucher import Reissue, Voucher
 from functions.recover import judging, service
 from functions.recover.judging import Judgement
@@ -17,7 +18,7 @@ from functions.store import history, keys, ranges, table
 from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, in_chunks
 from functions.store.reach import Reach
-from functions.store.selected import Part, lots_of
+from functions.store.selected import lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LOTS_PER_READ = BATCH_GET_MAX // 2
@@ -41,8 +42,8 @@ def foresee(order: Order, by: By, now: int, until: float, file: bytes | None = N
     recovery, serials, _ = service.prepared("", "", order, by, now, file)
     judgement = judging.judged(recovery, serials)
     plain, touched = _read(recovery, list(lots_of(recovery)))
-    done = [pair for chunk in in_chunks(touched, lambda each: _foreseen(recovery, *each), until) for pair in chunk]
-    left = [_report(recovery, lot, within, {}) for lot, within in touched[len(done) :]]
+    done = [pair for chunk in in_chunks(touched, lambda each: _looked_into(recovery, *each), until) for pair in chunk]
+    left = [_foreseen(recovery, lot, within, {})[0] for lot, within in touched[len(done) :]]
     made = recovery.after([*plain, *left, *(report for report, _ in done)])
     return Forecast(made, sum(told for _, told in done), not left, judgement)
 
@@ -69,20 +70,21 @@ def _sorted_out(recovery: Recovery, chunk: Sequence[Part]) -> Iterator[Report | 
             yield all_unknown(recovery, number, within)
             continue
         lot = LOT.load(items[keys.lot(number)])
-        yield (lot, within) if history.counted(items, number) else _report(recovery, lot, within, {})
+        yield (lot, within) if history.counted(items, number) else _foreseen(recovery, lot, within, {})[0]
 
 
-def _foreseen(recovery: Recovery, lot: Lot, within: list[tuple[int, int]]) -> tuple[Report, int]:
-    items = service.touched_in(lot, within)
-    report = _report(recovery, lot, within, items)
-    return report, len(service.to_be_told(lot, items, report))
+def _looked_into(recovery: Recovery, lot: Lot, within: list[tuple[int, int]]) -> tuple[Report, int]:
+    return _foreseen(recovery, lot, within, service.touched_in(lot, within))
 
 
-def _report(recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: dict[int, Voucher]) -> Report:
-    """What the survey would say of a lot, had the recovery laid its veto on it as it is now."""
+def _foreseen(
+    recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: dict[int, Voucher]
+) -> tuple[Report, int]:
+    """What the survey would say of a lot, and how many it would have told, had the recovery laid its veto on it now."""
     reach = Reach(recovery.by)
     if recovery.action is Action.REISSUE:
-        return _replaced(recovery, lot, within, items, reach)
+        report = _replaced(recovery, lot, within, items, reach)
+        return report, len(service.to_be_told(recovery, lot, items, report))
     work = service.VETOES[recovery.action]
 
     def laid(segment: Segment) -> Segment:
@@ -93,9 +95,10 @@ def _report(recovery: Recovery, lot: Lot, within: list[tuple[int, int]], items: 
     if work.own is not None:
         items = {index: _own(recovery, work, lot, index, voucher) for index, voucher in items.items()}
     singly = recovery.action in service.SINGLY
-    if singly or ranges.fits(lot, segments, SEGMENTS_PER_LOT_MAX):
+    if singly or ranges.fits(lot, segments, SEGMENTS_HELD_MAX if work.touch is None else SEGMENTS_PER_LOT_MAX):
         lot = replace(lot, segments=segments)
-    return surveyed(recovery, lot, within, items, reach.holds)
+    report = surveyed(recovery, lot, within, items, reach.holds)
+    return report, len(service.to_be_told(recovery, lot, items, report))
 
 
 def _replaced(

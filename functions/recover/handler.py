@@ -32,7 +32,7 @@ from functions.recover.forecasts import Forecast
 from functions.recover.models import (
     ApprovalMade,
     ApprovalRequest,
-    Days,
+    FileHeaders,
     ForecastAnswer,
     RecoveryAnswer,
     RecoveryList,
@@ -41,6 +41,7 @@ from functions.recover.models import (
     SkippedSerial,
     SkippedSerials,
     StatisticsAnswer,
+    StatisticsQuery,
     Terms,
     WayAnswer,
 )
@@ -56,11 +57,13 @@ VIA = {"partner": Via.PARTNER, "support": Via.SUPPORT}
 def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[ForecastAnswer | RecoverySummary]:
     """With `dry_run` nothing is written, and what it would come to is answered (200).
 
-    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report.
+    A file (CSV) names serials or ranges of them, one a line, up to 100,000; each is answered in the report. What its
+    JSON would say, parameters say; a one-time code goes in the header `One-Time-Code`, for addresses are logged.
     """
     file = request.content if isinstance(request, File) else None
     said = {name: value for name, value in call.query.items() if name != "dry_run"}
     terms = of_query(Terms, said) if isinstance(request, File) else request
+    one_time_code = (call.of_headers(FileHeaders) if isinstance(request, File) else request).one_time_code
     selection = request.selection if isinstance(request, RecoveryRequest) else None
     order = Order(
         selection.selection() if selection is not None else None,
@@ -71,11 +74,11 @@ def create_recovery(request: RecoveryRequest | File, call: Call) -> Reply[Foreca
         terms.recovery,
         VIA.get(call.by.role, Via.OPERATOR if file is None else Via.SHOP_FILE),
         hashlib.sha256(file).hexdigest() if file is not None else None,
+        terms.channel,
     )
     until = batch.call_deadline(call.remaining_s)
     if _is_dry_run(call):
         return ok(_forecast(forecasts.foresee(order, call.by, call.now, until, file), call.now))
-    one_time_code = request.one_time_code if isinstance(request, RecoveryRequest) else None
     recovery = service.create(call.derived_id("rec"), order, call.by, call.now, until, file, one_time_code)
     replayed = recovery.by.request != call.by.request
     answer = RecoverySummary.model_validate(_summary(recovery, call.now))
@@ -96,7 +99,8 @@ def _forecast(forecast: Forecast, now: int) -> ForecastAnswer:
     return ForecastAnswer.model_validate(
         {
             **{
-                name: shown[name] for name in ("action", "reason", "recovery", "only", "selected", "recovered", "value")
+                name: shown[name]
+                for name in ("action", "reason", "recovery", "only", "channel", "selected", "recovered", "value")
             },
             "skipped": counts,
             "told": forecast.told,
@@ -142,27 +146,29 @@ def get_report(call: Call) -> Reply[str]:
 def get_statistics(call: Call) -> Reply[StatisticsAnswer]:
     if call.by.is_tenant:
         raise Refusal("insufficient_scope", "They compare what all have ordered.")
-    since, until = _days(call)
-    ways = [
-        WayAnswer(
-            via=via.value,
-            recoveries=sum.recoveries,
-            selected=sum.selected,
-            recovered=sum.recovered,
-            success=round(sum.recovered / sum.selected, 4) if sum.selected else 0.0,
-            mean_seconds=round(sum.seconds / sum.recoveries, 3),
-            mean_seconds_until_effective=round(sum.seconds_until_effective / sum.recoveries, 3),
-        )
-        for via, sum in sorted(statistics.by_way(since, until).items())
-    ]
+    asked = of_query(StatisticsQuery, call.query)
+    since, until = _days(asked, call.now)
+    found = statistics.between(since, until, by_channel=asked.by == "channel")
+    rows = sorted(found.items(), key=lambda each: each[0] or "")
+    ways = [WayAnswer.model_validate({asked.by: name, **_went(sum)}) for name, sum in rows]
     return ok(StatisticsAnswer(since=since.isoformat(), until=until.isoformat(), data=ways))
 
 
-def _days(call: Call) -> tuple[date, date]:
+def _went(sum: statistics.Sum) -> dict[str, float]:
+    return {
+        "recoveries": sum.recoveries,
+        "selected": sum.selected,
+        "recovered": sum.recovered,
+        "success": round(sum.recovered / sum.selected, 4) if sum.selected else 0.0,
+        "mean_seconds": round(sum.seconds / sum.recoveries, 3),
+        "mean_seconds_until_effective": round(sum.seconds_until_effective / sum.recoveries, 3),
+    }
+
+
+def _days(asked: StatisticsQuery, now: int) -> tuple[date, date]:
     """Raises Refusal `invalid_request`."""
-    asked = of_query(Days, call.query)
     try:
-        until = date.fromisoformat(asked.until) if asked.until else datetime.fromtimestamp(call.now, UTC).date()
+        until = date.fromisoformat(asked.until) if asked.until else datetime.fromtimestamp(now, UTC).date()
         since = date.fromisoformat(asked.since) if asked.since else until - timedelta(days=DAYS_DEFAULT - 1)
     except (ValueError, OverflowError):
         refuse_fields([("query.since", "days like 2026-11-30")])
@@ -207,6 +213,8 @@ def _summary(recovery: Recovery, now: int) -> dict[str, Any]:
         "reason": recovery.reason,
         "recovery": recovery.lifts,
         "via": recovery.via.value,
+        "channel": recovery.channel,
+        "requested_by": recovery.by.client,
         "only": recovery.scope.value if recovery.scope is not Scope.ALL else None,
         "note": recovery.note,
         "selected": recovery.selected,

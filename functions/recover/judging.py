@@ -1,61 +1,86 @@
-"""How much a recovery is about, and whether its requester may do it alone by the rules of the campaigns concerned."""
+"""How much a recovery is about, and whether its requester may do it alone by the rules of the campaigns concerned.
+
+What is done alone counts for a day: the counts are written with the order, each if it is as it was read.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, alone, approval, takes_code
+from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, Spent, allowance, approval, takes_code
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
+from functions.domain.selection import Part
 from functions.domain.serials import LOT_SIZE
 from functions.store import authority, keys, selected, stepup, table
 from functions.store.entities import LOT
 from functions.store.lots import WORKERS_MAX, read_many
 from functions.store.reach import Reach
 from functions.store.records import BATCH
-from functions.store.selected import Part
-from functions.store.table import BATCH_GET_MAX
+from functions.store.table import BATCH_GET_MAX, Write
+from functions.store.tally import pieces
+
+COUNTED_MAX = 50
+"""Where the rules of more campaigns limit what is done alone, a second person approves it: an order and its counts are
+one transaction."""
 
 
 class Judgement(NamedTuple):
-    """What a requester needs: the approval of a second person, if any, and whether a one-time code."""
+    """What a requester needs: the approval of a second person, if any, and whether a one-time code.
+
+    `spent` is to be written with the order: what the requester has ordered alone then.
+    """
 
     approval: Approval | None
     one_time_code: bool
+    spent: tuple[Write, ...] = ()
 
 
-def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Approval | None:
-    """What a second person is to approve, None where the requester may do it alone.
+def judge(recovery: Recovery, serials: bool, one_time_code: str | None) -> Judgement:
+    """The judgement, once a one-time code is used up where it takes one.
 
-    Raises Refusal as `judged`, and as `stepup.require` where a campaign asks for a one-time code.
+    Raises Refusal as `judged` and as `stepup.require`.
     """
     needed = judged(recovery, serials)
     if needed.one_time_code:
         stepup.require(one_time_code, recovery.id, recovery.by, recovery.created_at)
-    return needed.approval
+    return needed
 
 
 def judged(recovery: Recovery, serials: bool) -> Judgement:
-    """What the campaigns' rules ask for. Raises Refusal `recovery_not_allowed`."""
+    """What the campaigns' rules ask for, by what the requester has ordered alone so far.
+
+    Raises Refusal `recovery_not_allowed`.
+    """
     asked = Asked(recovery.by.role, recovery.action.value, recovery.reason, serials)
     whole = _whole_batch(recovery)
     if whole is not None:
-        rules = authority.rules([whole.campaign])
-        if alone(rules[whole.campaign], asked, whole) and not takes_code(
-            rules[whole.campaign], asked.action, whole.vouchers
-        ):
-            return Judgement(None, one_time_code=False)
-    found = shares(recovery)
+        needed = _judged(recovery, asked, [whole])
+        if needed.approval is None and not needed.one_time_code:
+            return needed
+    return _judged(recovery, asked, shares(recovery))
+
+
+def _judged(recovery: Recovery, asked: Asked, found: list[Share]) -> Judgement:
     rules = authority.rules(share.campaign for share in found)
-    may = [alone(rules[share.campaign], asked, share) for share in found]
     code = any(takes_code(rules[share.campaign], asked.action, share.vouchers) for share in found)
-    if all(may):
-        return Judgement(None, code)
-    return Judgement(approval(recovery.fingerprint, found, recovery.created_at + APPROVAL_S), code)
+    allowances = [(share, allowance(rules[share.campaign], asked, share.campaign)) for share in found]
+    limited = [(share, rule) for share, rule in allowances if rule.is_limited and share.vouchers]
+    now = recovery.created_at
+    spent = authority.spent(recovery.by.client, asked.action, (share.campaign for share, _ in limited))
+    alone = all(rule.lets(spent[share.campaign].counting(now).plus(share.amount)) for share, rule in limited)
+    if alone and len(limited) <= COUNTED_MAX:
+        return Judgement(None, code, tuple(_counted(spent[share.campaign], share, now) for share, _ in limited))
+    return Judgement(approval(recovery.fingerprint, found, now + APPROVAL_S), code)
+
+
+def _counted(spent: Spent, share: Share, now: int) -> Write:
+    return authority.SPENT, replace(spent.plus(share.amount, now), version=spent.version + 1), spent.version
 
 
 def _whole_batch(recovery: Recovery) -> Share | None:
@@ -89,13 +114,13 @@ def shares(recovery: Recovery) -> list[Share]:
 
 def _shares(recovery: Recovery, reach: Reach, parts: Iterable[Part]) -> list[Share]:
     ranges = dict(parts)
-    return [_share(recovery, reach.view(lot), ranges[number]) for number, lot in read_many(ranges).items()]
+    found = (_share(recovery, reach.view(lot), ranges[number]) for number, lot in read_many(ranges).items())
+    return [share for share in found if share is not None]
 
 
-def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share:
-    rules, vouchers = lot.rules, 0
-    for segment in lot.segments:
-        inside = sum(max(0, min(last, segment.last) - max(first, segment.first) + 1) for first, last in ranges)
-        if inside and may_be_recovered(recovery, lot, segment):
-            vouchers += inside
-    return Share(rules.campaign, rules.currency, vouchers, vouchers * rules.amount_minor)
+def _share(recovery: Recovery, lot: Lot, ranges: list[tuple[int, int]]) -> Share | None:
+    """None where nothing of the lot is selected that the requester may know of."""
+    selected = [(segment, high - low + 1) for segment, low, high in pieces(lot, ranges)]
+    vouchers = sum(size for segment, size in selected if may_be_recovered(recovery, lot, segment))
+    terms = lot.rules
+    return Share(terms.campaign, terms.currency, vouchers, vouchers * terms.amount_minor) if selected else None

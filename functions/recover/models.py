@@ -12,6 +12,7 @@ from functions.edge.models import (
     Minor,
     OneTimeCode,
     Progress,
+    Remark,
     Request,
     SelectionRequest,
     Serial,
@@ -23,6 +24,7 @@ from functions.edge.models import (
 Action = Literal["reclaim", "void", "suspend", "resume", "reissue"]
 Only = Literal["not_activated", "not_claimed", "not_redeemed"]
 Reason = Literal["stolen", "lost", "unsold", "campaign_over", "printing_error", "customer_request", "other"]
+ChannelId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Day = Annotated[str, StringConstraints(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Via = Literal["operator", "partner", "shop_file", "support", "schedule"]
 
@@ -36,7 +38,11 @@ class Terms(Request):
     )
     reason: Reason
     only: Only | None = None
-    note: Text | None = None
+    note: Remark | None = None
+    channel: ChannelId | None = Field(
+        default=None,
+        description="The shop or partner that it concerns; a partner's only channel, unless another is named.",
+    )
 
     @model_validator(mode="after")
     def _resumes(self) -> Self:
@@ -62,6 +68,12 @@ class RecoveryRequest(Terms):
         if self.action != "resume" and self.selection is None:
             raise ValueError("name a selection")
         return self
+
+
+class FileHeaders(Request):
+    """What goes with a file in headers."""
+
+    one_time_code: OneTimeCode | None = Field(default=None, alias="One-Time-Code")
 
 
 class SkippedSerial(Answer):
@@ -101,7 +113,8 @@ class MoneyAtMost(Answer):
 class ApprovalAnswer(Answer):
     """What a second person is asked, or has said: so many vouchers of such a value would be recovered, at most.
 
-    What is touched counts as if it were untouched. Give the `digest` back with the decision: it tells what was seen.
+    What is touched counts as if it were untouched; the recovery's report names each voucher. Give the `digest` back
+    with the decision: it tells what was seen.
     """
 
     vouchers: int = Field(examples=[2_000_000])
@@ -125,7 +138,7 @@ class ApprovalRequest(Request):
 
 
 class ForecastAnswer(Answer):
-    """What a recovery would come to if it were ordered now; nothing was written.
+    """What a recovery would come to if it were ordered now; nothing was written. Of a reissue, if stock suffices.
 
     Not `exact` where so much is touched that a call has not the time to look at it all: that counts as untouched then.
     """
@@ -134,6 +147,7 @@ class ForecastAnswer(Answer):
     reason: Reason
     recovery: str | None = Field(default=None, description="The suspension that a resume would lift.")
     only: Only | None = None
+    channel: str | None = None
     selected: int = Field(examples=[10_000])
     recovered: int = Field(examples=[9_998])
     skipped: Skipped
@@ -146,8 +160,9 @@ class ForecastAnswer(Answer):
 
 
 class RecoverySummary(Answer):
-    """A recovery. Its codes are refused from the first answer on, unless that says `awaiting_approval`: then nothing is
-    done until a second person approves it. It is `completed` once all is accounted for.
+    """A recovery. Its codes are refused once its `phase` is past `veto`: of up to 200 lots, from the first answer on. A
+    reissue replaces card by card in the `survey`. What says `awaiting_approval` does nothing until a second person
+    approves it. It is `completed` once all is accounted for.
 
     `selected` = `recovered` + `skipped`, of the lots done so far.
     """
@@ -163,6 +178,10 @@ class RecoverySummary(Answer):
     only: Only | None = None
     note: Text | None = None
     via: Via = Field(description="By which way it was ordered.", examples=["operator"])
+    channel: str | None = Field(
+        default=None, description="The shop or partner that it concerns.", examples=["chn_x2m5c4wz6n7pjh2d4r6tk3q7"]
+    )
+    requested_by: str = Field(description="The client that ordered it.", examples=["operator-9f86d081884c7d65"])
     selected: int = Field(examples=[0])
     recovered: int = Field(examples=[0])
     value: list[ValueAnswer] = Field(description="By currency, of the lots done so far.")
@@ -189,9 +208,10 @@ class RecoveryAnswer(RecoverySummary):
 
 
 class WayAnswer(Answer):
-    """Recoveries that were ordered by one way: how many completed, and how they went."""
+    """Recoveries that were ordered by one way, or concern one channel: how many completed, and how they went."""
 
-    via: Via = Field(examples=["operator"])
+    via: Via | None = Field(default=None, examples=["operator"])
+    channel: str | None = Field(default=None, description="With `by=channel`; absent of those that name none.")
     recoveries: int = Field(examples=[12])
     selected: int = Field(examples=[1_000])
     recovered: int = Field(examples=[990])
@@ -208,11 +228,12 @@ class StatisticsAnswer(Answer):
     data: list[WayAnswer]
 
 
-class Days(Request):
-    """The parameters of statistics: the last 30 days unless said otherwise."""
+class StatisticsQuery(Request):
+    """The parameters of statistics: by way, of the last 30 days, unless said otherwise."""
 
     since: Day | None = None
     until: Day | None = None
+    by: Literal["via", "channel"] = "via"
 
 
 class RecoveryList(Answer):

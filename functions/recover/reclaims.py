@@ -52,10 +52,16 @@ def proceed(id: str, now: int, until: float) -> int | None:
     assert campaign.reclaim is not None
     if campaign.reclaim.started_at is None or campaign.reclaim.next_at is None:
         return None
+    late: Refusal | None = None
     for batch in _batches(id):
         if time.monotonic() > until:
             return 0
-        _order(id, batch, now)
+        try:
+            _order(id, batch, now)
+        except Refusal as refusal:  # the others do not wait for it
+            late = refusal
+    if late is not None:
+        raise late
     _changed(campaign, "order_reclaim", lambda reclaim: reclaim.ordered(now))
     return None
 
@@ -71,10 +77,13 @@ def _changed(campaign: Campaign, command: str, decide: Callable[[Reclaim], Recla
 
 
 def _batches(campaign: str) -> Iterator[str]:
+    """Those whose recovery is still to be ordered: of many, a run that broke off is gone on with."""
     after: str | None = None
     while True:
         entries = table.query(keys.batches_of(campaign), limit=BATCHES_PER_READ, after=after)
-        yield from (keys.batch_id(entry["pk"]) for entry in entries)
+        places = {keys.recovery(recovery_id(campaign, id)): id for id in (keys.batch_id(e["pk"]) for e in entries)}
+        known = table.get_many(places)
+        yield from (id for key, id in places.items() if key not in known)
         if len(entries) < BATCHES_PER_READ:
             return
         after = entries[-1]["gsi1sk"]

@@ -14,6 +14,7 @@ from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, standing
 from functions.store import draws, keys, table
 from functions.store.entities import LOT, VOUCHER
+from functions.store.pool import Barred
 from functions.store.records import CAMPAIGN
 
 KIND = "reissue"
@@ -21,11 +22,12 @@ Holds = Callable[[str | None], bool]
 
 
 def replace_all(
-    recovery: Recovery, items: dict[int, Voucher], holds: Holds, now: int, until: float
+    recovery: Recovery, items: dict[int, Voucher], holds: Holds, barred: Barred, now: int, until: float
 ) -> dict[int, str] | None:
     """Replace those of a lot's vouchers that are held; says why others are kept. None where time was too short.
 
     One that this recovery has replaced is neither replaced again nor kept: a run that broke off is gone on with.
+    None is replaced by one that the recovery is about itself (`barred`).
     """
     found: dict[int, str] = {}
     for index, voucher in sorted(items.items()):
@@ -33,7 +35,7 @@ def replace_all(
             continue
         if time.monotonic() > until:
             return None
-        reason = _replaced(recovery, voucher, holds, now)
+        reason = _replaced(recovery, voucher, holds, barred, now)
         if reason is not None:
             found[index] = reason
     return found
@@ -49,20 +51,12 @@ class _Kept(Exception):  # noqa: N818 - it is an outcome
         self.reason = reason
 
 
-def _replaced(recovery: Recovery, voucher: Voucher, holds: Holds, now: int) -> str | None:
+def _replaced(recovery: Recovery, voucher: Voucher, holds: Holds, barred: Barred, now: int) -> str | None:
     """None once it is replaced, or why it is kept."""
     if voucher.holder is None:
         return kept_now(recovery, voucher.position, holds, now)[0] or "not_held"
-    wanted = Draw(
-        f"{recovery.id}.{voucher.position:011d}",
-        KIND,
-        voucher.campaign,
-        1,
-        recovery.fingerprint,
-        recovery.by,
-        now,
-        holder=voucher.holder,
-    )
+    id = f"{recovery.id}.{voucher.position:011d}"
+    wanted = Draw(id, KIND, voucher.campaign, 1, recovery.fingerprint, recovery.by, now)
 
     def along(taken: tuple[Voucher, ...]) -> tuple[tuple[Voucher, ...], list[Voucher]]:
         (fresh,) = taken
@@ -75,7 +69,7 @@ def _replaced(recovery: Recovery, voucher: Voucher, holds: Holds, now: int) -> s
         return (successor,), [ended]
 
     try:
-        draws.take(wanted, _campaign(voucher.campaign), recovery.by, now, along=along)
+        draws.take(wanted, _campaign(voucher.campaign), recovery.by, now, along=along, barred=barred)
     except _Kept as outcome:
         return outcome.reason
     except Refusal as refusal:

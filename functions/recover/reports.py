@@ -11,18 +11,18 @@ from functions.domain.actor import By
 from functions.domain.lines import merged, overlapping
 from functions.domain.pieces import LINES_PER_ITEM
 from functions.domain.recovery import Named, Recovery, Report
-from functions.domain.selection import Span, by_lot
+from functions.domain.selection import Part, Span, by_lot
 from functions.domain.serials import LOT_SIZE, serial_of
 from functions.store import cursors, keys, table
 from functions.store.records import REPORT
-from functions.store.selected import Part, lines_of, lots_of
+from functions.store.selected import lines_of, lots_of
 from functions.store.table import BATCH_GET_MAX
 
 LINES_PER_PAGE = 10_000
 LOTS_PER_PAGE_MAX = 2_000
 """So many lots a page of a file looks at; it may be short."""
-HEADER = "first_serial,last_serial,quantity,outcome,reason"
-HEADER_OF_FILE = "line,first_serial,last_serial,quantity,outcome,detail"
+HEADER = "first_serial,last_serial,quantity,outcome,reason,channel"
+HEADER_OF_FILE = "line,first_serial,last_serial,quantity,outcome,detail,channel"
 RECOVERED, PARTLY, SKIPPED, IN_PROGRESS = "recovered", "partly_recovered", "skipped", "in_progress"
 
 Line = tuple[str, str]
@@ -43,19 +43,26 @@ class Piece(NamedTuple):
 
 
 def skipped(recovery: Recovery, limit: int, cursor: str | None, by: By) -> tuple[list[Line], str | None]:
-    """(serial, reason) of what was left as it is, from the cursor on. Raises Refusal `invalid_cursor`."""
+    """(serial, reason) of what was left as it is, from the cursor on; a page may be short.
+
+    Nothing is looked for beyond the last of all that was counted. Raises Refusal `invalid_cursor`.
+    """
     bound_to = (by.client, "skipped", recovery.id)
     start = int(cursors.unseal(cursor, *bound_to)) if cursor is not None else 0
     lines: list[Line] = []
-    done = islice(lots_of(recovery), recovery.lots_done)
-    for piece in _pieces(recovery, (part for part in done if part[0] >= start // LOT_SIZE)):
+    left = sum(recovery.skipped.values()) if cursor is None else None
+    done = [part for part in islice(lots_of(recovery), recovery.lots_done) if part[0] >= start // LOT_SIZE]
+    for piece in _pieces(recovery, done[:LOTS_PER_PAGE_MAX] if left != 0 else ()):
         if piece.outcome != SKIPPED:
             continue
         for position in range(max(piece.first, start), piece.last + 1):
             if len(lines) == limit:
                 return lines, cursors.seal(str(position), *bound_to)
             lines.append((serial_of(position), piece.reason))
-    return lines, None
+        if len(lines) == left:
+            return lines, None
+    more = done[LOTS_PER_PAGE_MAX:] if left != 0 else []
+    return lines, cursors.seal(str(more[0][0] * LOT_SIZE), *bound_to) if more else None
 
 
 def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:
@@ -77,20 +84,20 @@ def page(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | Non
         if lines and lines[-1].last + 1 == piece.first and lines[-1][2:] == piece[2:]:
             piece = piece._replace(first=lines.pop().first)
         elif len(lines) == LINES_PER_PAGE:
-            return _text(lines, cursor), cursors.seal(str(piece.first), *bound_to)
+            return _text(recovery, lines, cursor), cursors.seal(str(piece.first), *bound_to)
         lines.append(piece)
     more = todo[LOTS_PER_PAGE_MAX:]
     following = cursors.seal(str(more[0][0] * LOT_SIZE), *bound_to) if more else None
-    return _text(lines, cursor), following
+    return _text(recovery, lines, cursor), following
 
 
-def _text(lines: list[Piece], cursor: str | None) -> str:
-    return _file(HEADER, (piece.text() for piece in lines), cursor)
+def _text(recovery: Recovery, lines: list[Piece], cursor: str | None) -> str:
+    return _file(recovery, HEADER, (piece.text() for piece in lines), cursor)
 
 
-def _file(header: str, lines: Iterable[str], cursor: str | None) -> str:
+def _file(recovery: Recovery, header: str, lines: Iterable[str], cursor: str | None) -> str:
     head = [header] if cursor is None else []
-    return "".join(f"{line}\r\n" for line in [*head, *lines])
+    return "".join(f"{line}\r\n" for line in (*head, *(f"{line},{recovery.channel or ''}" for line in lines)))
 
 
 def _page_of_file(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, str | None]:
@@ -100,7 +107,7 @@ def _page_of_file(recovery: Recovery, cursor: str | None, by: By) -> tuple[str, 
     lines = lines_of(recovery, number)
     spans = merged(Span(line.first, line.last) for line in lines if not line.problem)
     pieces = [piece for piece in _pieces(recovery, by_lot(spans)) if piece.outcome != RECOVERED]
-    text = _file(HEADER_OF_FILE, (_answer(line, pieces) for line in lines), cursor)
+    text = _file(recovery, HEADER_OF_FILE, (_answer(line, pieces) for line in lines), cursor)
     more = (number + 1) * LINES_PER_ITEM < recovery.lines
     return text, cursors.seal(str(number + 1), *bound_to) if more else None
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import takewhile
+from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
+from functions.domain.authority import Approval
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
@@ -27,6 +29,7 @@ from functions.domain.recovery import (
     Recovery,
     Report,
     all_unknown,
+    goes_on_stopped,
     lifted,
     lifted_by_itself,
     released,
@@ -36,23 +39,25 @@ from functions.domain.recovery import (
     touched,
     vetoed,
 )
-from functions.domain.selection import Span, lot_count
+from functions.domain.selection import Part, Span, lot_count
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import Voucher, reclaimed
 from functions.recover import judging, reissues
 from functions.store import keys, lots, ranges, selected, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
+from functions.store.pool import Barred
 from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
-from functions.store.selected import Part
 from functions.store.singles import is_suspended
-from functions.store.table import BATCH_GET_MAX
+from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
 SPANS_IN_ITEM_MAX = 1_000
 """What is selected in more pieces lies in items of its own."""
+HELD_UP = ("lot_busy", "try_again")
+"""Refusals of a lot that others are at."""
 ERRORS_SHOWN_MAX = 100
 UNSURVEYED_S = 1
 """A reclaim looks again after so long whether another recovery has accounted for what they have in common."""
@@ -102,34 +107,49 @@ def create(
     """Write the order; where its requester may not do as much alone it waits for a second person, else it begins.
 
     A repeat is answered from what stands, before anything else is looked at.
-    Raises Refusal as `_wanted`, `idempotency_key_reused`.
+    Raises Refusal as `prepared`, `_ordered`, `idempotency_key_reused`.
     """
     asked = fingerprint(asdict(order))
     known = table.read(RECOVERY, keys.recovery(id))
-    wanted = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
-
-    def once(current: Recovery | None) -> Recovery | None:
-        if current is None:
-            return wanted
-        refuse_reuse(current.fingerprint, asked, "recovery")
-        return None
-
-    return start(table.change(RECOVERY, known, once, "request_recovery", by), now, until)
+    recovery = known or _ordered(*prepared(id, asked, order, by, now, file), one_time_code)
+    refuse_reuse(recovery.fingerprint, asked, "recovery")
+    return start(recovery, now, until)
 
 
 def start(recovery: Recovery, now: int, until: float) -> Recovery:
     """Lay the veto of a recovery that may begin within the call, where it is about at most `LOTS_PER_CALL_MAX` lots.
 
-    The rest, and a call that died, is taken up by a worker, which the order's item brings by way of the stream.
+    The rest, what others hold up, and a call that died, is taken up by a worker, which the order's item brings by way
+    of the stream: the order stands, and whoever gives it is not to give it again.
     """
-    if recovery.phase is Phase.VETO and _is_small(recovery):
-        recovery = _lay_veto(recovery, now, until, checkpoint=False)
-    return recovery
+    if recovery.phase is not Phase.VETO or not _is_small(recovery):
+        return recovery
+    try:
+        return _lay_veto(recovery, now, until, checkpoint=False)
+    except Refusal as refusal:
+        if refusal.key not in HELD_UP:
+            raise
+        return find(recovery.id)
 
 
 def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code: str | None) -> Recovery:
-    """The recovery with what a second person is to approve, and what fits no item beside it."""
-    approval = judging.judge(recovery, serials, one_time_code)
+    """The order as it stands: as it was before, or written in one transaction with what its requester orders alone.
+
+    Where another order was counted meanwhile it is judged anew. Raises Refusal as `judging.judge`, `try_again`.
+    """
+    for _ in range(CONFLICTS_MAX):
+        needed = judging.judge(recovery, serials, one_time_code)
+        wanted = replace(_kept_apart(recovery, needed.approval, lines), version=1)
+        moved = table.commit([(RECOVERY, wanted, 0), *needed.spent], (), "", "request_recovery", recovery.by)
+        if not moved:
+            return wanted
+        if 0 in moved:
+            return find(recovery.id)
+    raise Refusal("try_again", "Others of this client's orders come in between.", retry_after_s=1)
+
+
+def _kept_apart(recovery: Recovery, approval: Approval | None, lines: list[Line]) -> Recovery:
+    """The recovery with what a second person is to approve, if any; what fits no item is written beside it."""
     if approval is not None:
         recovery = replace(recovery, phase=Phase.APPROVAL, approval=approval)
     parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
@@ -144,9 +164,11 @@ def prepared(
 ) -> tuple[Recovery, bool, list[Line]]:
     """A new recovery of what exists and is within reach, whether that was named by single serials, a file's lines.
 
-    Raises Refusal as `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
+    What a partner's client recovers concerns the partner's channel, where it has but one and names none.
+    Raises Refusal as `Reach.channel`, `ranges.resolve`, `ranges.known`, `_to_lift`, `_of_file`.
     """
     reach, serials, lines = Reach(by), False, list[Line]()
+    channel = reach.channel(order.channel).id if order.channel is not None else reach.only_channel()
     lifted = _to_lift(order.lifts, by) if order.lifts is not None else None
     if file is not None:
         spans, lines = _of_file(file)
@@ -176,6 +198,7 @@ def prepared(
         lifts=order.lifts,
         via=order.via,
         lines=len(lines),
+        channel=channel,
     )
     return recovery, serials, lines
 
@@ -201,7 +224,7 @@ def _to_lift(id: str, by: By) -> Recovery:
     Raises Refusal `not_found`, `invalid_request` where it is none, `recovery_in_progress` until it has completed.
     """
     recovery = find(id, by)
-    if recovery.action is not Action.SUSPEND:
+    if recovery.action is not Action.SUSPEND or recovery.phase is Phase.REJECTED:
         raise Refusal("invalid_request", errors=[{"field": "recovery", "detail": "is no suspension"}])
     if recovery.phase is not Phase.DONE:
         raise Refusal("recovery_in_progress", "Repeat when the suspension has completed.", retry_after_s=5)
@@ -308,7 +331,7 @@ def _is_surveyed(id: str) -> bool:
 
 def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, checkpoint: bool) -> Recovery:
     """The recovery after a phase's range commands, one for each part; in its next phase where all have completed."""
-    own, phase = work.own, recovery.phase
+    own, phase, begun = work.own, recovery.phase, monotonic()
     for part in range(recovery.part, max(len(recovery.parts), 1)):
         spans = selected.spans_of(recovery, part)
         command = ranges.begin(
@@ -341,24 +364,27 @@ def _run(recovery: Recovery, name: str, work: Work, now: int, until: float, *, c
             recovery = _saved(recovery, replace(recovery, part=part + 1))
         if recovery.phase is not phase:  # another runner is further
             return recovery
-    return _saved(recovery, recovery.next(now))
+    return _saved(recovery, recovery.next(now + int(monotonic() - begun)))
 
 
 def _survey(recovery: Recovery, now: int, until: float) -> Recovery:
-    todo, reach = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by)
+    todo, reach, begun = list(selected.lots_of(recovery, recovery.lots_done)), Reach(recovery.by), monotonic()
     mine = recovery  # another runner may be further than this one; what it did does not count for these lots
-    for found in lots.in_chunks(todo, partial(_report, recovery, reach, now, until), until):
+    barred = selected.bits_of(recovery) if recovery.action is Action.REISSUE else None
+    for found in lots.in_chunks(todo, partial(_report, recovery, reach, barred, now, until), until):
         reports = [report for report in takewhile(bool, found) if report is not None]
         mine = mine.after(reports)
         if mine.lots_done == mine.lots:
-            mine = mine.next(now)
+            mine = mine.next(now + int(monotonic() - begun))
         recovery = _saved(recovery, mine)
         if len(reports) < len(found):
             break
     return recovery
 
 
-def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part) -> Report | None:
+def _report(
+    recovery: Recovery, reach: Reach, barred: Barred | None, now: int, until: float, part: Part
+) -> Report | None:
     """What the recovery came to in a lot: as reported before, or found out and written, holders' vouchers first.
 
     None where a reissue takes longer than until then.
@@ -371,27 +397,33 @@ def _report(recovery: Recovery, reach: Reach, now: int, until: float, part: Part
     if lot is None:
         return table.change(REPORT, None, partial(_once, all_unknown(recovery, number, within)), "recover", recovery.by)
     items, kept = touched_in(lot, within), NONE_KEPT
-    if recovery.action is Action.REISSUE:
-        outcome = reissues.replace_all(recovery, items, reach.holds, now, until)
+    if barred is not None:
+        outcome = reissues.replace_all(recovery, items, reach.holds, barred, now, until)
         if outcome is None:
             return None
         items, kept = _read(lot, list(items)), outcome
     report = surveyed(recovery, lot, within, items, reach.holds, kept)
-    for voucher in to_be_told(lot, items, report):
-        told = Recovered(recovery.id, voucher.position, recovery.action, recovery.reason, sandbox=voucher.sandbox)
+    for voucher in to_be_told(recovery, lot, items, report):
+        what = recovery.action, recovery.reason, voucher.generation
+        told = Recovered(recovery.id, voucher.position, *what, sandbox=voucher.sandbox)
         table.change(RECOVERED, None, partial(_once, told), "recover", recovery.by)
     return table.change(REPORT, None, partial(_once, report), "recover", recovery.by)
 
 
-def to_be_told(lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
-    """The vouchers that were recovered from somebody who held them or had begun to use them."""
+def to_be_told(recovery: Recovery, lot: Lot, items: dict[int, Voucher], report: Report) -> list[Voucher]:
+    """The vouchers that were recovered from somebody who held them or had begun to use them.
+
+    Of a resume, those that work again by it; the others' holders are told when theirs is lifted.
+    """
     skipped = {index for skip in report.skipped for index in range(skip.first, skip.last + 1)}
     found = []
     for index, voucher in items.items():
         segment = lot.segment(index)
         uses = [r for r in voucher.redemptions.values() if r.generation == voucher.generation]
         held = voucher.holder is not None or any(r.reversal is None for r in uses)
-        if index not in skipped and held and segment is not None and not reclaimed(segment, voucher):
+        if index in skipped or not held or segment is None or reclaimed(segment, voucher):
+            continue
+        if recovery.action is not Action.RESUME or not goes_on_stopped(recovery, lot, segment, voucher):
             found.append(voucher)
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functions.domain import hold as rules
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
+from functions.domain.ids import derived, fingerprint, fingerprint_but_code, refuse_reuse, reused
 from functions.domain.serials import LOT_SIZE
 from functions.domain.voucher import (
     REDEMPTIONS_PER_VOUCHER_MAX,
@@ -37,10 +37,6 @@ class Order:
     account_number: str | None
     device: str | None
     customer_address: str | None
-
-    def fingerprint(self) -> str:
-        """What tells two orders under one idempotency key apart: all but the code."""
-        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def create(order: Order, key: str, by: By, now: int) -> Held:
 def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.holds.get(id) if item is not None else None
     if known is not None and sight.is_right(known.code_version, known.bearer):
-        refuse_reuse(known.fingerprint, order.fingerprint())
+        refuse_reuse(known.fingerprint, fingerprint_but_code(order))
         return None
     sight.refuse_over_limit()
     at, lot = sight.standing(item), sight.lot
@@ -109,7 +105,7 @@ def _held(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> 
         client=by.client,
         amount_minor=amount,
         available_minor=at.available_minor - amount,
-        fingerprint=order.fingerprint(),
+        fingerprint=fingerprint_but_code(order),
         generation=at.voucher.generation,
         handovers=at.voucher.handovers,
         request=by.request,

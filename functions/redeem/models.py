@@ -17,9 +17,9 @@ from functions.edge.models import (
     Currency,
     Minor,
     Reference,
+    Remark,
     Request,
     Serial,
-    Text,
     Time,
     VoucherStatus,
 )
@@ -87,7 +87,7 @@ class CaptureRequest(Request):
 class ReversalRequest(Request):
     """Why a redemption is taken back."""
 
-    reason: Text = Field(examples=["Wrong number"])
+    reason: Remark = Field(examples=["Wrong number"])
 
 
 class MaskedAccount(Answer):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.ids import derived, fingerprint, refuse_reuse, reused
+from functions.domain.ids import derived, fingerprint, fingerprint_but_code, refuse_reuse, reused
 from functions.domain.lot import Lot
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import (
@@ -42,10 +42,6 @@ class Order:
     terminal: str | None
     device: str | None
     customer_address: str | None
-
-    def fingerprint(self) -> str:
-        """What tells two orders under one idempotency key apart: all but the code."""
-        return fingerprint({name: getattr(self, name) for name in self.__slots__ if name != "code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def derived_id(by: By, route: str, key: str, position: int) -> str:
 def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By) -> Voucher | None:
     known = item.redemptions.get(id) if item is not None else None
     if known is not None and sight.is_right(known.code_version, known.bearer):
-        refuse_reuse(known.fingerprint, order.fingerprint())
+        refuse_reuse(known.fingerprint, fingerprint_but_code(order))
         return None
     sight.refuse_over_limit()
     at, lot = sight.standing(item), sight.lot
@@ -110,7 +106,7 @@ def _redeemed(sight: Sight, item: Voucher | None, id: str, order: Order, by: By)
         amount_minor=amount,
         balance_minor=balance,
         status=status,
-        fingerprint=order.fingerprint(),
+        fingerprint=fingerprint_but_code(order),
         generation=at.voucher.generation,
         lot_version=lot.version,
         request=by.request,
@@ -213,13 +209,12 @@ class _Replaced(Exception):  # noqa: N818 - it is another way to go
 def _credited(at: _Replaced, by: By, now: int) -> Voucher | None:
     """The replaced voucher with the reversal, whose value the last of its successors has; None where one has moved.
 
-    Raises Refusal `reversal_not_possible` where that one was reclaimed.
+    Raises Refusal `reversal_not_possible` where that one was reclaimed, or would be with that value on it.
     """
     lot, item = _successor(at.item)
-    segment = lot.segment(item.position % LOT_SIZE)
-    if segment is None or reclaimed(segment, item):
+    grown, segment = with_credit(item, at.redemption), lot.segment(item.position % LOT_SIZE)
+    if segment is None or reclaimed(segment, grown):
         raise Refusal("reversal_not_possible")
-    grown = with_credit(item, at.redemption)
     after = standing(lot, item.position % LOT_SIZE, grown, now)
     assert after is not None
     told = replace(at.reversal, balance_minor=grown.balance_minor, status=after.status, credited=item.position)
@@ -229,12 +224,17 @@ def _credited(at: _Replaced, by: By, now: int) -> Voucher | None:
 
 
 def _successor(item: Voucher) -> tuple[Lot, Voucher]:
-    """The last that a voucher was replaced by, however often (`domain.reissue`), with its lot."""
+    """The last that a voucher was replaced by, however often (`domain.reissue`), with its lot.
+
+    Raises Refusal `reversal_not_possible` where one of them is another's by now: it was reclaimed and handed out again.
+    """
     while True:
         assert item.reissue is not None
         position = item.reissue.successor
         lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
         items = table.get_many([lot_key, voucher_key])
-        item = VOUCHER.load(items[voucher_key])
+        before, item = item, VOUCHER.load(items[voucher_key])
+        if not item.replaces(before):
+            raise Refusal("reversal_not_possible")
         if item.reissue is None:
             return LOT.load(items[lot_key]), item

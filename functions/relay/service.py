@@ -8,11 +8,12 @@ same ids, are published once more.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from functions.domain import deliveries as of_deliveries
-from functions.domain.erasure import Named, named
-from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings
+from functions.domain.erasure import Named, holders, named
+from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings, writes
 from functions.domain.serials import LOT_SIZE
 from functions.store import bus, deliveries, history, persons, stock, wire
 from functions.store.deliveries import Moved
@@ -48,8 +49,10 @@ def told(written: Written, incarnation: int) -> list[Told]:
     old, new = written.old, written.new
     if new is None:
         raise ValueError("an item was deleted, which no function may do")
-    moved = {**counts(old, new), WRITES: 1} if new.get("entity") == "voucher" else {}
+    moved = {**counts(old, new), WRITES: writes(old, new)} if new.get("entity") == "voucher" else {}
     found = events(old, new, written.at, incarnation)
+    if new.get("entity") == "voucher" and (held := holders(old, new, persons.account_of)):
+        found = [replace(event, changes=event.changes | held) for event in found]
     lines: list[Told] = [
         Line(event, _lot(event.subject), {} if n else moved) if event.subject else event
         for n, event in enumerate(found)

@@ -1,21 +1,36 @@
-"""What campaigns say of their recoveries and reveals."""
+"""What campaigns say of their recoveries and reveals, and how much clients have ordered alone by it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from functions.domain.authority import RecoveryRules
+from functions.domain.authority import RecoveryRules, Spent
 from functions.store import keys, table
+from functions.store.keys import Key
 from functions.store.records import CAMPAIGN
-from functions.store.table import BATCH_GET_MAX
+from functions.store.table import BATCH_GET_MAX, Entity, Item
+
+SPENT: Entity[Spent] = Entity("spent", Spent, key=lambda s: keys.spent(s.client, s.campaign, s.action))
 
 
 def rules(campaigns: Iterable[str]) -> dict[str, RecoveryRules]:
     """By campaign; the default ones where it states none."""
-    wanted = [keys.campaign(id) for id in dict.fromkeys(campaigns)]
-    items = [
-        item
-        for at in range(0, len(wanted), BATCH_GET_MAX)
-        for item in table.get_many(wanted[at : at + BATCH_GET_MAX]).values()
-    ]
-    return {each.id: each.recovery_rules or RecoveryRules() for each in map(CAMPAIGN.load, items)}
+    found = _read([keys.campaign(id) for id in dict.fromkeys(campaigns)])
+    return {each.id: each.recovery_rules or RecoveryRules() for each in map(CAMPAIGN.load, found.values())}
+
+
+def spent(client: str, action: str, campaigns: Iterable[str]) -> dict[str, Spent]:
+    """By campaign; of version 0 where the client has ordered nothing alone."""
+    wanted = {campaign: keys.spent(client, campaign, action) for campaign in campaigns}
+    found = _read(list(wanted.values()))
+    return {
+        campaign: SPENT.load(found[key]) if key in found else Spent(client, campaign, action)
+        for campaign, key in wanted.items()
+    }
+
+
+def _read(wanted: list[Key]) -> dict[Key, Item]:
+    found: dict[Key, Item] = {}
+    for at in range(0, len(wanted), BATCH_GET_MAX):
+        found |= table.get_many(wanted[at : at + BATCH_GET_MAX])
+    return found

@@ -32,7 +32,7 @@ from functions.store.aws import FENCE_S, write_window
 from functions.store.entities import VOUCHER
 from functions.store.limits import Limits
 from functions.store.lots import read_many
-from functions.store.pool import FRONT, Found, Search, note_low, open_more
+from functions.store.pool import FRONT, Barred, Found, Search, note_low, open_more
 from functions.store.table import CONFLICTS_MAX, Conflict, Entity
 
 DRAW: Entity[Draw] = Entity("draw", Draw, key=lambda d: keys.draw(d.id))
@@ -65,19 +65,32 @@ class Taken:
 
 
 def take(
-    wanted: Draw, campaign: Campaign, by: By, now: int, bound: Limits | None = None, along: Along | None = None
+    wanted: Draw,
+    campaign: Campaign,
+    by: By,
+    now: int,
+    *,
+    holder: str | None = None,
+    bound: Limits | None = None,
+    along: Along | None = None,
+    barred: Barred | None = None,
 ) -> Taken:
-    """Carry a draw out, or give back what it came to before; `along` says what is written together with it.
+    """Carry a draw out, for a `holder` if it is a claim, or give back what it came to before; `along` says what is
+    written together with it, `barred` what it does not take.
 
     Raises Refusal `idempotency_key_reused`, `quantity_exceeded`, `claim_limit_reached`, `try_again`.
     """
     begun = time.monotonic()
+
+    def clock() -> int:
+        return now + int(time.monotonic() - begun)
+
     for attempt in range(CONFLICTS_MAX):
         if attempt:
             time.sleep(random.uniform(0, min(0.5, 0.01 * 2**attempt)))
         try:
             with write_window():
-                done = _try(wanted, campaign, by, lambda: now + int(time.monotonic() - begun), bound, along)
+                done = _try(wanted, holder, campaign, by, clock, bound, along, barred)
         except Refusal as refusal:
             if refusal.key not in USED_UP or not _is_taken(wanted.id):
                 raise
@@ -113,11 +126,13 @@ def _done(draw: Draw, items: dict[int, Voucher]) -> Taken | None:
 
 def _try(
     wanted: Draw,
+    holder: str | None,
     campaign: Campaign,
     by: By,
     clock: Callable[[], int],
     bound: Limits | None,
     along: Along | None,
+    barred: Barred | None,
 ) -> Taken | None:
     """One attempt; None where another came between."""
     now = clock()
@@ -125,7 +140,7 @@ def _try(
     stored, front_item = items.get(keys.draw(wanted.id)), items.get(keys.front(campaign.id))
     front = FRONT.load(front_item) if front_item is not None else Front(campaign.id)
     known = DRAW.load(stored) if stored is not None else None
-    search = Search(campaign.id, wanted.channel, now, wanted.quantity)
+    search = Search(campaign.id, wanted.channel, now, wanted.quantity, barred)
     if known is not None:
         refuse_reuse(known.fingerprint, wanted.fingerprint)
         held = _items(known)
@@ -136,7 +151,7 @@ def _try(
         if not known.is_dead(held) and not _resumed(known, held, search):
             if (wait_s := known.at + FENCE_S - now) > 0:
                 raise Refusal("try_again", "An earlier attempt may not be over.", retry_after_s=wait_s)
-            search = Search(campaign.id, wanted.channel, now, wanted.quantity)
+            search = Search(campaign.id, wanted.channel, now, wanted.quantity, barred)
     if bound is not None:
         bound.refuse()
     if not search.found:
@@ -151,7 +166,7 @@ def _try(
         table.put(DRAW.item(plan, plan.kind, by), seen)
     except Conflict:
         return None
-    vouchers = tuple(taken(plan, each.lot, each.at, each.item) for each in search.found)
+    vouchers = tuple(taken(plan, each.lot, each.at, each.item, holder) for each in search.found)
     others: list[Voucher] = []
     if along is not None:
         vouchers, others = along(vouchers)
@@ -196,7 +211,7 @@ def _searched(search: Search, front: Front, mark: int | None, by: By) -> Front |
             front = fuller
         search.look(front.lots)
         while search.lacking and not front.is_open:
-            grown = open_more(front, search.dry, by)
+            grown = open_more(front, search.dry, by, 1 if search.barred is None else len(front.lots))
             if grown is None:
                 search.remember(by)
                 return None
@@ -209,6 +224,7 @@ def _searched(search: Search, front: Front, mark: int | None, by: By) -> Front |
             if search.dry & set(front.lots):
                 front = open_more(front, search.dry, by) or front
             is_low = front.version > 0 and front.low is None and mark is not None and available < mark
+            is_low = is_low and search.barred is None  # what is barred is left all the same
             alarm = STOCK_LOW if is_low and note_low(front, available, by) else None
         detail = f"{available} vouchers can be had."
         raise Refusal("quantity_exceeded", detail, extra={"available": available}, alarm=alarm)

@@ -9,7 +9,7 @@ from functions.domain.errors import Refusal
 from functions.domain.lot import WRONG_CODES_PER_LOT_AND_HOUR_MAX
 from functions.store import keys
 from functions.store.keys import Key
-from functions.store.table import Item, add_below
+from functions.store.table import Item, add_below, take_back
 
 
 class Limit(NamedTuple):
@@ -91,6 +91,11 @@ def count_wrong(guarded: list[Subject], now: int) -> None:
     for subject in guarded:
         if not _add(subject, now):
             raise _refusal(subject, now)
+
+
+def forgive(subject: Subject, now: int) -> None:
+    """Take back one that was counted and is right."""
+    take_back(subject.key(now))
 
 
 def count_forged(breaker: Subject, now: int) -> bool:

@@ -40,6 +40,11 @@ def send_reminders(date: str, shard: int, after: str | None) -> None:
     client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
 
 
+def send_again(body: str, delay_s: int) -> None:
+    """Have the same order about an SMS carried out again in so many seconds."""
+    client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=body, DelaySeconds=delay_s)
+
+
 def send_message(id: str, attempt: int, delay_s: int, waits: int = 0) -> None:
     """Have an attempt at an SMS made in so many seconds; its order has waited so often for leave to make it."""
     body = {"message": id, "attempt": attempt} | ({"waits": waits} if waits else {})

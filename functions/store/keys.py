@@ -17,7 +17,7 @@ DELIVERIES, DELIVERY_COUNTED = "DELIVERIES#", "DELIVERYCOUNTED#"
 ROUTING, PROVIDER, RATE = "ROUTING#", "PROVIDER#", "RATE#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
-CHANNEL, STOCK = "CHANNEL#", "STOCK#"
+CHANNEL, STOCK, TENANT = "CHANNEL#", "STOCK#", "TENANT#"
 CODE, IMPORTED = "CODE#", "IMPORTED#"
 IMPORT, REFUSED = "IMPORT#", "REFUSED#"
 HOLDER = "HOLDER#"
@@ -29,13 +29,13 @@ RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 ERASURE, PERSON = "ERASURE#", "PERSON#"
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
-ENROLMENT = "ENROLMENT#"
+ENROLMENT, SPENT = "ENROLMENT#", "SPENT#"
 POOL, SHELF, DRAW, LIMIT = "POOL#", "SHELF#", "DRAW#", "LIMIT#"
 
 IMPORTED_IN_A_PARTITION = 100
 """So many imported codes, by position: an import writes one after the other, and its speed must not be that of one
 index partition."""
-RECORD_LANES = 4
+RECORD_LANES = 8
 """So many index partitions share the record's entries, and those of one client."""
 LIST_SHARDS = 4
 """A list is spread over so many index partitions; a reader merges them."""
@@ -60,6 +60,11 @@ def client(id: str) -> Key:
 def enrolment(client_id: str) -> Key:
     """The authenticator of a client."""
     return _own(ENROLMENT, client_id)
+
+
+def spent(client_id: str, campaign_id: str, action: str) -> Key:
+    """How much a client has ordered alone of an action in a campaign."""
+    return _own(SPENT, f"{client_id}#{campaign_id}#{action}")
 
 
 def campaign(id: str) -> Key:
@@ -115,6 +120,16 @@ def command(id: str) -> Key:
 def channel(id: str) -> Key:
     """A channel."""
     return _own(CHANNEL, id)
+
+
+def channel_of(tenant: str, id: str) -> Key:
+    """Where a channel stands among those of its tenant (index `gsi2`)."""
+    return Key(channels_of(tenant), id)
+
+
+def channels_of(tenant: str) -> str:
+    """The index partition of a tenant's channels."""
+    return TENANT + tenant
 
 
 def stock(channel_id: str, lot_number: int) -> Key:
@@ -177,9 +192,9 @@ def counted(recovery_id: str) -> Key:
     return Key(RECOVERY + recovery_id, "COUNTED")
 
 
-def statistic(day: date, via: str) -> Key:
-    """The sum of the recoveries of one way that completed on a day."""
-    return Key(statistics_of(day), f"{day:%d}#{via}")
+def statistic(day: date, via: str, channel: str | None) -> Key:
+    """The sum of the recoveries of one way that concern one channel, or none, and completed on a day."""
+    return Key(statistics_of(day), f"{day:%d}#{via}#{channel or ''}")
 
 
 def statistics_of(day: date) -> str:
@@ -187,10 +202,10 @@ def statistics_of(day: date) -> str:
     return f"{STATISTICS}{day:%Y%m}"
 
 
-def in_statistics(sk: str) -> tuple[int, str]:
-    """The day of the month and the way that a place in such a partition tells."""
-    day, _, via = sk.partition("#")
-    return int(day), via
+def in_statistics(sk: str) -> tuple[int, str, str | None]:
+    """The day of the month, the way and the channel, if any, that a place in such a partition tells."""
+    day, via, channel = sk.split("#")
+    return int(day), via, channel or None
 
 
 def export(id: str) -> Key:

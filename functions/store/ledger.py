@@ -59,8 +59,10 @@ _noted: dict[tuple[str, int], None] = {}
 """What this process knows to be noted."""
 
 
-def post(position: int, generation: int, currency: str, movement: Movement, by: By, now: int) -> Entered:
-    """Enter a movement, and say what became of it.
+def post(
+    position: int, generation: int, currency: str, movement: Movement, by: By, now: int, command: str = "post"
+) -> Entered:
+    """Enter a movement, and say what became of it; by `restore` it is not told again that it was.
 
     Raises LookupError where there is no such lot, Refusal `try_again`, TooManyWaiting.
     """
@@ -84,7 +86,7 @@ def post(position: int, generation: int, currency: str, movement: Movement, by: 
         known = {name: LINE.load(items[key]) for name, key in line_keys.items() if key in items}
         return account, entered(account, movement, known)
 
-    return _written(decide, "post", by)
+    return _written(decide, command, by)
 
 
 def face_value(lot: Lot, position: int, generation: int) -> int:

@@ -7,7 +7,7 @@ makes vouchers of existing lots free again or lets them be drawn again.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -80,14 +80,14 @@ def resupply(parts: Iterable[tuple[int, list[tuple[int, int]]]], cause: str, by:
         supply(campaign, every, cause, by)
 
 
-def open_more(front: Front, dry: Iterable[int], by: By) -> Front | None:
-    """The front without its dry lots and with more of the log, written; None where another is about it.
+def open_more(front: Front, dry: Iterable[int], by: By, more: int = 1) -> Front | None:
+    """The front without its dry lots and with so many `more` of the log, written; None where another is about it.
 
     A supply may show on the front a moment before its own item does. `front` was read before its lots were: what was
     added since moves it too.
     """
     moved = front.without(dry)
-    goal = max(len(moved.lots) + 1, OPEN_LOTS)
+    goal = max(len(moved.lots) + more, OPEN_LOTS)
     while len(moved.lots) < goal and not moved.is_open:
         stored = table.read(SUPPLY, keys.supply(front.campaign, moved.supply))
         if stored is None:
@@ -118,17 +118,23 @@ class Found(NamedTuple):
     item: Voucher | None
 
 
+Barred = Callable[[int], int]
+"""Of a lot, a bit for each index that a draw must leave alone, however free it is."""
+
+
 @dataclass(slots=True)
 class Search:
     """One look for free vouchers of a campaign; what it read was read after it began.
 
     `dry` are lots in which nothing can be drawn. `learned` is what was seen to be taken, to be put on the shelves.
+    What is `barred` to this draw is free for others.
     """
 
     campaign: str
     channel: str | None
     now: int
     quantity: int
+    barred: Barred | None = None
     found: list[Found] = field(default_factory=list)
     dry: set[int] = field(default_factory=set)
     lots: dict[int, Lot] = field(default_factory=dict)
@@ -141,9 +147,11 @@ class Search:
         return self.quantity - len(self.found)
 
     def look(self, numbers: Iterable[int]) -> None:
-        """Look into lots, in any order, until there are enough."""
-        left = list(numbers)
+        """Look into lots, in any order but what is barred last, until there are enough."""
+        left, barred = list(numbers), self.barred
         random.shuffle(left)
+        if barred is not None:
+            left.sort(key=lambda number: barred(number).bit_count())
         size = 1
         while left and self.lacking:
             some, left = left[:size], left[size:]
@@ -180,7 +188,8 @@ class Search:
         if lot is None or lot.rules.campaign != self.campaign:
             self.dry.add(number)
             return
-        hopeful = self._hopeful(lot)
+        barred = self.barred(number) if self.barred is not None else 0
+        hopeful = [index for index in self._hopeful(lot) if not barred >> index & 1]
         if hopeful:
             start = random.randrange(len(hopeful))
             hopeful = hopeful[start:] + hopeful[:start]
@@ -189,7 +198,7 @@ class Search:
             piece = hopeful[at : at + min(BATCH_GET_MAX, self.lacking + PROBES + at)]
             at += len(piece)
             self._pick(lot, piece)
-        if len(self.found) == before:
+        if len(self.found) == before and not barred:
             self.dry.add(number)
 
     def _pick(self, lot: Lot, piece: list[int]) -> None:
@@ -199,6 +208,8 @@ class Search:
             item = VOUCHER.load(stored) if stored is not None else None
             segment = lot.segment(index)
             assert segment is not None, "only what was generated can be drawn"
+            if item is not None and item.suspension is not None:
+                continue
             if not is_free(lot, segment, item):
                 self.learned[lot.number] = self.learned.get(lot.number, 0) | 1 << index
             elif self.lacking:

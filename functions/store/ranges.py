@@ -2,7 +2,7 @@
 
 The command's item is written first. Each lot remembers the commands done on it, with what they did; one that finds
 its own id counts that lot as done. A lot forgets a command only once that command is known to have completed, and a
-runner reads its command's item after each lot: completed means hands off, and not completed means that the lot it read
+runner reads its command's item after its lots: completed means hands off, and not completed means that the lots it read
 had forgotten nothing. So not even a runner that slept through the completion and eight later commands can touch a lot
 again: its write is conditional on the lot's version.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
 
@@ -28,12 +29,22 @@ from functions.domain.lot import (
     Segment,
     rewritten,
 )
-from functions.domain.selection import Selection, Span, by_lot, lot_count, of_lot, of_range, of_segments, of_serials
+from functions.domain.selection import (
+    Part,
+    Selection,
+    Span,
+    by_lot,
+    lot_count,
+    of_lot,
+    of_range,
+    of_segments,
+    of_serials,
+)
 from functions.domain.serials import LOT_SIZE
-from functions.store import keys, pool, table
-from functions.store.aws import write_window
+from functions.store import keys, lots, pool, table
+from functions.store.aws import WriteWindowOver, write_window
 from functions.store.entities import LOT
-from functions.store.lots import in_chunks, read_many, refuse_unknown
+from functions.store.lots import read_many, refuse_unknown
 from functions.store.records import BATCH, COMMAND
 from functions.store.singles import (
     Apart,
@@ -51,6 +62,8 @@ from functions.store.table import CONFLICTS_MAX, Conflict
 
 Trace = list[tuple[int, int, str]]
 """Index ranges of a lot that were skipped, and why."""
+Made = tuple[tuple[Segment, ...], Done, Trace]
+"""A lot's segments as they shall be, what that is for the command, and what was skipped."""
 UNCLEAR = "unclear"
 """Why something was skipped, where only the counts of its lot are known."""
 PIECES_MAX = 7_000
@@ -157,12 +170,13 @@ def run(
     """
     lots_before = command.lots_done
     todo = list(by_lot(list(command.spans)))[lots_before:]
-    finished: set[str] = set()
-    traces: dict[int, Trace] = {}
-    work = partial(_do_lot, command, change, touch, one_by_one, own, apart, finished, traces, until)
+    work = _Work(command, change, touch, one_by_one, own, apart, until)
     mine = command  # another runner may be further than this one; what it did does not count for these lots
     skips: tuple[Piece, ...] = ()
-    for each_done in in_chunks(todo, lambda each: work(*each), until):
+    share = max(1, min(len(todo), lots.CHUNK) // lots.WORKERS_MAX)
+    shares = [todo[at : at + share] for at in range(0, len(todo), share)]
+    for groups in lots.in_chunks(shares, work.on, until, lots.CHUNK // share):
+        each_done = [done for group in groups for done in group]
         at = mine.lots_done - lots_before
         done = [each for each in takewhile(bool, each_done) if each is not None]
         if frees and any(each.changed for each in done):
@@ -170,7 +184,7 @@ def run(
         if command.by_line:
             later = sum(len(within) for _, within in todo[at + len(done) :])
             room = PIECES_MAX - len(mine.skips) - later
-            skips = skipped_pieces(traces, todo[at : at + len(done)], done, room)
+            skips = skipped_pieces(work.traces, todo[at : at + len(done)], done, room)
         mine = mine.after(done, now, skips)
         command = _saved(mine) if checkpoint or mine.status == "completed" else mine
         if len(done) < len(each_done):
@@ -189,67 +203,110 @@ def _saved(command: Command) -> Command:
     return table.change(COMMAND, stored, further, command.kind, command.by)
 
 
-def _do_lot(
-    command: Command,
-    change: Change,
-    touch: Touch | None,
-    one_by_one: bool,
-    own: Own | None,
-    apart: Apart,
-    finished: set[str],
-    traces: dict[int, Trace],
-    until: float,
-    number: int,
-    ranges: list[tuple[int, int]],
-) -> Done | None:
-    """What was done to a lot; None where its single vouchers take longer than until then."""
-    touched, outcomes = Outcomes(), Outcomes()
-    conflicts = 0
-    while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
-        with write_window():
-            lot = table.read(LOT, keys.lot(number))
-            if lot is None:
-                return Done(command.id, 0, {"unknown": sum(last - first + 1 for first, last in ranges)})
-            stored = table.read(COMMAND, keys.command(command.id))
-            if stored is None or stored.status == "completed":
-                return Done(command.id, 0, {})
-            known = lot.done(command.id)
-            if known is not None:
-                return known
-            if own is not None and not change_own(command, lot, ranges, own, apart, outcomes):
-                if time.monotonic() > until:
-                    return None
-                continue
-            trace: Trace = []
-            segments, done = applied(command.id, lot, ranges, change, trace)
-            if touch is None:
-                base = change
-                if not fits(lot, segments, SEGMENTS_HELD_MAX):
-                    base = partial(_refused, change)
-                    trace = []
-                    segments, done = applied(command.id, lot, ranges, base, trace)
-                done = recounted(done, lot, base, outcomes)
-            elif one_by_one or not fits(lot, segments, SEGMENTS_PER_LOT_MAX):
-                if not touch_some(command, lot, ranges, change, touch, touched):
-                    if time.monotonic() > until:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A command as one runner does it. A worker takes its share of a chunk of lots at a time."""
+
+    command: Command
+    change: Change
+    touch: Touch | None
+    one_by_one: bool
+    own: Own | None
+    apart: Apart
+    until: float
+    finished: set[str] = field(default_factory=set)
+    traces: dict[int, Trace] = field(default_factory=dict)
+
+    def on(self, parts: list[Part]) -> list[Done | None]:
+        """What was done to each lot; None where its single vouchers take longer than until then."""
+        done = self._together(parts) if self.own is None and not self.one_by_one else {}
+        return [done[number] if number in done else self._alone(number, ranges) for number, ranges in parts]
+
+    def _together(self, parts: list[Part]) -> dict[int, Done]:
+        """What was done to those lots that nobody else was at meanwhile; they take one read, and one of the command."""
+        done: dict[int, Done] = {}
+        with write_window(), suppress(WriteWindowOver):
+            found = read_many(number for number, _ in parts)
+            is_over = self._is_over()
+            for number, ranges in parts:
+                lot = found.get(number)
+                before = self._before(lot, ranges, is_over)
+                plain = self._plainly(lot, ranges, Outcomes()) if lot is not None and before is None else None
+                if before is not None:
+                    done[number] = before
+                elif lot is not None and plain is not None:
+                    with suppress(Conflict):
+                        done[number] = self._marked(lot, *plain)
+        return done
+
+    def _alone(self, number: int, ranges: list[tuple[int, int]]) -> Done | None:
+        touched, outcomes = Outcomes(), Outcomes()
+        conflicts = 0
+        while conflicts < CONFLICTS_MAX:  # windows that only touch vouchers are as many as it takes
+            with write_window():
+                lot = table.read(LOT, keys.lot(number))
+                before = self._before(lot, ranges, lot is not None and self._is_over())
+                if before is not None:
+                    return before
+                assert lot is not None
+                if self.own is not None and not change_own(self.command, lot, ranges, self.own, self.apart, outcomes):
+                    if time.monotonic() > self.until:
                         return None
                     continue
-                segments, done = lot.segments, counted(done, touched)
-            commands = (*_with_room(lot.commands, finished), done)
-            marked = replace(lot, segments=segments, commands=commands, version=lot.version + 1)
-            try:
-                table.put(LOT.item(marked, command.kind, command.by), lot.version)
-            except Conflict:
-                conflicts += 1
-                continue
-            traces[number] = [*trace, *((i, i, why) for i, why in touched.items() if why is not None)]
-            return done
-    raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
+                plain = self._plainly(lot, ranges, outcomes) if not self.one_by_one else None
+                if plain is None:
+                    assert self.touch is not None
+                    if not touch_some(self.command, lot, ranges, self.change, self.touch, touched):
+                        if time.monotonic() > self.until:
+                            return None
+                        continue
+                    plain = self._singly(lot, ranges, touched)
+                try:
+                    return self._marked(lot, *plain)
+                except Conflict:
+                    conflicts += 1
+        raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
+
+    def _is_over(self) -> bool:
+        """Whether the command has completed; it is read after the lots, which have forgotten nothing if it has not."""
+        stored = table.read(COMMAND, keys.command(self.command.id))
+        return stored is None or stored.status == "completed"
+
+    def _before(self, lot: Lot | None, ranges: list[tuple[int, int]], is_over: bool) -> Done | None:
+        """What was done to a lot before, where nothing is left to do."""
+        if lot is None:
+            return Done(self.command.id, 0, {"unknown": sum(last - first + 1 for first, last in ranges)})
+        return Done(self.command.id, 0, {}) if is_over else lot.done(self.command.id)
+
+    def _plainly(self, lot: Lot, ranges: list[tuple[int, int]], outcomes: Outcomes) -> Made | None:
+        """The change by segments; None where it would cut the lot too small, and vouchers are to be written singly."""
+        trace: Trace = []
+        segments, done = applied(self.command.id, lot, ranges, self.change, trace)
+        if self.touch is not None:
+            return (segments, done, trace) if fits(lot, segments, SEGMENTS_PER_LOT_MAX) else None
+        base = self.change
+        if not fits(lot, segments, SEGMENTS_HELD_MAX):
+            base, trace = partial(_refused, self.change), []
+            segments, done = applied(self.command.id, lot, ranges, base, trace)
+        return segments, recounted(done, lot, base, outcomes), trace
+
+    def _singly(self, lot: Lot, ranges: list[tuple[int, int]], touched: Outcomes) -> Made:
+        """The lot as it is, with what was done to its vouchers."""
+        trace: Trace = []
+        _, done = applied(self.command.id, lot, ranges, self.change, trace)
+        trace += ((index, index, why) for index, why in touched.items() if why is not None)
+        return lot.segments, counted(done, touched), trace
+
+    def _marked(self, lot: Lot, segments: tuple[Segment, ...], done: Done, trace: Trace) -> Done:
+        """Write the lot with what was done to it. Raises Conflict where it was changed meanwhile."""
+        commands = (*_with_room(lot.commands, self.finished), done)
+        marked = replace(lot, segments=segments, commands=commands, version=lot.version + 1)
+        table.put(LOT.item(marked, self.command.kind, self.command.by), lot.version)
+        self.traces[lot.number] = trace
+        return done
 
 
-def skipped_pieces(
-    traces: dict[int, Trace], parts: list[tuple[int, list[tuple[int, int]]]], done: list[Done], room: int
-) -> tuple[Piece, ...]:
+def skipped_pieces(traces: dict[int, Trace], parts: list[Part], done: list[Done], room: int) -> tuple[Piece, ...]:
     """What was skipped of these lots, neighbours of one reason together, in `room` pieces or one for each range.
 
     Where that is too few for a lot, or a run that crashed had done it, only its counts are left to tell.
@@ -311,12 +368,15 @@ def applied(
 
 
 def _with_room(commands: tuple[Done, ...], finished: set[str]) -> tuple[Done, ...]:
-    """The commands that a lot goes on remembering. Raises Refusal `lot_busy` where none may be forgotten."""
+    """The commands that a lot goes on remembering: no completed one, and none that a restored table has lost.
+
+    Raises Refusal `lot_busy` where none may be forgotten.
+    """
     if len(commands) < COMMANDS_PER_LOT_MAX:
         return commands
     unsure = [d.command for d in commands if d.command not in finished]
-    stored = (table.read(COMMAND, keys.command(id)) for id in unsure)
-    finished.update(c.id for c in stored if c is not None and c.status == "completed")
+    stored = ((id, table.read(COMMAND, keys.command(id))) for id in unsure)
+    finished.update(id for id, command in stored if command is None or command.status == "completed")
     kept = tuple(d for d in commands if d.command not in finished)
     if len(kept) == COMMANDS_PER_LOT_MAX:
         raise Refusal("lot_busy", "Repeat or wait for the commands that have not finished.", retry_after_s=5)

@@ -1,4 +1,4 @@
-"""What of a lot a caller may know of and act on: a channel's tenant never changes, so it is read once."""
+"""What a caller may know of and act on: a channel's tenant never changes, so it is read once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from functions.domain.actor import By
 from functions.domain.channel import Channel
+from functions.domain.errors import Refusal
 from functions.domain.lot import Lot
 from functions.store import keys, table
 from functions.store.records import CHANNEL
@@ -23,6 +24,20 @@ class Reach:
         if id not in self._read:
             self._read[id] = table.read(CHANNEL, keys.channel(id))
         return self._read[id]
+
+    def channel(self, id: str) -> Channel:
+        """A channel within reach. Raises Refusal `not_found`, the same for another's and for none."""
+        found = self._channel(id)
+        if found is None or (self.by.is_tenant and found.tenant != self.by.tenant):
+            raise Refusal("not_found", f"There is no channel {id}.")
+        return found
+
+    def only_channel(self) -> str | None:
+        """The channel of a tenant that has no other, as the index knows."""
+        if not self.by.is_tenant:
+            return None
+        found = table.query(keys.channels_of(self.by.tenant), limit=2, index="gsi2")
+        return str(found[0]["gsi2sk"]) if len(found) == 1 else None
 
     def holds(self, channel: str | None) -> bool:
         """Whether what this channel holds is within reach."""

@@ -124,10 +124,9 @@ def _cards(
     accounts: dict[int, dict[int, Key]] = {}
     for index in indexes:
         voucher = vouchers.get(index)
-        uses = voucher.redemptions.values() if voucher is not None else ()
-        named = [(generation, name) for use in uses for generation, name, _ in movements(use)]
-        lines[index] = {(of, name): keys.ledger_line(start + index, of, *name) for of, name in named}
-        every = {*generations.get(index, ()), *(generation for generation, _ in named)}
+        wanted_lines = list(movements(voucher)) if voucher is not None else []
+        lines[index] = {(of, name): keys.ledger_line(start + index, of, *name) for of, name, *_ in wanted_lines}
+        every = {*generations.get(index, ()), *(expected.generation for expected in wanted_lines)}
         accounts[index] = {generation: keys.account(start + index, generation) for generation in every}
     wanted = [key for places in lines.values() for key in places.values()]
     items = _read([*wanted, *(key for places in accounts.values() for key in places.values())])

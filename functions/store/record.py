@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 import os
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from functions.domain.errors import Refusal
-from functions.domain.record import DAY_S, Entry, Head, Json, chains, entry_of, linked
+from functions.domain.record import DAY_S, Entry, Head, Json, chains, entry_of, following, linked
 from functions.domain.serials import LOT_SIZE
 from functions.store import cursors, keys, table
 from functions.store.keys import RECORD_LANES, Key
@@ -34,22 +34,24 @@ LOOKED_AT_MAX = 500
 INDEX_READ = 60
 END_OF_TIME = 10**11
 
+T = TypeVar("T")
+
 
 def append(events: Iterable[Json], now: int) -> int:
     """Put the events that are not there yet on record; says how many were new. Raises Refusal `try_again`."""
     unique = {event["id"]: event for event in events}
-    return sum(_append(part, now) for part in _parts(unique.values()))
+    return sum(_append(part, now) for part in _parts(unique.values(), lambda event: len(str(event))))
 
 
-def _parts(events: Iterable[Json]) -> Iterator[list[Json]]:
-    part: list[Json] = []
+def _parts(things: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:
+    part: list[T] = []
     size = 0
-    for event in events:
-        own = len(str(event)) * 2
+    for thing in things:
+        own = length(thing) * 2
         if part and (len(part) == ENTRIES_PER_WRITE or size + own > BYTES_PER_WRITE):
             yield part
             part, size = [], 0
-        part.append(event)
+        part.append(thing)
         size += own
     if part:
         yield part
@@ -72,6 +74,22 @@ def _append(events: Sequence[Json], now: int) -> int:
     raise Refusal("try_again", "All chains of the record are being written.", retry_after_s=1)
 
 
+def put_back(chain: str, entries: Iterable[Entry]) -> int:
+    """Bring a chain up to entries that were sealed of it and that the table has lost; says how many these were.
+
+    Raises ValueError where they do not follow from what the table has, Refusal `try_again`.
+    """
+    head, version = _head(chain)
+    lost = following(head, entries)
+    for seen, part in enumerate(_parts(lost, lambda entry: len(entry.line)), version):
+        heading, left = _heading(chain, part, seen, part[-1].at), part
+        while failed := table.put_together([*heading, *((_item(entry, entry.at), 0) for entry in left)]):
+            if failed & {0, 1}:
+                raise Refusal("try_again", "Others are writing the same chain.", retry_after_s=1)
+            left = [entry for n, entry in enumerate(left, 2) if n not in failed]
+    return len(lost)
+
+
 def incarnation() -> int:
     """Of the table; each has chains of its own."""
     return int(os.environ[TABLE_INCARNATION])
@@ -90,15 +108,16 @@ def _heading(chain: str, entries: Sequence[Entry], version: int, now: int) -> li
     last = entries[-1]
     head = {"entity": "chain", "count": last.number, "hash": last.hash, "version": version + 1}
     ids = [entry.event["id"] for entry in entries]
-    page = {"entity": "page", "ids": ids, "version": 1, "ttl_epoch_s": _kept_until(now)}
+    page = {"entity": "page", "ids": ids, "version": 1, "ttl_epoch_s": now + kept_s()}
     return [
         ({**keys.chain(chain)._asdict(), **head}, version),
         ({**keys.page(chain, last.number)._asdict(), **page}, 0),
     ]
 
 
-def _kept_until(now: int) -> int:
-    return now + int(os.environ[RECORD_KEPT_DAYS]) * DAY_S
+def kept_s() -> int:
+    """So long an entry is kept, in the table as in the bucket."""
+    return int(os.environ[RECORD_KEPT_DAYS]) * DAY_S
 
 
 def _item(entry: Entry, now: int) -> Item:
@@ -111,7 +130,7 @@ def _item(entry: Entry, now: int) -> Item:
         "line": entry.line,
         "gsi1pk": keys.recorded_in(lane),
         "gsi1sk": place,
-        "ttl_epoch_s": _kept_until(now),
+        "ttl_epoch_s": now + kept_s(),
     }
     if entry.subject is not None:
         item |= {"gsi2pk": keys.recorded_about(*entry.subject), "gsi2sk": place}

@@ -38,6 +38,7 @@ CHANNEL: Entity[Channel] = Entity(
     Channel,
     key=lambda c: keys.channel(c.id),
     index=lambda c: keys.in_list("channel", c.id, c.created_at),
+    index2=lambda c: keys.channel_of(c.tenant, c.id) if c.tenant is not None else None,
 )
 BATCH: Entity[Batch] = Entity(
     "batch",

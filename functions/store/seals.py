@@ -12,9 +12,10 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from functions.domain.actor import By
 from functions.domain.audit import AuditExport
 from functions.domain.record import Entry, Head, chains, entry_of
-from functions.domain.seal import Checkpoint, Sealed, Span
+from functions.domain.seal import Checkpoint, Sealed, Span, reopened
 from functions.store import keys, table
 from functions.store.aws import client
 from functions.store.exports import put_once
@@ -27,6 +28,7 @@ EXPORT: Entity[AuditExport] = Entity("audit_export", AuditExport, key=lambda e: 
 RECORD_BUCKET = "RECORD_BUCKET"
 JSON_LINES = "application/jsonl"
 JOSE = "application/jose"
+ENTRIES, CHECKPOINTS = "entries/", "checkpoints/"
 PAGES_PER_READ = 100
 READERS = 8
 
@@ -36,11 +38,13 @@ class Broken(Exception):  # noqa: N818 - it is the record that is in error
 
 
 def heads() -> dict[str, Head]:
-    """How far each chain of this incarnation has come."""
-    names = chains(incarnation())
-    items = table.get_many(keys.chain(name) for name in names)
-    found = {name: items[keys.chain(name)] for name in names if keys.chain(name) in items}
-    return {name: Head(item["count"], item["hash"]) for name, item in found.items()}
+    """How far each chain has come: of this incarnation, and of those before, of which something may be unsealed yet."""
+    found: dict[str, Head] = {}
+    for each in range(1, incarnation() + 1):
+        names = {keys.chain(name): name for name in chains(each)}
+        items = table.get_many(names)
+        found |= {names[key]: Head(item["count"], item["hash"]) for key, item in items.items()}
+    return found
 
 
 def entries(span: Span) -> list[Entry]:
@@ -111,6 +115,43 @@ def runs(sealed: list[Sealed]) -> Iterator[bytes]:
     """Runs as they lie in the bucket, in order, several on their way at a time."""
     with ThreadPoolExecutor(READERS) as pool:
         yield from pool.map(run, sealed)
+
+
+def in_bucket(folder: str, after: str = "") -> Iterator[tuple[str, int]]:
+    """The names of what lies in a folder of the bucket, after one of them, and when each was put there."""
+    pages = client("s3").get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=os.environ[RECORD_BUCKET], Prefix=folder, StartAfter=after):
+        for found in page.get("Contents", []):
+            yield found["Key"], int(found["LastModified"].timestamp())
+
+
+def content(name: str) -> str:
+    """What lies in the bucket under a name."""
+    return _object(name).decode()
+
+
+def put_back(by: By) -> int:
+    """Take the checkpoints that the table has lost over from the bucket; says how many. Raises Broken."""
+    last = last_checkpoint()
+    if last is not None and last.jws is None:
+        last = checkpoint_at(last.number - 1) if last.number > 1 else None
+    count = 0
+    for name, _ in in_bucket(CHECKPOINTS, last.name if last is not None else ""):
+        try:
+            lost = reopened(content(name), last, _digest)
+        except ValueError as error:
+            raise Broken(f"{name}: {error}") from error
+
+        def decide(current: Checkpoint | None, lost: Checkpoint = lost) -> Checkpoint | None:
+            return lost if current is None or current.jws is None else None
+
+        last = table.change(CHECKPOINT, table.read(CHECKPOINT, keys.checkpoint(lost.number)), decide, "restore", by)
+        count += 1
+    return count
+
+
+def _digest(name: str) -> str:
+    return client("s3").head_object(Bucket=os.environ[RECORD_BUCKET], Key=name)["Metadata"]["sha256"]
 
 
 def _object(name: str) -> bytes:

@@ -5,20 +5,18 @@ They are written before the order is, under its fingerprint: of an order that wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
 from functions.domain.actor import By
 from functions.domain.pieces import LINES_PER_ITEM
+from functions.domain.pool import span_bits
 from functions.domain.recovery import Lines, Named, Recovery, Spans
-from functions.domain.selection import Span, by_lot
+from functions.domain.selection import Part, Span, by_lot
 from functions.store import keys, table
 from functions.store.records import LINES, SPANS
 from functions.store.table import Conflict
-
-Part = tuple[int, list[tuple[int, int]]]
-"""A lot's number, and the index ranges that are selected of it."""
 
 
 def keep(recovery: Recovery, parts: Sequence[list[Span]], lines: Sequence[Named], by: By) -> None:
@@ -49,6 +47,12 @@ def lots_of(recovery: Recovery, first: int = 0) -> Iterator[Part]:
         if at + count > first:
             yield from islice(by_lot(list(spans_of(recovery, part))), max(0, first - at), None)
         at += count
+
+
+def bits_of(recovery: Recovery) -> Callable[[int], int]:
+    """Lot number → a bit for each index that is selected of it."""
+    within = dict(lots_of(recovery))
+    return lambda number: sum(span_bits(first, last) for first, last in within.get(number, ()))
 
 
 def lines_of(recovery: Recovery, number: int) -> tuple[Named, ...]:

@@ -1,4 +1,5 @@
-"""How recoveries went, by the way they were ordered: a sum for each day and way, in one partition a month.
+"""How recoveries went, by the way they were ordered and the channel they concern: a sum for each day, way and channel,
+in one partition a month.
 
 A recovery is counted once: the mark that says so is written in one transaction with what it adds.
 """
@@ -9,11 +10,14 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from functions.domain.recovery import Recovery, Via
+from functions.domain.errors import Refusal
+from functions.domain.recovery import Recovery
 from functions.store import keys, table
 
 ENTITY, MARK = "statistic", "counted"
 DAYS_MAX = 366
+SUMS_MAX = 20_000
+"""So many are looked at in a call; there are not more than recoveries."""
 
 
 class Sum(NamedTuple):
@@ -43,24 +47,31 @@ def count(recovery: Recovery) -> None:
         effective_at - recovery.created_at,
     )
     mark = {**keys.counted(recovery.id)._asdict(), "entity": MARK, "version": 1}
-    sums = {keys.statistic(day, recovery.via): {name: n for name, n in added._asdict().items() if n}}
+    sums = {keys.statistic(day, recovery.via, recovery.channel): {name: n for name, n in added._asdict().items() if n}}
     table.put_new([mark], sums, ENTITY)
 
 
-def by_way(since: date, until: date) -> dict[Via, Sum]:
-    """What completed on these days (UTC), both included."""
-    found: dict[Via, Sum] = {}
+def between(since: date, until: date, *, by_channel: bool) -> dict[str | None, Sum]:
+    """What completed on these days (UTC), both included, by way or by channel (None: what names none).
+
+    Raises Refusal `invalid_request` where that are too many sums.
+    """
+    found: dict[str | None, Sum] = {}
+    left = SUMS_MAX
     for month in _months(since, until):
-        for item in table.query(keys.statistics_of(month), limit=31 * len(Via), index=""):
-            day, via = keys.in_statistics(item["sk"])
+        items = table.query(keys.statistics_of(month), limit=left + 1, index="")
+        left -= len(items)
+        if left < 0:
+            raise Refusal("invalid_request", errors=[{"field": "query.since", "detail": "too many days at once"}])
+        for item in items:
+            day, via, channel = keys.in_statistics(item["sk"])
             if since <= month.replace(day=day) <= until:
+                named = channel if by_channel else via
                 of_day = Sum(*(item.get(name, 0) for name in Sum._fields))
-                found[Via(via)] = found.get(Via(via), Sum()).plus(of_day)
+                found[named] = found.get(named, Sum()).plus(of_day)
     return found
 
 
 def _months(since: date, until: date) -> Iterator[date]:
-    month = since.replace(day=1)
-    while month <= until:
-        yield month
-        month = month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+    for number in range(since.year * 12 + since.month - 1, until.year * 12 + until.month):
+        yield date(number // 12, number % 12 + 1, 1)

@@ -42,36 +42,34 @@ def _keep(client_id: str, wrapped: bytes | None, command: str, by: By) -> None:
 def require(code: str | None, id: str, by: By, now: int) -> None:
     """Use the code up for what has this id; the same code for the same thing is good again, for a reply may be lost.
 
-    Raises Refusal `one_time_code_required`, `one_time_code_wrong`, `too_many_attempts`.
+    It is counted as wrong until it has turned out to be right: of many at a time no more are looked at than of as many
+    one after the other. Raises Refusal `one_time_code_required`, `one_time_code_wrong`, `too_many_attempts`.
     """
     if code is None:
-        raise Refusal("one_time_code_required", "Give one_time_code, of this client's authenticator.")
-    subject = guards.Subject("one_time_code", by.client)
-    own = keys.enrolment(by.client)
-    items = table.get_many([own, subject.key(now)])
-    guards.refuse_over_limit([subject], None, items, now)
-    enrolment = ENROLMENT.load(items[own]) if own in items else None
+        raise Refusal("one_time_code_required", "Give one_time_code, or with a file the header One-Time-Code.")
+    enrolment = table.read(ENROLMENT, keys.enrolment(by.client))
     if enrolment is None or enrolment.wrapped_secret is None:
         raise Refusal("one_time_code_required", "This client has no authenticator; have it enrolled.")
+    subject = guards.Subject("one_time_code", by.client)
+    guards.count_wrong([subject], now)
     step = step_of(_unwrapped(enrolment.wrapped_secret, by.client), code, now)
     if step is None:
-        raise _wrong(subject, now)
+        raise _wrong()
 
     def used(current: Enrolment | None) -> Enrolment | None:
         assert current is not None
         if current.wrapped_secret != enrolment.wrapped_secret:
-            raise _wrong(subject, now)
+            raise _wrong()
         try:
             return current.used(step, id)
         except ValueError:
-            raise _wrong(subject, now) from None
+            raise _wrong() from None
 
     table.change(ENROLMENT, enrolment, used, "step_up", by)
+    guards.forgive(subject, now)
 
 
-def _wrong(subject: guards.Subject, now: int) -> Refusal:
-    """The refusal of a code that is wrong or was used, once it is counted."""
-    guards.count_wrong([subject], now)
+def _wrong() -> Refusal:
     return Refusal("one_time_code_wrong", "It is wrong, or it was used before: wait for the next one.")
 
 

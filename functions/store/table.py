@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -358,3 +359,17 @@ def add_up_to(key: Key, wanted: int, limit: int, ttl_epoch_s: int) -> int:
         else:
             return amount
     return 0
+
+
+def take_back(key: Key) -> None:
+    """Count one less on a transient counter that was raised; where the SDK sends it again, it may be two."""
+    dynamodb = client("dynamodb")
+    with suppress(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.update_item(
+            TableName=table_name(),
+            Key=_wire(key._asdict()),
+            UpdateExpression="ADD #count :less",
+            ConditionExpression="#count > :none",
+            ExpressionAttributeNames={"#count": "count"},
+            ExpressionAttributeValues=_wire({":less": -1, ":none": 0}),
+        )

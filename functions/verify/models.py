@@ -86,6 +86,7 @@ class HistoryLine(Answer):
         "reversed",
         "recalled",
         "suspended",
+        "resuming",
         "resumed",
         "reissued",
         "issued",
@@ -106,6 +107,7 @@ class HistoryLine(Answer):
     command: str | None = Field(default=None, description="The distribution, activation or extension.")
     source: str | None = Field(default=None, alias="from", description="The channel that held it.")
     to: str | None = Field(default=None, description="The channel that it went to.")
+    sold: bool | None = Field(default=None, description="That it left stock by its activation.")
     valid_until: Time | None = Field(default=None, examples=["2028-12-31T23:59:59Z"])
     reveal: str | None = None
     dispense: str | None = None
@@ -124,6 +126,7 @@ class HistoryLine(Answer):
     balance_minor: Minor | None = Field(default=None, examples=[0])
     currency: Currency | None = None
     recovery: str | None = None
+    lifts: str | None = Field(default=None, description="The recovery whose suspension a resume is about to lift.")
     action: str | None = None
     scope: str | None = None
     reason: str | None = None

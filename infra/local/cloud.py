@@ -86,6 +86,7 @@ class Cloud:
         self.calls: dict[str, set[policy.Request]] = defaultdict(set)
         """The permission checks that were passed, by function."""
         self._invoke: Invoke = self._in_this_process
+        self._pool: Pool | None = None
         self._clients_by_role: dict[str, tuple[str, str]] = {}
         self._tokens: dict[str, str] = {}
         self._environment = _EnvironmentSwitch()
@@ -116,7 +117,7 @@ class Cloud:
             _forget_clients(f"{host}:{port}")
             pool = Pool(cloud.stack, cloud.endpoints, dict(os.environ), cloud._record)
             stack.callback(pool.close)
-            cloud._invoke = pool.invoke
+            cloud._invoke, cloud._pool = pool.invoke, pool
             yield cloud
 
     @classmethod
@@ -237,22 +238,31 @@ class Cloud:
         by it, until all is quiet, and carriers give the receipts that they have to give; else all that stays as it is.
         `twice` and `shuffle` (a seed): everything is delivered twice, in any order that AWS might choose.
         """
-        from functions.edge import clock
-
         random = Random(shuffle) if shuffle is not None else None
-        passed_s, now = 0, clock.now
-        with patch.object(clock, "now", lambda: now() + passed_s):
-            for _ in range(DRAIN_ROUNDS_MAX):
+        passed_s = 0
+        for _ in range(DRAIN_ROUNDS_MAX):
+            with self._ahead(passed_s):
                 moved = [pump.step(twice=twice, shuffle=random) for pump in self.stream_pumps]
                 moved += [self._done_with(pump, twice, random) for pump in self.queue_pumps]
-                if any(moved):
-                    continue
-                if delayed and self.carriers.deliver():
-                    continue
-                if not delayed or not (late_s := self.hasten()):
-                    return
-                passed_s += late_s
+            if any(moved) or (delayed and self.carriers.deliver()):
+                continue
+            if not delayed or not (late_s := self.hasten()):
+                return
+            passed_s += late_s
         raise RuntimeError(f"the queues are not empty after {DRAIN_ROUNDS_MAX} rounds")
+
+    @contextmanager
+    def _ahead(self, seconds: int) -> Iterator[None]:
+        """The functions' clock so many seconds ahead, wherever they run."""
+        if self._pool is None:
+            with runtime.ahead(seconds):
+                yield
+        else:
+            self._pool.ahead_s = seconds
+            try:
+                yield
+            finally:
+                self._pool.ahead_s = 0
 
     def _done_with(self, pump: Pump, twice: bool, shuffle: Random | None) -> bool:
         """Whether a queue had something; what failed may be received again at once."""

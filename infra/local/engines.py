@@ -113,10 +113,3 @@ def client(endpoint: str) -> Any:
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
-
-
-def drop_tables(endpoint: str) -> None:
-    """Deletes every table, for a test that shares an engine with others and wants a fresh start."""
-    dynamodb = client(endpoint)
-    for name in dynamodb.list_tables()["TableNames"]:
-        dynamodb.delete_table(TableName=name)

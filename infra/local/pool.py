@@ -58,9 +58,9 @@ class Instance:
             self.stop()
             raise FunctionError(detail["errorMessage"])
 
-    def invoke(self, event: str) -> tuple[str, tuple[Request, ...]]:
+    def invoke(self, event: str, ahead_s: int) -> tuple[str, tuple[Request, ...]]:
         """The result as JSON and the calls that were checked. Raises `FunctionError`; `alive` tells what is left."""
-        self._pipe.send((str(uuid.uuid4()), event))
+        self._pipe.send((str(uuid.uuid4()), event, ahead_s))
         kind, detail, calls = self._receive(self.function.timeout_s)
         if kind == "error":
             raise FunctionError(f"{detail['errorType']}: {detail['errorMessage']}")
@@ -103,6 +103,8 @@ class Pool:
         self, stack: Stack, endpoints: dict[str, str], base: dict[str, str], record: Callable[[str, Request], None]
     ) -> None:
         self._stack, self._endpoints, self._record = stack, endpoints, record
+        self.ahead_s = 0
+        """How far the functions' clocks are ahead of this machine's."""
         self._base: dict[str, str] = {name: base[name] for name in PASSED_ON if name in base}
         self._idle: dict[str, deque[Instance]] = {name: deque() for name in stack.functions}
         self._busy: set[Instance] = set()
@@ -125,7 +127,7 @@ class Pool:
     def _run(self, name: str, payload: str) -> str:
         instance = self._acquire(name)
         try:
-            result, calls = instance.invoke(payload)
+            result, calls = instance.invoke(payload, self.ahead_s)
         finally:
             self._release(name, instance)
         for call in calls:

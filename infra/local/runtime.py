@@ -12,11 +12,14 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Final
+from unittest.mock import patch
 
+from functions.edge import clock
 from infra.local import policy
 from infra.local.resources import Function
 from infra.local.template import REGION, ROOT
@@ -105,6 +108,14 @@ def run(handler: Handler, event: str, invocation: Context) -> str:
     return result
 
 
+@contextmanager
+def ahead(seconds: int) -> Iterator[None]:
+    """The functions' clock in this process, so many seconds ahead."""
+    now = clock.now
+    with patch.object(clock, "now", lambda: now() + seconds):
+        yield
+
+
 def _serve(parent: Connection) -> None:
     function, names = parent.recv()
     calls: list[policy.Request] = []
@@ -117,11 +128,12 @@ def _serve(parent: Connection) -> None:
         return
     parent.send(("ready", None))
     while True:
-        request_id, event = parent.recv()
+        request_id, event, ahead_s = parent.recv()
         started = time.monotonic()
         signal.alarm(function.timeout_s + KILL_GRACE_S)
         try:
-            answer: tuple[str, Any] = ("result", run(handler, event, context(function, request_id)))
+            with ahead(ahead_s):
+                answer: tuple[str, Any] = ("result", run(handler, event, context(function, request_id)))
         except Exception as error:
             traceback.print_exc()
             answer = ("error", error_of(error))

@@ -34,9 +34,10 @@ class Stage:
 
     def ask(self, method: str, target: str, body: Any = None, *, role: str = "operator", key: str = "") -> Answer:
         """A request with a role's token and, by default, a key of its own."""
-        return Gateway(self.cloud.stack.routes, self._invoke).answer(self._request(method, target, body, role, key))
+        return Gateway(self.cloud.stack.routes, self.invoke).answer(self._request(method, target, body, role, key))
 
-    def _invoke(self, name: str, event: Event, wait_s: float) -> Any:
+    def invoke(self, name: str, event: Event, wait_s: float = 0.0) -> Any:
+        """What a function answers to an event."""
         function = self.cloud.stack.functions[name]
         os.environ.update(self.environment(name))  # `staged` puts back what was; threads may be in here together
         return handler_of(function)(event, context(function, str(uuid.uuid4())))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from infra.local.template import ROOT
 from tests.running import DOWN_AFTER_S, Running, up
 
 HEADING: Final = "## Five minutes"
-BLOCKS: Final = 11
+BLOCKS: Final = 12
 END_OF_BLOCK: Final = "=== end of block ==="
 PASTED_AFTER_S: Final = 300
 ITEMS_OF_A_MILLION_MAX: Final = 110
@@ -60,6 +61,8 @@ def pasted(folder: Path) -> list[str]:
     bash = shutil.which("bash")
     assert bash
     script = "".join(f"{block}echo; echo '{END_OF_BLOCK}'\n" for block in blocks()).replace("/tmp/", f"{folder}/")
+    for name, target in ((".venv", Path(sys.prefix)), ("functions", ROOT / "functions")):
+        (folder / name).symlink_to(target)
     done = subprocess.run(
         [bash, "-s"], input=script, cwd=folder, capture_output=True, text=True, timeout=PASTED_AFTER_S, check=True
     )
@@ -86,7 +89,7 @@ def replies(printed: str) -> list[tuple[int, dict[str, str], Any]]:
 def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert len(blocks()) == BLOCKS
     with up(tmp_path) as running:
-        helpers, campaign, batch, stock, till, gift, sms, carriers, recall, history, customer = pasted(tmp_path)
+        helpers, campaign, batch, stock, till, gift, sms, carriers, recall, history, customer, record = pasted(tmp_path)
         assert helpers.strip() == ""
 
         (made,) = documents(campaign)
@@ -147,6 +150,12 @@ def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: P
         assert (hold["status"], hold["amount_minor"], hold["available_minor"]) == ("open", 3000, 2000)
         assert (capture["amount_minor"], capture["hold"]) == (2500, hold["id"])
         assert [each["balance_minor"] for each in wallet_after["data"]] == [2500]
+
+        (entries,) = documents(record)
+        assert [entry["type"] for entry in entries["data"]] == ["lot.recalled"]
+        intact, altered = record.strip().splitlines()[-2:]
+        assert intact.startswith("INTACT")
+        assert re.match("ALTERED  chain .*, entry [0-9]+: changed", altered)
 
         started = below(running.process.pid)
         assert started

@@ -10,71 +10,32 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import count
-from threading import Event, Thread
 from time import monotonic, sleep, time
-from typing import Final, NamedTuple
+from typing import Final
 
 import httpx
 import pytest
 
 from functions.domain.serials import position_of, serial_of
 from functions.domain.times import rfc3339
-from tests.running import YEAR_S, Json, Running, mobile, up
+from tests.running import YEAR_S, Json, Running, up
+from tests.tills import ROLES, WAIT_MAX_S, fresh_mobile, redeemed, refused_for_good_at, selling, until
 
 CARDS: Final = 1_000_000
 SOLD: Final = 300_000
 """So many of the promotion's cards were activated."""
 FACE_MINOR: Final = 3_000
-TILLS: Final = ("merchant", "partner", "operator")
-"""Each is a client of its own, which redeems card after card with a breath between them."""
-BREATH_S: Final = 0.5
 BEFORE: Final = 3
 """So many cards each till has redeemed when the recovery is ordered; so many more it tries once that is answered."""
 RECALL_PER_ACTIVATION_MAX: Final = 4.0
 """Both write each lot once, the recall while the tills are at work. (`make benchmark` measures the seconds.)"""
 CODES: Final = 300
 HOLDERS: Final = 3
-WAIT_MAX_S: Final = 120
 POLL_S: Final = 0.5
-
-_numbers = count()
-
-
-class Try(NamedTuple):
-    """What a till sent and was answered."""
-
-    serial: str
-    sent_at: float
-    status: int
-    key: str
-
-    @property
-    def done(self) -> bool:
-        return self.status == httpx.codes.CREATED
-
-
-@dataclass
-class Till:
-    """A client that redeems one code after the other, each for another phone."""
-
-    kami: Running
-    role: str
-    cards: Iterator[tuple[str, str]]
-    tries: list[Try] = field(default_factory=list)
-
-    def run(self, stop: Event) -> None:
-        """Until `stop`, or until there are no more cards."""
-        for serial, code in self.cards:
-            if stop.is_set():
-                return
-            order = {"code": code, "account": {"type": "mobile", "number": mobile(next(_numbers))}}
-            sent_at = monotonic()
-            reply = self.kami.ask("POST", "/v1/redemptions", order, role=self.role)
-            self.tries.append(Try(serial, sent_at, reply.status_code, reply.json().get("key", "")))
-            stop.wait(BREATH_S)
+ALONE_MAX: Final = 100_000
+"""More of the promotion's cards nobody may reclaim alone."""
+BOX: Final = 20
+"""So many sold cards are missing for a while."""
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +44,7 @@ def kami(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@contextmanager
-def selling(kami: Running, cards: list[tuple[str, str]]) -> Iterator[list[Till]]:
-    """All tills at work; they share the cards out among them."""
-    stop = Event()
-    tills = [Till(kami, role, iter(cards[number :: len(TILLS)])) for number, role in enumerate(TILLS)]
-    threads = [Thread(target=till.run, args=[stop]) for till in tills]
-    for thread in threads:
-        thread.start()
-    try:
-        yield tills
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def until(each: list[Till], more: int) -> None:
-    """Wait until each till was answered so many times more."""
-    wanted = [len(till.tries) + more for till in each]
-    deadline = monotonic() + WAIT_MAX_S
-    while any(len(till.tries) < goal for till, goal in zip(each, wanted, strict=True)):
-        assert monotonic() < deadline, [len(till.tries) for till in each]
-        sleep(POLL_S)
-
-
-def promotion(kami: Running, name: str, kind: str) -> Json:
+def promotion(kami: Running, name: str, kind: str, **rules: Json) -> Json:
     """A fresh campaign of cards of CNY 30.00."""
     return kami.done(
         "POST",
@@ -119,6 +55,7 @@ def promotion(kami: Running, name: str, kind: str) -> Json:
             "face_value": {"amount_minor": FACE_MINOR, "currency": "CNY"},
             "redemption": "single",
             "valid_until": rfc3339(int(time()) + YEAR_S),
+            **rules,
         },
     )
 
@@ -134,11 +71,6 @@ def codes(kami: Running, batch: Json, first: int, size: int, number: int) -> lis
     """(serial, code) of so many cards, spread evenly over a part of a batch."""
     part = {"first_serial": span(batch, first, size)["first_serial"], "quantity": size}
     return kami.codes(part, number)
-
-
-def redeemed(tills: list[Till]) -> set[str]:
-    """The serials that were redeemed, by what the tills were told."""
-    return {each.serial for till in tills for each in till.tries if each.done}
 
 
 def completed(kami: Running, id: str) -> Json:
@@ -188,7 +120,9 @@ def counts(kami: Running, batch: Json, wanted: Json) -> Json:
 
 
 def test_after_a_promotion_unactivated_cards_are_reclaimed_and_handed_out_again(kami: Running) -> None:
-    campaign = promotion(kami, "Summer data", "data")
+    stops = {"roles": ["operator"], "actions": ["suspend", "resume"]}
+    ends = {"roles": ["operator"], "actions": ["reclaim"], "vouchers_alone": ALONE_MAX}
+    campaign = promotion(kami, "Summer data", "data", recovery_rules={"allow": [stops, ends]})
     batch = kami.done("POST", f"/v1/campaigns/{campaign['id']}/batches", {"quantity": CARDS})
     shop, app = (
         kami.done("POST", "/v1/channels", {"kind": kind, "name": name})["id"]
@@ -198,15 +132,28 @@ def test_after_a_promotion_unactivated_cards_are_reclaimed_and_handed_out_again(
     unsold = span(batch, SOLD, CARDS - SOLD)
     assert kami.done("POST", "/v1/distributions", {**whole, "to": shop})["distributed"] == CARDS
     assert kami.done("POST", "/v1/activations", {"selection": span(batch, 0, SOLD)})["activated"] == SOLD
-    old = codes(kami, batch, SOLD, CARDS - SOLD, len(TILLS) * BEFORE)
+    old = codes(kami, batch, SOLD, CARDS - SOLD, len(ROLES) * BEFORE)
     order = {**whole, "action": "reclaim", "only": "not_activated", "reason": "campaign_over"}
+
+    box = span(batch, SOLD - BOX, BOX)
+    ((_, missing),) = codes(kami, batch, SOLD - BOX, BOX, 1)
 
     with selling(kami, codes(kami, batch, 0, SOLD, CODES)) as tills:
         until(tills, BEFORE)
+        lost = {"selection": box, "action": "suspend", "reason": "lost", "channel": shop}
+        suspension = kami.done("POST", "/v1/recoveries", lost)["id"]
+        assert kami.redeem(missing, fresh_mobile()).json()["key"] == "voucher_not_redeemable"
         seen = kami.done("POST", "/v1/recoveries?dry_run=true", order)
-        assert (seen["selected"], seen["recovered"], seen["needs_approval"]) == (CARDS, CARDS - SOLD, False)
+        assert (seen["selected"], seen["recovered"], seen["needs_approval"]) == (CARDS, CARDS - SOLD, True)
         recovery = kami.done("POST", "/v1/recoveries", order)
+        assert (recovery["status"], recovery["approval"]["vouchers"]) == ("awaiting_approval", CARDS - SOLD)
+        decision = {"digest": recovery["approval"]["digest"], "decision": "approve"}
+        kami.done("POST", f"/v1/recoveries/{recovery['id']}/approvals", decision, role="approver")
         report = completed(kami, recovery["id"])
+        assert completed(kami, suspension)["recovered"] == BOX
+        found = {"action": "resume", "reason": "lost", "recovery": suspension, "channel": shop}
+        assert completed(kami, kami.done("POST", "/v1/recoveries", found)["id"])["recovered"] == BOX
+        assert kami.redeem(missing, fresh_mobile()).status_code == httpx.codes.CREATED
         given = kami.done("POST", "/v1/distributions", {"selection": unsold, "to": app})
         assert given["distributed"] == CARDS - SOLD
         assert kami.done("POST", "/v1/activations", {"selection": unsold})["activated"] == CARDS - SOLD
@@ -227,18 +174,20 @@ def test_after_a_promotion_unactivated_cards_are_reclaimed_and_handed_out_again(
 
     new = codes(kami, batch, SOLD, CARDS - SOLD, len(old))
     assert [serial for serial, _ in new] == [serial for serial, _ in old]
-    late = [kami.redeem(code, mobile(next(_numbers))) for _, code in old]
-    fresh = [kami.redeem(code, mobile(next(_numbers))) for _, code in new]
+    late = [kami.redeem(code, fresh_mobile()) for _, code in old]
+    fresh = [kami.redeem(code, fresh_mobile()) for _, code in new]
     assert {reply.json()["key"] for reply in late} == {"voucher_not_redeemable"}
     assert {reply.status_code for reply in fresh} == {httpx.codes.CREATED}
 
-    spent = len(redeemed(tills)) + len(fresh)
+    spent = len(redeemed(tills)) + len(fresh) + 1
     wanted = {"active": CARDS - spent, "redeemed": spent}
     assert counts(kami, batch, wanted) == wanted
     assert kami.set_aside() == dict.fromkeys(kami.set_aside(), 0)
 
 
-def test_a_stolen_consignment_is_recalled_at_once_while_thieves_redeem_it(kami: Running) -> None:
+def test_a_stolen_consignment_is_recalled_at_once_while_thieves_redeem_it(
+    kami: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
     campaign = promotion(kami, "Recharge", "recharge")
     batch = kami.done("POST", f"/v1/campaigns/{campaign['id']}/batches", {"quantity": CARDS})
     whole = {"selection": {"batch": batch["id"]}}
@@ -246,7 +195,7 @@ def test_a_stolen_consignment_is_recalled_at_once_while_thieves_redeem_it(kami: 
     kami.done("POST", "/v1/activations", whole)
     activation_s = monotonic() - activation_at
     *cards, bought, given, kept = codes(kami, batch, 0, CARDS, CODES)
-    phones = [mobile(next(_numbers)) for _ in range(HOLDERS)]
+    phones = [fresh_mobile() for _ in range(HOLDERS)]
     for (_, code), phone in zip((bought, given, kept), phones, strict=True):
         kami.done("POST", "/v1/claims", {"code": code, "customer": phone})
     order = {**whole, "action": "void", "reason": "stolen"}
@@ -260,6 +209,8 @@ def test_a_stolen_consignment_is_recalled_at_once_while_thieves_redeem_it(kami: 
         until(tills, BEFORE)
     report = completed(kami, recovery["id"])
 
+    with capsys.disabled():
+        print(f"\n{CARDS:,} cards are refused for good {refused_for_good_at(tills) - ordered_at:.2f} s after the order")
     assert answered_at - ordered_at < RECALL_PER_ACTIVATION_MAX * activation_s
     tried = [each for till in tills for each in till.tries]
     after = [each for each in tried if each.sent_at > answered_at]

@@ -1,8 +1,9 @@
-"""The two engines: moto in this process, and DynamoDB Local, the referee, started once for all who ask for it."""
+"""The two engines: moto in this process, and DynamoDB Local, the referee."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from botocore.retries.quota import RetryQuota
@@ -11,7 +12,7 @@ from botocore.retries.standard import ExponentialBackoff
 from functions.edge import clock
 from functions.store import aws
 from infra.local.cloud import Cloud
-from infra.local.engines import drop_tables, dynamodb_local
+from infra.local.engines import dynamodb_local
 from infra.local.template import Template, synthesized
 from tests.engine.engines import ENGINES, REFEREE
 from tests.engine.wire import Wire, install
@@ -23,20 +24,13 @@ def template() -> Template:
     return synthesized()
 
 
-@pytest.fixture(scope="session")
-def referee() -> Iterator[str]:
-    with dynamodb_local() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture(scope="module", params=ENGINES)
 def cloud(request: pytest.FixtureRequest, template: Template) -> Iterator[Cloud]:
-    """One after the other."""
-    endpoint: str | None = request.getfixturevalue("referee") if request.param == REFEREE else None
-    with Cloud.in_process(template, dynamodb=endpoint) as made:
+    """One after the other. Each module has a referee of its own: what tables leave that were dropped makes it slower,
+    up to twenty times after ten of them."""
+    engine = dynamodb_local() if request.param == REFEREE else nullcontext()
+    with engine as endpoint, Cloud.in_process(template, dynamodb=endpoint) as made:
         yield made
-    if endpoint is not None:
-        drop_tables(endpoint)
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +46,8 @@ def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(cloud: Cloud) -> Iterator[World]:
     with settled(cloud):
         made = World(cloud)
-        yield made
         made.wipe()
+        yield made
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from functions.generate import batches
 from functions.redeem import service as redeem
 from functions.store import jobs, keys, lots, ranges, singles, table
 from functions.store.entities import LOT
+from functions.store.keys import Key
 from functions.store.records import COMMAND
 from tests.engine.engines import on_referee
 from tests.engine.wire import Call, Crash, Fault, Match, Send, Wire, crash_after, crash_before, is_write, put_of
@@ -84,8 +85,12 @@ def suspend(number: int) -> Lot:
     return change_segments(number, 0, LOT_SIZE - 1, lambda s: replace(s, vetoes=(VETO,)))
 
 
-def reads_of(pk: str) -> Match:
-    return lambda call: call.operation == "GetItem" and call.key == pk
+def reads_of(key: Key) -> Match:
+    def names(call: Call) -> bool:
+        many = [each for part in call.body.get("RequestItems", {}).values() for each in part["Keys"]]
+        return call.operation in ("GetItem", "BatchGetItem") and key.pk in (call.key, *(k["pk"]["S"] for k in many))
+
+    return names
 
 
 @pytest.fixture
@@ -229,7 +234,7 @@ def test_a_runner_that_slept_between_its_reads_does_no_lot_again(world: World, w
             recall(number, index)
             return send()
 
-        with wire.planted(meanwhile, reads_of(key.pk)):
+        with wire.planted(meanwhile, reads_of(key), at=2):  # the first looks whether the order is right, or there
             command = activate(id, nth_of_each(batch, index))
         assert (command.status, command.changed) == ("completed", 1)
         assert segment(number, index).status is Status.GENERATED

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 
 from functions.distribute import service as distribute
+from functions.domain.errors import Refusal
 from functions.domain.lot import Scope, Status
 from functions.domain.recovery import STEPS, Action, Phase
 from functions.domain.selection import Selection
@@ -14,6 +18,7 @@ from functions.domain.serials import serial_of
 from functions.recover import service as recover
 from functions.redeem import service as redeem
 from functions.store import keys, ranges, table
+from functions.store.aws import FENCE_S
 from functions.store.records import RECOVERED
 from tests.engine.recovering import adds_up, finished, ordered
 from tests.engine.world import NOW, OPERATOR, World, later, order, outcome, till
@@ -50,6 +55,40 @@ def test_a_scope_spares_what_has_gone_further(world: World, scope: Scope) -> Non
         Scope.NOT_ACTIVATED: {"redeemed": 1, "partly_redeemed": 1, "activated": 3},
     }
     assert recovery.skipped == expected[scope]
+
+
+def test_an_order_that_others_hold_up_stands_and_a_worker_goes_on_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was refused would give it again, and have two of it."""
+    batch = world.batch(world.campaign(), 10)
+
+    def busy(*_: Any) -> Any:
+        raise Refusal("lot_busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ranges, "_with_room", busy)
+        recovery = ordered("rec_late", Selection(batch=batch.id), Action.SUSPEND)
+    assert (recovery.phase, recovery.effective_at) == (Phase.VETO, None)
+    assert finished(recovery).recovered == 10
+
+
+def test_it_is_effective_when_its_last_lot_was_done_and_not_when_the_call_began(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = world.batch(world.campaign(), 10)
+    passed, run, report = [0], ranges.run, recover._report
+
+    def slow(work: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        passed[0] += 7
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(recover, "monotonic", lambda: passed[0])
+    monkeypatch.setattr(ranges, "run", partial(slow, run))
+    monkeypatch.setattr(recover, "_report", partial(slow, report))
+    recovery = ordered("rec_slow", Selection(batch=batch.id), Action.VOID)
+    assert recovery.effective_at == NOW + 7
+    assert finished(recovery).completed_at == NOW + FENCE_S + 7
 
 
 def test_a_recovery_of_what_is_recovered_skips_it_all(world: World) -> None:

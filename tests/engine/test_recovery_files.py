@@ -51,7 +51,7 @@ def answered(recovery: Recovery) -> Iterator[list[str]]:
         text, cursor = reports.page(recovery, cursor, OPERATOR)
         lines = text.split("\r\n")[:-1]
         if header:
-            assert lines.pop(0) == "line,first_serial,last_serial,quantity,outcome,detail"
+            assert lines.pop(0) == "line,first_serial,last_serial,quantity,outcome,detail,channel"
         header = False
         yield from (line.split(",") for line in lines)
 
@@ -175,3 +175,12 @@ def test_a_partner_recovers_what_its_own_channels_hold_and_nothing_else(world: W
     assert done.values["CNY"].skipped_minor == 5_000
     assert outcome(lambda: recover.find("rec_file", PARTNER._replace(tenant="tenant-2"))) == "not_found"
     assert recover.find("rec_file", PARTNER) == done
+
+
+def test_a_file_of_a_partner_says_nothing_about_what_is_not_its_own(world: World) -> None:
+    """Not even that it is there, which campaign it is of, or in which currency."""
+    batch = world.batch(world.campaign(), 1)
+    for number, position in enumerate((batch.first, batch.first + 300 * LOT_SIZE)):
+        for action in (Action.RECLAIM, Action.VOID):
+            done = finished(sent(f"rec_{number}_{action}", [serial_of(position)], action, PARTNER))
+            assert (done.selected, done.skipped, done.values) == (1, {"unknown": 1}, {})

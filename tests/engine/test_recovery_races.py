@@ -26,6 +26,8 @@ from tests.engine.recovering import adds_up, finished, ordered
 from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
 
 ROUNDS = 200
+REPORTED = 4
+"""Every so manyth recovery of a single card is followed to its report, which is made from the card as it is then."""
 AT_ONCE = 50
 WINDOW_S = 2.5
 """The write window of these tests; so long an attempt may take at most, and a pause may be longer than both."""
@@ -78,14 +80,15 @@ def test_a_card_is_redeemed_or_voided_never_both(world: World) -> None:
                 partial(ordered, f"rec_{number}", chosen, Action.VOID),
             )
         )
-        recovery = finished(recover.find(f"rec_{number}"))
-        adds_up(recovery)
         voucher = world.voucher(position)
         assert voucher is not None
         won = not isinstance(outcomes[0], str)
         assert voucher.status is (Status.REDEEMED if won else Status.VOID)
-        assert (recovery.recovered, recovery.skipped) == ((0, {"redeemed": 1}) if won else (1, {}))
         assert won or outcomes[0] == "voucher_not_redeemable"
+        if number % REPORTED == 0:
+            recovery = finished(recover.find(f"rec_{number}"))
+            adds_up(recovery)
+            assert (recovery.recovered, recovery.skipped) == ((0, {"redeemed": 1}) if won else (1, {}))
         tally[voucher.status] += 1
     assert sum(tally.values()) == ROUNDS
 

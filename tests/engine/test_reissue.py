@@ -23,7 +23,7 @@ from functions.domain.wallet import held
 from functions.recover import reissues
 from functions.recover import service as recover
 from functions.redeem import service as redeem
-from functions.store import keys, table
+from functions.store import keys, selected, table
 from functions.store.entities import VOUCHER
 from functions.store.records import RECOVERED
 from tests.engine.engines import on_referee
@@ -160,6 +160,112 @@ def test_what_a_reclaimed_successor_had_is_not_given_back(world: World) -> None:
     assert outcome(partial(redeem.reverse, used.id, "wrong", "back", till(1), NOW)) == "reversal_not_possible"
 
 
+def test_what_a_successor_was_credited_too_late_is_not_put_into_stock(world: World) -> None:
+    """A reclaim has spared it for being used up; with the value it would be in stock, as new, and not its holder's."""
+    campaign = world.campaign(redemption="balance")
+    batch, _ = world.batch(campaign, 1), world.batch(campaign, 1)
+    sell(batch)
+    used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
+    claim(world, batch.first)
+    finished(ordered("rec_1", one(batch.first), Action.REISSUE))
+    new = successor(world, batch.first)
+    redeem.create(order(code_of(world, new)), "key", till(2), NOW)
+    spared = finished(ordered("rec_2", one(new.position), Action.RECLAIM))
+    assert spared.skipped == {"redeemed": 1}
+    assert outcome(partial(redeem.reverse, used.id, "wrong", "back", till(1), NOW)) == "reversal_not_possible"
+    assert item(world, new.position).balance_minor == 0
+
+
+@pytest.mark.parametrize("by", ["a claim", "a reissue"])
+def test_what_comes_back_late_is_not_given_to_who_has_the_successor_by_now(world: World, by: str) -> None:
+    """It was reclaimed, and handed out again: to a customer, or in the place of another card."""
+    campaign = world.campaign(redemption="balance")
+    batch, _ = world.batch(campaign, 2), world.batch(campaign, 1)
+    sell(batch)
+    used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
+    claim(world, batch.first)
+    claim(world, batch.first + 1, "another")
+    finished(ordered("rec_1", one(batch.first), Action.REISSUE))
+    position = successor(world, batch.first).position
+    finished(ordered("rec_2", one(position), Action.RECLAIM))
+    if by == "a reissue":
+        finished(ordered("rec_3", one(batch.first + 1), Action.REISSUE))
+    else:
+        world.activate(one(position))
+        claim(world, position, "another")
+    assert (item(world, position).holder, item(world, position).balance_minor) == ("another", 5_000)
+    assert outcome(partial(redeem.reverse, used.id, "wrong", "back", till(1), NOW)) == "reversal_not_possible"
+    assert item(world, position).balance_minor == 5_000
+
+
+def test_no_card_is_replaced_by_one_that_the_recovery_is_about_itself(world: World) -> None:
+    """Whoever knows its codes knows that one's too; and it would be replaced in its turn."""
+    campaign = world.campaign(redemption="balance")
+    batch = world.batch(campaign, 6)
+    for place in (0, 5):
+        claim(world, batch.first + place)
+    alone = finished(ordered("rec_1", whole(batch), Action.REISSUE))
+    assert (alone.recovered, alone.skipped) == (0, {"out_of_stock": 2, "not_held": 4})
+    more = world.batch(campaign, 2)
+    done = finished(ordered("rec_2", whole(batch), Action.REISSUE))
+    adds_up(done)
+    assert (done.recovered, done.skipped, done.values["CNY"].recovered_minor) == (2, {"not_held": 4}, 10_000)
+    places = {successor(world, batch.first + place).position for place in (0, 5)}
+    assert places == {more.first, more.first + 1}
+    last = finished(ordered("rec_3", one(more.first), Action.REISSUE))
+    assert last.recovered == 1, "what was barred to one reissue is free for another"
+    assert batch.first < successor(world, more.first).position < batch.first + 5
+
+
+def test_another_runner_replaced_it_just_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went on with the first one's plan, between its look at the old card and its write."""
+    campaign = world.campaign(redemption="balance")
+    batch, _ = world.batch(campaign, 1), world.batch(campaign, 3)
+    sell(batch)
+    claim(world, batch.first)
+    recovery = ordered("rec_1", whole(batch), Action.REISSUE)
+    seen, look = {batch.first % LOT_SIZE: item(world, batch.first)}, reissues.kept_now
+    barred, at_work = selected.bits_of(recovery), list[str]()
+
+    def replace_all() -> dict[int, str] | None:
+        return reissues.replace_all(recovery, dict(seen), lambda _: True, barred, NOW, later())
+
+    def overtaken(*arguments: Any) -> Any:
+        if not at_work:
+            at_work.append("another")
+            assert replace_all() == {}
+        return look(*arguments)
+
+    monkeypatch.setattr(reissues, "kept_now", overtaken)
+    assert replace_all() == {}
+    done = finished(recovery)
+    assert (done.recovered, done.skipped, done.values["CNY"].recovered_minor) == (1, {}, 5_000)
+    issued = [v for v in world.items().values() if v["entity"] == "voucher" and "origin" in v]
+    assert [each["position"] for each in issued] == [successor(world, batch.first).position]
+
+
+def test_what_another_runner_replaced_after_this_one_gave_it_up_is_recovered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was no stock when this one looked, and some a moment later."""
+    campaign = world.campaign(redemption="balance")
+    batch = world.batch(campaign, 1)
+    sell(batch)
+    claim(world, batch.first)
+    replace_all = reissues.replace_all
+
+    def overtaken(*arguments: Any) -> Any:
+        given_up = replace_all(*arguments)
+        world.batch(campaign, 1)
+        assert (given_up, replace_all(*arguments)) == ({batch.first % LOT_SIZE: "out_of_stock"}, {})
+        return given_up
+
+    monkeypatch.setattr(reissues, "replace_all", overtaken)
+    done = finished(ordered("rec_1", whole(batch), Action.REISSUE))
+    assert (done.recovered, done.skipped, done.values["CNY"].recovered_minor) == (1, {}, 5_000)
+    assert table.read(RECOVERED, keys.recovered("rec_1", batch.first)) is not None
+
+
 def test_a_reissue_that_breaks_off_at_any_write_is_gone_on_with(world: World, wire: Wire) -> None:
     campaign = world.campaign(redemption="balance")
 
@@ -209,7 +315,7 @@ def race_each(world: World, rounds: int, rival: Rival, check: Check) -> None:
         claim(world, position)
         other = rival(number, position, code, used)
         seen = {position % LOT_SIZE: item(world, position)}
-        mine = partial(reissues.replace_all, recovery, seen, lambda _: True, NOW, later())
+        mine = partial(reissues.replace_all, recovery, seen, lambda _: True, selected.bits_of(recovery), NOW, later())
         kept, theirs = race((mine, other))
         assert kept in ({}, {position % LOT_SIZE: "redeemed"})
         outcomes[check(number, position, theirs)] += 1

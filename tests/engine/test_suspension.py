@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.distribute import dispenses
 from functions.domain.lot import Scope, Status
 from functions.domain.recovery import VETOES_MAX, Action, Phase
 from functions.domain.selection import Selection
@@ -19,7 +20,8 @@ from functions.store import keys, ranges, table
 from functions.store.records import RECOVERED
 from tests.engine.engines import on_referee
 from tests.engine.recovering import adds_up, finished, ordered, resumed
-from tests.engine.world import NOW, World, order, outcome, race, till
+from tests.engine.wire import Crash, Wire, crash_after, is_write
+from tests.engine.world import NOW, OPERATOR, World, order, outcome, race, till
 
 ROUNDS = 200
 
@@ -110,6 +112,37 @@ def test_the_same_part_is_lifted_by_one_of_two_resumes_at_once(world: World) -> 
     assert told == [False, True]
 
 
+@on_referee
+@pytest.mark.parametrize("single", [False, True])
+def test_a_resume_that_breaks_off_at_any_write_is_gone_on_with(world: World, wire: Wire, single: bool) -> None:
+    campaign = world.campaign(redemption="balance")
+
+    def run(at: int | None) -> tuple[Any, int]:
+        batch = world.batch(campaign, 3)
+        world.activate(whole(batch))
+        redeem.create(order(world.codes(batch.span)[0], 1_000), "key", till(1), NOW)
+        positions = range(batch.first, batch.first + 3)
+        serials = Selection(serials=tuple(serial_of(position) for position in positions))
+        finished(ordered(f"stop_{at}", serials if single else whole(batch), Action.SUSPEND))
+        before = len(wire.writes())
+        if at is not None:
+            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
+                resumed(f"go_{at}", f"stop_{at}")
+        done = resumed(f"go_{at}", f"stop_{at}")
+        adds_up(done)
+        cards = [world.voucher(position) for position in positions]
+        told = [table.read(RECOVERED, keys.recovered(done.id, position)) is not None for position in positions]
+        left = [(card.version, card.suspension) if card is not None else None for card in cards]
+        ended = done.recovered, done.values, [status(world, position) for position in positions], left, told
+        return ended, len(wire.writes()) - before
+
+    expected, writes = run(None)
+    assert (expected[0], expected[2]) == (3, ["partly_redeemed", "active", "active"])
+    assert writes > 8
+    for at in range(1 + single, writes + 1, 2):
+        assert run(at)[0] == expected, f"the write {at}"
+
+
 def test_a_suspension_is_resumed_once_it_is_accounted_for(world: World) -> None:
     batch = world.batch(world.campaign(), 1)
     world.activate(whole(batch))
@@ -185,6 +218,24 @@ def test_a_reclaim_waits_until_the_suspension_before_it_is_accounted_for(world: 
     stop = finished(stop)
     assert (stop.recovered, stop.skipped) == (3, {})
     assert finished(back).recovered == 3
+
+
+def test_stock_that_was_suspended_card_by_card_is_drawn_once_it_is_resumed(world: World) -> None:
+    campaign = world.campaign()
+    batch = world.batch(campaign, 3)
+    serials = Selection(serials=(serial_of(batch.first), serial_of(batch.first + 1)))
+    finished(ordered("rec_stop", serials, Action.SUSPEND))
+
+    def drawn(id: str, quantity: int) -> list[int]:
+        done = dispenses.dispense(id, campaign.id, quantity, None, None, OPERATOR, NOW)
+        return sorted(voucher.position - batch.first for voucher in done.vouchers)
+
+    assert outcome(partial(drawn, "dsp_0", 2)) == "quantity_exceeded"
+    assert drawn("dsp_1", 1) == [2]
+    resumed("rec_go", "rec_stop")
+    assert drawn("dsp_2", 2) == [0, 1]
+    for code in world.codes(batch.span):
+        assert redeem.create(order(code), "key", till(1), NOW).redemption.amount_minor == 5_000
 
 
 def test_single_vouchers_in_a_lot_that_is_full_are_suspended_and_resumed(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S, Share
+from functions.domain.authority import APPROVAL_S, EXPIRY_SHOWN_AFTER_S, PERIOD_S, SPENT_FOR_S, Share
 from functions.domain.recovery import Recovery
 from functions.recover import judging
 from functions.store.aws import FENCE_S
@@ -136,6 +136,76 @@ def test_what_is_spared_does_not_count(kami: Kami, clock: Clock, batch: str) -> 
     assert granted(kami.operator.post("/v1/recoveries", order), 202)["status"] == "in_progress"
 
 
+# A day's worth
+
+
+def void(
+    kami: Kami, serials: list[str], key: str | None = None, by: Caller | None = None, reason: str = "stolen"
+) -> str:
+    """The status of an order; a dry run has said beforehand whether it would need a second person."""
+    order = {**kami.recovery(serials=serials), "reason": reason}
+    caller = by or kami.operator
+    foreseen = granted(caller.post("/v1/recoveries?dry_run=true", order))
+    answer = caller.post("/v1/recoveries", order, key or unique())
+    made = granted(answer, 202)
+    waits: bool = made["status"] == "awaiting_approval"
+    assert replayed(answer) or foreseen["needs_approval"] == waits
+    return str(made["status"])
+
+
+def test_what_one_may_do_alone_one_may_do_in_a_day_in_however_many_orders(
+    kami: Kami, clock: Clock, approver: Caller
+) -> None:
+    serials = kami.serials(kami.batch(kami.campaign(recovery_rules=STRICT)["id"], 9)["id"])
+    key = unique()
+    for _ in range(3):
+        assert void(kami, serials[:1], key) == "in_progress"
+    assert void(kami, serials[1:2]) == "in_progress"
+    assert void(kami, serials[2:3]) == "awaiting_approval"
+    assert void(kami, serials[2:3], by=kami.client("operator")) == "in_progress"
+    clock.advance(SPENT_FOR_S - 1)
+    assert void(kami, serials[3:4]) == "awaiting_approval"
+    clock.advance(PERIOD_S + 1)
+    assert void(kami, serials[3:5]) == "in_progress"
+
+
+def test_what_a_second_person_approves_is_not_ones_own(kami: Kami, clock: Clock, approver: Caller) -> None:
+    batch = kami.batch(kami.campaign(recovery_rules=STRICT)["id"], ALONE + 1)["id"]
+    granted(decide(approver, ordered(kami, batch)), 201)
+    more = kami.batch(granted(kami.operator.get(f"/v1/batches/{batch}"))["campaign"], ALONE)["id"]
+    assert void(kami, kami.serials(more)) == "in_progress"
+
+
+def test_the_value_of_a_day_is_limited_over_all_reasons(kami: Kami, clock: Clock) -> None:
+    """CNY 50.00 each: one for being lost, by a rule that limits the value to less than that of two."""
+    serials = kami.serials(kami.batch(kami.campaign(recovery_rules=STRICT)["id"], 3)["id"])
+    assert void(kami, serials[:1], reason="stolen") == "in_progress"
+    assert void(kami, serials[1:2], reason="lost") == "awaiting_approval"
+    assert void(kami, serials[1:2], reason="stolen") == "in_progress"
+
+
+def test_campaigns_and_actions_are_counted_apart_and_all_of_an_order_or_nothing(kami: Kami, clock: Clock) -> None:
+    rules = {"allow": [{"roles": ["operator"], "actions": ["void", "suspend"], "vouchers_alone": ALONE}]}
+    first, second = (
+        kami.serials(kami.batch(kami.campaign(recovery_rules=rules)["id"], ALONE + 2)["id"]) for _ in range(2)
+    )
+    assert void(kami, [*first[:ALONE], second[0]]) == "in_progress"
+    assert void(kami, [second[1], first[ALONE]]) == "awaiting_approval"  # nothing of this counts
+    assert void(kami, second[1:ALONE]) == "in_progress"
+    suspended = {**kami.recovery("suspend", serials=first[ALONE:]), "reason": "stolen"}
+    assert granted(kami.operator.post("/v1/recoveries", suspended), 202)["status"] == "in_progress"
+
+
+def test_more_campaigns_than_are_counted_at_once_take_a_second_person(
+    kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "COUNTED_MAX", 1)
+    serials = [kami.serials(kami.batch(kami.campaign()["id"], 2)["id"]) for _ in range(2)]
+    assert void(kami, [each[0] for each in serials]) == "awaiting_approval"
+    for each in serials:
+        assert void(kami, each[1:]) == "in_progress"
+
+
 # Decisions
 
 
@@ -165,6 +235,17 @@ def test_a_rejected_recovery_does_nothing(kami: Kami, approver: Caller, batch: s
     kami.cloud.drain(delayed=False)
     assert read(kami, recovery)["status"] == "rejected"
     refused(decide(approver, recovery), 409, "already_decided")
+
+
+def test_what_was_rejected_has_suspended_nothing_that_could_be_resumed(
+    kami: Kami, clock: Clock, approver: Caller
+) -> None:
+    """Nor will it: to wait for it would be in vain."""
+    stop = kami.awaiting_approval(action="suspend")
+    resume = {"action": "resume", "reason": "other", "recovery": stop["id"]}
+    refused(kami.operator.post("/v1/recoveries", resume), 409, "recovery_in_progress")
+    granted(decide(approver, stop, "reject"), 201)
+    refused(kami.operator.post("/v1/recoveries", resume), 400, "invalid_request")
 
 
 def test_nobody_decides_on_an_own_request(kami: Kami, clock: Clock, approver: Caller, batch: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from functions.domain.actor import ROLES
 from functions.edge import record
 from functions.store import table
-from tests.integration.kami import FORM, Caller, Json, Kami, granted, mistyped, mobile, refused, unique
+from tests.integration.kami import FORM, Caller, Json, Kami, claim, erased, granted, mistyped, mobile, refused, unique
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,33 @@ def test_refusals_of_codes_and_scopes_are_on_record_with_the_card_that_was_named
     assert ("already_redeemed") in {e["data"].get("key") for e in entries(auditor, f"&serial={voucher.serial}")}
 
 
+def test_whose_a_card_was_and_whose_it_is_is_on_record_by_accounts(kami: Kami, auditor: Caller) -> None:
+    giver, receiver = mobile(), mobile()
+    card = claim(kami, kami.voucher(), giver)
+    offer = granted(kami.operator.post("/v1/transfers", {"serial": card.serial, "customer": giver}, unique()), 201)
+    body = {"token": offer["token"], "customer": receiver}
+    granted(kami.operator.post(f"/v1/transfers/{offer['id']}/acceptances", body, unique()), 201)
+    found = {entry["type"]: entry["changes"] for entry in entries(auditor, f"&serial={card.serial}")}
+    before, after = found["voucher.transferred"]["holder"]
+    assert found["voucher.claimed"]["holder"] == [None, before]
+    assert before.startswith("acc_") and after.startswith("acc_") and before != after
+    assert "holder" not in found["voucher.offered"]
+    accounts = {erased(kami, number=number)["account"] for number in (giver, receiver)}
+    assert accounts == {before, after}
+    (gone,) = [e for e in entries(auditor, f"&serial={card.serial}") if e["type"] == "voucher.erased"][:1]
+    assert "holder" not in gone["changes"], "the same person, under another name"
+
+
+def test_a_second_person_s_refusals_are_on_record(kami: Kami, auditor: Caller) -> None:
+    approver, batch = kami.client("approver"), kami.batch(kami.campaign()["id"], 1)["id"]
+    made = granted(kami.operator.post("/v1/recoveries", kami.recovery("void", batch=batch)), 202)
+    body = {"digest": "x" * 32, "decision": "approve"}
+    refused(approver.post(f"/v1/recoveries/{made['id']}/approvals", body, unique()), 409, "already_decided")
+    (entry,) = [e for e in entries(auditor, f"&actor={approver.client_id}") if e["type"] == "request.refused"]
+    said = {"route": "POST /v1/recoveries/{id}/approvals", "key": "already_decided", "recovery": made["id"]}
+    assert entry["data"] == said
+
+
 def test_sign_ins_are_on_record_and_who_is_unknown_is_not_named(kami: Kami, auditor: Caller) -> None:
     caller = kami.client("support")
     granted(caller.sign_in())
@@ -135,6 +162,11 @@ def test_rights_campaigns_and_channels_are_on_record(kami: Kami, auditor: Caller
     found = {entry["data"].get("id"): entry["type"] for entry in entries(auditor) if "id" in entry["data"]}
     assert found[campaign] == "campaign.created"
     assert found[channel] == "channel.created"
+    rule = {"roles": ["support"], "actions": ["suspend"], "vouchers_alone": 3}
+    strict = kami.campaign(recovery_rules={"allow": [rule], "one_time_code": {"void_above": 7}})["id"]
+    (made,) = [e for e in entries(auditor) if e["data"].get("id") == strict]
+    before, rules = made["changes"]["recovery_rules"]
+    assert (before, rules["void_code_above"], "support" in json.dumps(rules)) == (None, 7, True)
     assert found[auditor.client_id] == "client.created"
 
 
@@ -198,10 +230,11 @@ def test_a_page_may_be_followed_by_its_cursor_by_who_got_it_only(kami: Kami, aud
 def test_a_message_that_is_no_event_fails_alone(kami: Kami, auditor: Caller) -> None:
     good = {"id": unique("9.X#"), "type": "batch.requested", "schema": 1, "at": "2026-11-22T06:00:00Z",
             "by": dict.fromkeys(("client", "role", "tenant", "address", "request"), "x"), "data": {}}  # fmt: skip
-    bodies = ["no json", "[]", json.dumps({**good, "at": "soon"}), json.dumps({**good, "by": {}}), json.dumps(good)]
+    wrong: list[Json] = [{"at": "soon"}, {"at": 5}, {"by": {}}]
+    bodies = ["no json", "[]", *(json.dumps({**good, **each}) for each in wrong), json.dumps(good)]
     batch = {"Records": [{"messageId": str(n), "body": body} for n, body in enumerate(bodies)]}
     failed = kami.cloud.invoke("audit", batch)["batchItemFailures"]
-    assert [failure["itemIdentifier"] for failure in failed] == ["0", "1", "2", "3"]
+    assert [failure["itemIdentifier"] for failure in failed] == ["0", "1", "2", "3", "4"]
     assert good["id"] in {entry["id"] for entry in entries(auditor, "&actor=x")}
 
 

@@ -55,7 +55,7 @@ def test_published_keys_hold_nothing_private_and_may_be_cached(kami: Kami) -> No
     answer = kami.cloud.request("GET", "/.well-known/jwks.json")
     assert answer.header("cache-control") == "public, max-age=300"
     for key in granted(answer)["keys"]:
-        assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
+        assert set(key) == {"kty", "crv", "use", "alg", "kid", "purpose", "x", "y"}
 
 
 @pytest.mark.parametrize("role", ROLES)

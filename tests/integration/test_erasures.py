@@ -105,7 +105,7 @@ def test_a_number_is_nowhere_left_and_all_else_is_as_it_was(kami: Kami) -> None:
     messages = granted(kami.operator.get(f"/v1/messages?recipient={quote(person.number)}"))["data"]
     assert messages
     done = erased(kami, number=person.number)
-    assert done["erased"] == {"vouchers": 4, "draws": 1, "messages": len(messages)}
+    assert done["erased"] == {"vouchers": 4, "messages": len(messages)}
     assert traces(kami, person.number) == []
     assert kami.items()[keys.erasure(done["id"])]["place"] == {"NULL": True}
     assert [granted(kami.operator.get(f"/v1/vouchers/{card.serial}")) for card in cards] == seen
@@ -126,7 +126,7 @@ def test_a_number_is_nowhere_left_and_all_else_is_as_it_was(kami: Kami) -> None:
 def test_a_repeat_finds_nothing_left_and_names_the_same_account(kami: Kami) -> None:
     person = life(kami)
     first, again = (erased(kami, number=person.number) for _ in range(2))
-    assert again["erased"] == {"vouchers": 0, "draws": 0, "messages": 0}
+    assert again["erased"] == {"vouchers": 0, "messages": 0}
     assert again["account"] == first["account"]
     order, key = {"number": person.number, "reason": "other"}, unique()
     made = kami.operator.post("/v1/erasures", order, key)
@@ -177,13 +177,22 @@ def test_a_phone_number_is_one_person_whoever_names_it(kami: Kami) -> None:
     assert traces(kami, number) == traces(kami, number, "acme") == []
 
 
+@pytest.mark.parametrize("prefix", ["", "86"])
+def test_a_customer_who_is_known_by_a_number_without_its_plus_sign_is_that_person(kami: Kami, prefix: str) -> None:
+    number = f"139{mobile()[-8:]}"
+    claim(kami, kami.voucher(), prefix + number)
+    kami.cloud.drain()
+    assert erased(kami, number=f"+86{number}")["erased"]["vouchers"] == 1
+    assert traces(kami, prefix + number) == []
+
+
 def test_a_broadband_account_is_erased_and_others_on_the_card_stay(kami: Kami) -> None:
     card, own, other = kami.voucher(redemption="balance"), unique("gz.home-0042"), unique("gz.home-0043")
     for name in (own, other):
         body = {"code": card.code, "account": {"type": "broadband", "number": name}, "amount_minor": 1}
         granted(kami.merchant.post("/v1/redemptions", body, unique()), 201)
     kami.cloud.drain()
-    assert erased(kami, number=own)["erased"] == {"vouchers": 1, "draws": 0, "messages": 0}
+    assert erased(kami, number=own)["erased"] == {"vouchers": 1, "messages": 0}
     assert traces(kami, own) == []
     assert other in everywhere(kami)
 
@@ -207,6 +216,41 @@ def test_what_is_written_while_it_goes_on_is_found_by_a_later_pass(kami: Kami, c
     done = granted(kami.operator.get(f"/v1/erasures/{id}"))
     assert (done["status"], done["erased"]["vouchers"]) == ("completed", 2)
     assert traces(kami, number) == []
+
+
+def test_a_plan_that_came_to_nothing_names_nobody(kami: Kami, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No voucher leads to it: of a claim that broke off, and of a card that a reissue left as it was."""
+    number, campaign = mobile(), kami.campaign()["id"]
+    kami.batch(campaign, 2)
+
+    def broken(*_: Any) -> bool:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("functions.store.limits.commit", broken)
+        order = {"customer": number, "campaign": campaign}
+        refused(kami.operator.post("/v1/claims", order, unique()), 500, "internal_error")
+    used = claim(kami, kami.voucher(), number)
+    granted(kami.merchant.redeem(used.code, account=number), 201)
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reissue", serials=[used.serial])), 202)
+    kami.cloud.drain()
+    erased(kami, number=number)
+    assert traces(kami, number) == []
+
+
+def test_a_remark_and_the_reference_of_a_buyer_are_no_place_for_a_number(kami: Kami) -> None:
+    number, card = mobile(), kami.voucher(redemption="balance")
+    used = granted(kami.merchant.redeem(card.code, amount_minor=1), 201)
+    granted(kami.merchant.reverse(used["id"], reason=f"for {number}"), 201)
+    granted(kami.operator.post("/v1/reveals", {"serials": [card.serial], "reason": f"{number} asked"}))
+    recovery = {**kami.recovery("suspend", serials=[card.serial]), "note": f"call {number}"}
+    granted(kami.operator.post("/v1/recoveries", recovery), 202)
+    for buyer in (number, number[1:], number[3:]):
+        body = {"campaign": kami.campaign()["id"], "quantity": 1, "buyer": buyer}
+        refused(kami.operator.post("/v1/dispenses", body, unique()), 400, "invalid_request")
+    kami.cloud.drain()
+    assert traces(kami, number) == []
+    assert number[3:] not in everywhere(kami)
 
 
 # SMS
@@ -288,7 +332,7 @@ def test_a_crash_before_any_write_changes_neither_the_end_nor_the_counts(
         granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
         kami.cloud.drain()
         before, left = crashes, nth
-        assert erased(kami, number=number)["erased"] == {"vouchers": 1, "draws": 0, "messages": 1}
+        assert erased(kami, number=number)["erased"] == {"vouchers": 1, "messages": 1}
         if crashes == before:
             break
     assert crashes >= 8

@@ -89,7 +89,6 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "redeem/reversal": 201,
     "ledger/ledger": 200,
     "ledger/reconciliation": 202,
-    "ledger/reconciliation-of-all": 202,
     "ledger/reconciliation-read": 200,
     "ledger/reconciliations": 200,
     "notify/message-read": 200,

@@ -100,6 +100,19 @@ def test_a_lot_that_cannot_be_cut_is_foreseen(kami: Kami, clock: Clock) -> None:
     )
 
 
+def test_scattered_cards_of_a_suspension_are_foreseen_to_be_resumed_where_they_will_be(
+    kami: Kami, clock: Clock
+) -> None:
+    batch = kami.batch(kami.campaign()["id"], 2 * SEGMENTS_PER_LOT_MAX)["id"]
+    stop = granted(kami.operator.post("/v1/recoveries", kami.recovery("suspend", batch=batch)), 202)["id"]
+    settle(kami, clock)
+    body = {**kami.recovery("resume", serials=kami.serials(batch)[::2]), "recovery": stop}
+    foreseen, id = forecast(kami, body), granted(kami.operator.post("/v1/recoveries", body), 202)["id"]
+    settle(kami, clock)
+    done = granted(kami.operator.get(f"/v1/recoveries/{id}"))
+    assert foreseen["recovered"] == done["recovered"] == SEGMENTS_PER_LOT_MAX
+
+
 def test_it_says_what_the_requester_needs(kami: Kami, clock: Clock) -> None:
     rules = {"allow": [{"roles": ["operator"], "actions": ["void"], "vouchers_alone": 1}],
              "one_time_code": {"void_above": 1}}  # fmt: skip

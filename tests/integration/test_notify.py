@@ -9,7 +9,7 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,15 +20,17 @@ from moto.sqs.models import sqs_backends
 from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, WAIT_MAX_S, message_id
+from functions.domain.times import rfc3339
 from functions.notify import admission, receipts, service
 from functions.notify.admission import Worker
 from functions.notify.providers import SimulatedCarrier, base
+from functions.notify.service import TOO_EARLY_MAX_S, TOO_EARLY_S
 from functions.store import jobs, table
 from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
 from infra.local.template import ACCOUNT, REGION
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Json, Kami, Voucher, granted, mobile, refused, unique
+from tests.integration.kami import Json, Kami, Voucher, claim, granted, mobile, refused, settle, unique, vetoed
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
 READ_TIMEOUT_S = 0.3
@@ -225,6 +227,42 @@ def test_nobody_is_told_where_no_mobile_number_is_known(notify: Notify) -> None:
     _, number, _ = notify.redeem(voucher)  # the card's last user has a mobile number
     assert notify.deliver(told(RECOVERED, voucher.serial)) == []
     assert [message["event"] for message in notify.messages(number)] == [RECOVERED]
+
+
+def test_who_has_a_reclaimed_card_by_now_is_not_told_of_its_recall(notify: Notify) -> None:
+    """The event comes late: the card was handed out again meanwhile. Who had used it is known all the same."""
+    kami, voucher = notify.kami, notify.kami.voucher(redemption="balance")
+    _, user, _ = notify.redeem(voucher, amount_minor=1_000)
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", serials=[voucher.serial])), 202)
+    settle(kami)
+    kami.activate(serials=[voucher.serial])
+    holder = mobile()
+    claim(kami, Voucher(voucher.serial, ""), holder)
+    late = told(RECOVERED, voucher.serial)
+    late["data"] |= {"action": "reclaim", "generation": 1}
+    before = len(notify.phone(user))
+    assert notify.deliver(late) == []
+    assert (len(notify.phone(user)) - before, notify.phone(holder)) == (1, [])
+
+
+def test_that_a_card_works_again_is_not_told_before_it_does(notify: Notify) -> None:
+    kami, voucher = notify.kami, notify.kami.voucher(redemption="balance", locale="en")
+    _, number, _ = notify.redeem(voucher, amount_minor=1_000)
+    kami.rewrite(voucher.serial, vetoed("suspend"))
+    event = told(RECOVERED, voucher.serial, at=rfc3339(notify.clock.now))
+    event["data"] |= {"action": "resume"}
+    body = json.dumps(event)
+    for _ in range(2):
+        assert notify.deliver(body) == []
+        ((body, delay),) = notify.orders()
+        assert (delay, notify.phone(number)) == (TOO_EARLY_S, [])
+    late = json.dumps({**event, "at": rfc3339(notify.clock.now - TOO_EARLY_MAX_S), "id": unique("1.VOUCHER#.1")})
+    assert notify.deliver(late) == []
+    assert (notify.orders(), notify.phone(number)) == ([], [])
+    kami.rewrite(voucher.serial, lambda segment: replace(segment, vetoes=()))
+    assert notify.deliver(body, body) == []
+    (text,) = notify.phone(number)
+    assert text == f"【Kami】Your card {voucher.serial} works again; CNY 40.00 is on it."
 
 
 def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(

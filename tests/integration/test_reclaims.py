@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from functions.domain.errors import Refusal
 from functions.domain.reclaim import NOTICE_MIN_S, NOTICE_S, recovery_id
 from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S
@@ -65,6 +66,30 @@ class Ending:
 @pytest.fixture
 def ending(kami: Kami, clock: Clock) -> Ending:
     return Ending(kami, clock)
+
+
+def test_a_run_that_broke_off_goes_on_with_the_batches_that_are_left(
+    ending: Ending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does one that cannot be reclaimed yet hold the others up."""
+    ending.at(ending.due - NOTICE_S)
+    order, tried = reclaims._order, list[str]()
+
+    def refusing(campaign: str, batch: str, now: int) -> None:
+        tried.append(batch)
+        if len(tried) == 1:
+            raise Refusal("still_generating")
+        order(campaign, batch, now)
+
+    monkeypatch.setattr(reclaims, "_order", refusing)
+    with ending.kami.cloud.environment("recover"):
+        with pytest.raises(Refusal):
+            reclaims.proceed(ending.id, ending.due, time.monotonic() + 60)
+        assert reclaims.proceed(ending.id, ending.due, time.monotonic() + 60) is None
+    assert tried == [*ending.batches, ending.batches[0]]
+    ending.clock.now = ending.due
+    ending.settle()
+    assert [each["status"] for each in ending.recoveries()] == ["completed"] * 2
 
 
 def test_what_is_not_activated_is_reclaimed_once_and_announced_before(ending: Ending) -> None:

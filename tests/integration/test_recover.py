@@ -16,13 +16,13 @@ from functions.domain.selection import RANGE_MAX, SERIALS_MAX
 from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import DAY_S, Voucher, standing
 from functions.recover import reports
-from functions.store import keys, table
+from functions.store import keys, statistics, table
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT, VOUCHER
 from functions.store.jobs import IN_CALL_S
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock
-from tests.integration.kami import NOBODY, TOLD, Json, Kami, granted, mobile, refused, replayed, unique
+from tests.integration.kami import NOBODY, TOLD, Caller, Json, Kami, granted, mobile, refused, replayed, unique
 
 STEPS_MAX = 20
 PLACES = ("generated", "active", "partly redeemed", "redeemed", "reversed", "claimed")
@@ -352,6 +352,24 @@ def test_a_suspension_stops_cards_until_it_is_resumed_and_their_holder_is_told_o
     assert granted(kami.merchant.redeem(stock.codes[2]), 201)["amount_minor"] == 3_000
 
 
+@pytest.mark.parametrize("kind", ["serials", "batch"])
+def test_who_holds_a_card_under_two_suspensions_is_told_when_it_works_again(
+    stock: Stock, clock: Clock, kind: str
+) -> None:
+    kami = stock.kami
+    stops = [order(kami, SELECTIONS[kind](stock), "suspend")["id"] for _ in range(2)]
+    for stop in stops:
+        completed(kami, clock, stop)
+    for stop, told_of in zip(stops, ([], [stock.serials[2], stock.serials[5]]), strict=True):
+        body = {"action": "resume", "reason": "other", "recovery": stop}
+        assert granted(kami.operator.post("/v1/recoveries?dry_run=true", body))["told"] == len(told_of)
+        go = completed(kami, clock, granted(kami.operator.post("/v1/recoveries", body), 202)["id"])
+        assert go["recovered"] == 5
+        kami.cloud.drain(delayed=False)
+        texts = [sms["text"] for sms in kami.cloud.carriers.phone(stock.holder) if "已恢复使用" in sms["text"]]
+        assert sorted(text.partition("卡号 ")[2][:12] for text in texts) == told_of
+
+
 def test_what_a_resume_must_name_and_may_not(stock: Stock) -> None:
     kami = stock.kami
     for change in (
@@ -448,6 +466,44 @@ def test_a_partner_recovers_its_own_and_sees_its_own(kami: Kami, clock: Clock) -
     refused(partner.get("/v1/recoveries/statistics"), 403, "insufficient_scope")
 
 
+def test_a_recovery_names_the_shop_or_partner_it_concerns(kami: Kami, clock: Clock) -> None:
+    partner, other = kami.client("partner"), kami.client("partner")
+    serials = kami.serials(kami.batch(kami.campaign()["id"], 6)["id"])
+    own, shop = kami.channel(kind="partner", tenant=partner.tenant)["id"], kami.channel()["id"]
+    foreign = kami.channel(kind="partner", tenant=other.tenant)["id"]
+    kami.distribute(to=own, serials=serials[:4])
+
+    def asked(caller: Caller, number: int, target: str = "", key: str | None = None, **said: str) -> Answer:
+        body = {**kami.recovery(serials=serials[number : number + 1]), "reason": "stolen", **said}
+        return caller.post(f"/v1/recoveries{target}", body, key or unique())
+
+    before = kami.items()
+    for target in ("", "?dry_run=true"):
+        refused(asked(kami.operator, 5, target, channel="chn_x"), 404, "not_found")
+        refused(asked(partner, 0, target, channel=shop), 404, "not_found")
+        refused(asked(partner, 0, target, channel=foreign), 404, "not_found")
+        refused(asked(partner, 0, target, channel=""), 400, "invalid_request")
+    assert kami.items() == before
+
+    assert "channel" not in granted(asked(kami.operator, 5), 202)
+    assert granted(asked(kami.operator, 4, "?dry_run=true", channel=shop))["channel"] == shop
+    made, key = granted(asked(kami.operator, 4, channel=shop), 202), unique()
+    assert made["channel"] == shop
+    assert granted(asked(partner, 0, "?dry_run=true"))["channel"] == own
+    first = asked(partner, 0, key=key)
+    assert granted(first, 202)["channel"] == own
+    second = kami.channel(kind="partner", tenant=partner.tenant)["id"]
+    assert replayed(asked(partner, 0, key=key))
+    assert "channel" not in granted(asked(partner, 1), 202)
+    assert granted(asked(partner, 2, channel=second), 202)["channel"] == second
+    refused(asked(partner, 0, key=key, channel=own), 422, "idempotency_key_reused")
+
+    completed(kami, clock, made["id"])
+    assert report(kami, made["id"]) == [[serials[4], serials[4], "1", "recovered", "", shop]]
+    listed = granted(partner.get("/v1/recoveries?limit=100"))["data"]
+    assert {each.get("channel") for each in listed} == {second, None, own}
+
+
 def test_a_shop_sends_a_file_and_is_told_line_by_line(stock: Stock, clock: Clock) -> None:
     kami, serials = stock.kami, stock.serials
     text = "卡号\r\n" + "\r\n".join([serials[0], f"{serials[2]},{serials[3]}", "ABCD-EFGH", serials[0]])
@@ -456,21 +512,23 @@ def test_a_shop_sends_a_file_and_is_told_line_by_line(stock: Stock, clock: Clock
         headers = {"content-type": "text/csv"}
         return kami.operator.post(f"/v1/recoveries{query}", content, key or unique(), **headers)
 
-    key, query = unique(), "?action=suspend&reason=stolen&note=box%2012"
+    shop = kami.channel()["id"]
+    key, query = unique(), f"?action=suspend&reason=stolen&note=box%2012&channel={shop}"
+    refused(send("?action=suspend&reason=stolen&channel=chn_x", text), 404, "not_found")
     first = send(query, text, key)
     made = granted(first, 202)
-    assert (made["via"], made["action"], made["note"]) == ("shop_file", "suspend", "box 12")
+    assert (made["via"], made["action"], made["note"], made["channel"]) == ("shop_file", "suspend", "box 12", shop)
     again = send(query, text, key)
     assert (replayed(again), again.body) == (True, first.body)
     refused(send(query, serials[1], key), 422, "idempotency_key_reused")
     completed(kami, clock, made["id"])
     answer = kami.operator.get(f"/v1/recoveries/{made['id']}/report")
     assert answer.body.decode().split("\r\n") == [
-        "line,first_serial,last_serial,quantity,outcome,detail",
-        f"2,{serials[0]},{serials[0]},1,recovered,",
-        f"3,{serials[2]},{serials[3]},2,partly_recovered,redeemed: 1",
-        "4,,,,refused,no such serial",
-        "5,,,,refused,repeats serials of line 2",
+        "line,first_serial,last_serial,quantity,outcome,detail,channel",
+        f"2,{serials[0]},{serials[0]},1,recovered,,{shop}",
+        f"3,{serials[2]},{serials[3]},2,partly_recovered,redeemed: 1,{shop}",
+        f"4,,,,refused,no such serial,{shop}",
+        f"5,,,,refused,repeats serials of line 2,{shop}",
         "",
     ]
     for wrong in ("", "?action=void", "?action=resume&reason=lost", "?action=void&reason=lost&selection=1"):
@@ -487,7 +545,7 @@ def test_a_card_is_reissued_and_its_holder_told_of_the_new_one(kami: Kami, clock
     holder = mobile()
     claimed = granted(kami.operator.post("/v1/claims", {"campaign": campaign, "customer": holder}, unique()), 201)
     serial, code = claimed["serial"], claimed["code"]
-    used = granted(kami.merchant.redeem(code, amount_minor=2_000), 201)["id"]
+    used = granted(kami.merchant.redeem(code, account=holder, amount_minor=2_000), 201)["id"]
     made = granted(kami.operator.post("/v1/recoveries", kami.recovery("reissue", serials=[serial])), 202)
     done = completed(kami, clock, made["id"])
     assert (done["recovered"], done["value"][0]["recovered_minor"]) == (1, 3_000)
@@ -503,6 +561,8 @@ def test_a_card_is_reissued_and_its_holder_told_of_the_new_one(kami: Kami, clock
     texts = [sms["text"] for sms in kami.cloud.carriers.phone(holder) if "已换发" in sms["text"]]
     assert len(texts) == 1
     assert serial in texts[0] and new in texts[0] and "30.00元" in texts[0] and code not in texts[0]
+    (reversed_,) = [sms["text"] for sms in kami.cloud.carriers.phone(holder) if "已撤销" in sms["text"]]
+    assert f"20.00元 已退回换发的新卡（卡号 {new}），新卡余额 50.00元" in reversed_
     for card, events in ((serial, ("reissued", "recovered")), (new, ("issued", "credited"))):
         lines = granted(kami.operator.get(f"/v1/vouchers/{card}/history"))["data"]
         assert set(events) <= {line["event"] for line in lines}
@@ -578,7 +638,7 @@ def report(kami: Kami, id: str) -> list[list[str]]:
         if link is None:
             break
         target = link[1:].partition(">")[0]
-    assert lines[0] == "first_serial,last_serial,quantity,outcome,reason"
+    assert lines[0] == "first_serial,last_serial,quantity,outcome,reason,channel"
     return [line.split(",") for line in lines[1:]]
 
 
@@ -587,7 +647,7 @@ def test_the_report_adds_up_in_cards_and_in_value(stock: Stock, clock: Clock, ac
     kami, serials = stock.kami, stock.serials
     id = order(kami, {"batch": stock.batch}, action, only="not_claimed")["id"]
     early = report(kami, id)
-    assert early == [[serials[0], serials[-1], str(len(serials)), "in_progress", ""]]
+    assert early == [[serials[0], serials[-1], str(len(serials)), "in_progress", "", ""]]
     done = completed(kami, clock, id)
     (value,) = done["value"]
     assert value == {
@@ -595,11 +655,11 @@ def test_the_report_adds_up_in_cards_and_in_value(stock: Stock, clock: Clock, ac
         "redeemed_minor": 2_000 + 5_000, "redeemed": 2,
     }  # fmt: skip
     assert report(kami, id) == [
-        [serials[0], serials[1], "2", "recovered", ""],
-        [serials[2], serials[2], "1", "skipped", "partly_redeemed"],
-        [serials[3], serials[3], "1", "skipped", "redeemed"],
-        [serials[4], serials[4], "1", "recovered", ""],
-        [serials[5], serials[5], "1", "skipped", "claimed"],
+        [serials[0], serials[1], "2", "recovered", "", ""],
+        [serials[2], serials[2], "1", "skipped", "partly_redeemed", ""],
+        [serials[3], serials[3], "1", "skipped", "redeemed", ""],
+        [serials[4], serials[4], "1", "recovered", "", ""],
+        [serials[5], serials[5], "1", "skipped", "claimed", ""],
     ]
 
 
@@ -646,12 +706,36 @@ def test_statistics_compare_the_ways_that_recoveries_came_by(stock: Stock, clock
     }  # fmt: skip
     assert 0 < way["success"] == round(way["recovered"] / way["selected"], 4) < 1
     assert mean("mean_seconds", before, way) >= FENCE_S > mean("mean_seconds_until_effective", before, way)
+    assert all("channel" not in each for each in found["data"])
     day = found["until"]
     today = granted(kami.operator.get(f"{target}?since={day}&until={day}"))["data"]
     assert sum(each["recoveries"] for each in today) >= 2
-    assert granted(kami.operator.get(f"{target}?since=2026-01-01&until=2026-02-28"))["data"] == []
-    for query in ("since=2026-13-01", "until=x", "since=2026-02-01&until=2026-01-01", "since=2020-01-01", "from=1"):
+    for days in ("since=2026-01-01&until=2026-02-28", "since=9999-12-01&until=9999-12-31", "until=0001-12-31"):
+        assert granted(kami.operator.get(f"{target}?{days}"))["data"] == []
+    wrong = ("since=2026-13-01", "until=x", "since=2026-02-01&until=2026-01-01", "since=2020-01-01", "from=1", "by=day")
+    for query in wrong:
         refused(kami.operator.get(f"{target}?{query}"), 400, "invalid_request")
+
+
+def test_statistics_compare_channels_too(stock: Stock, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    kami, target = stock.kami, "/v1/recoveries/statistics?by=channel"
+    shops = [kami.channel()["id"] for _ in range(2)]
+    first, *_ = (
+        order(kami, {"serials": stock.serials[at : at + 2]}, "suspend", channel=shop)["id"]
+        for at, shop in ((0, shops[0]), (2, shops[0]), (4, shops[1]))
+    )
+    completed(kami, clock, first)
+    found = granted(kami.operator.get(target))["data"]
+    rows = [each for each in found if each.get("channel") in shops]
+    assert {(each["channel"], each["recoveries"], each["selected"], each["recovered"]) for each in rows} == {
+        (shops[0], 2, 4, 3), (shops[1], 1, 2, 2),
+    }  # fmt: skip
+    assert [each["success"] for each in sorted(rows, key=lambda each: float(each["recoveries"]))] == [1.0, 0.75]
+    ways = granted(kami.operator.get("/v1/recoveries/statistics"))["data"]
+    assert sum(each["recoveries"] for each in ways) == sum(each["recoveries"] for each in found)
+    assert all("via" not in each for each in found)
+    monkeypatch.setattr(statistics, "SUMS_MAX", 1)
+    refused(kami.operator.get(target), 400, "invalid_request")
 
 
 def mean(name: str, before: Json, after: Json) -> float:

@@ -142,6 +142,7 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_recoveries = {"lot.recalled", "lot.reclaimed", "voucher.voided", "voucher.recovered",
                      "recovery.requested", "recovery.completed",
                      "recovery.announced", "recovery.stopped", "voucher.suspended", "voucher.resumed", "lot.resumed",
+                     "lot.resuming", "voucher.resuming",
                      "lot.restored", "voucher.restored", "erasure.requested", "voucher.erased", "erasure.completed",
                      "recovery.approval_requested", "recovery.approved", "recovery.rejected",
                      "voucher.reissued", "voucher.issued", "voucher.credited"}  # fmt: skip

@@ -318,6 +318,78 @@ def test_an_export_is_ordered_once_by_its_key_and_fetching_it_is_on_record(
     refused(auditor.get("/v1/audit/exports/none"), 404, "not_found")
 
 
+class Scissors:
+    """Sets the record's items back to what they were, as a restore or a person with rights to the table does."""
+
+    def __init__(self, kami: Kami) -> None:
+        self.kami = kami
+        self.before = self.items()
+
+    def items(self) -> dict[Any, Json]:
+        return {key: item for key, item in self.kami.items().items() if key[0].startswith(("CHECKPOINT#", "CHAIN#"))}
+
+    def set_back(self, prefix: str) -> None:
+        dynamodb, table_name = self.kami.cloud.client("dynamodb"), self.kami.cloud.stack.tables[0]
+        for key in self.items():
+            if key[0].startswith(prefix):
+                place = {name: {"S": value} for name, value in zip(("pk", "sk"), key, strict=True)}
+                if key in self.before:
+                    dynamodb.put_item(TableName=table_name, Item=self.before[key])
+                else:
+                    dynamodb.delete_item(TableName=table_name, Key=place)
+
+
+def test_checkpoints_that_somebody_took_out_of_the_table_are_not_signed_anew(
+    kami: Kami, auditor: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on_record(kami, 5)
+    sealed_now(kami)
+    past, before = Scissors(kami), len(checkpoints(auditor))
+    for _ in range(2):
+        put_on_record(kami, 5)
+        sealed_now(kami)
+    past.set_back("CHECKPOINT#")
+    assert len(checkpoints(auditor)) == before
+    with monkeypatch.context() as patch, kami.cloud.environment("audit"):
+        patch.setattr(seals, "keep_run", lambda *_: None)
+        put_on_record(kami, 5)
+        with pytest.raises(seals.Broken, match="says something else"):
+            sealing.proceed(_sign, edge_clock.now(), float("inf"))
+        assert seals.put_back(sealing.BY) == 2
+    assert_whole(kami, auditor)
+
+
+def test_a_chain_that_was_set_back_is_not_sealed_a_second_time(
+    kami: Kami, auditor: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_any_chain", lambda: "1.07")
+    past = Scissors(kami)
+    put_on_record(kami, 5)
+    sealed_now(kami)
+    whole = Scissors(kami)
+    past.set_back("CHAIN#1.07")
+    with kami.cloud.environment("audit"), pytest.raises(ValueError, match="has gone back behind entry"):
+        sealing.proceed(_sign, edge_clock.now(), float("inf"))
+    for key, item in whole.before.items():
+        if key[0] == "CHAIN#1.07":
+            kami.cloud.client("dynamodb").put_item(TableName=kami.cloud.stack.tables[0], Item=item)
+    assert_whole(kami, auditor)
+
+
+def test_what_is_older_than_the_record_is_kept_is_in_no_export(
+    kami: Kami, auditor: Caller, clock: Clock, tmp_path: Path
+) -> None:
+    """Its objects are gone by then, though the checkpoints still tell of it."""
+    old = put_on_record(kami, 3)
+    sealed_now(kami)
+    clock.advance(180 * DAY_S)
+    new = put_on_record(kami, 3)
+    sealed_now(kami)
+    exported(kami, auditor, tmp_path)
+    text = (tmp_path / "export.jsonl").read_text()
+    assert [any(id in text for id in ids) for ids in (old, new)] == [False, True]
+
+
 def test_what_lies_under_a_run_s_name_and_is_another_is_not_signed(kami: Kami) -> None:
     run = seal.Sealed("1.00", 900_001, 900_002, "0" * 64, "1" * 64, "2" * 64)
     with kami.cloud.environment("audit"):

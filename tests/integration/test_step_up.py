@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b32decode
 from collections.abc import Callable
 from typing import Any
@@ -10,11 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from functions.domain.stepup import STEP_S, code_at
+from functions.domain.stepup import STEP_S, code_at, step_of
 from functions.store.guards import LIMITS
 from infra import clients
 from infra.local.gateway import Answer
-from tests.integration.conftest import Clock
+from infra.local.samples import RECIPIENT
+from tests.integration.conftest import Clock, Log
 from tests.integration.kami import Caller, Json, Kami, granted, refused, replayed, unique
 
 GUARDED: Json = {"one_time_code": {"void_above": 1, "reveal_above": 1}}
@@ -75,7 +77,12 @@ def reveal(staff: Caller, serials: list[str], code: str | None = None, key: str 
     return staff.post("/v1/reveals", body if code is None else {**body, "one_time_code": code})
 
 
-ASK: dict[str, Ask] = {"void": void, "reveal": reveal}
+def void_by_file(staff: Caller, serials: list[str], code: str | None = None, key: str | None = None) -> Answer:
+    headers = {"content-type": "text/csv"} | ({} if code is None else {"one-time-code": code})
+    return staff.post("/v1/recoveries?action=void&reason=stolen", "\n".join(serials), key or unique(), **headers)
+
+
+ASK: dict[str, Ask] = {"void": void, "void by file": void_by_file, "reveal": reveal}
 ways = pytest.mark.parametrize("way", ASK)
 
 
@@ -100,6 +107,23 @@ def test_without_an_authenticator_nothing_guarded_is_done(
     assert kami.items() == before
 
 
+def test_an_export_is_a_reveal_of_its_whole_batch(kami: Kami, staff: Caller, secret: bytes, clock: Clock) -> None:
+    """Whoever may not read two codes without an authenticator does not get a file of them either."""
+    small, large = (kami.batch(kami.campaign(recovery_rules=GUARDED)["id"], quantity)["id"] for quantity in (1, 2))
+    key, code = unique(), code_at(secret, clock.now // STEP_S)
+
+    def export(batch: str, code: str | None = None) -> Answer:
+        body = {"recipient": RECIPIENT} if code is None else {"recipient": RECIPIENT, "one_time_code": code}
+        return staff.post(f"/v1/batches/{batch}/exports", body, key)
+
+    granted(export(small), 202)
+    for wrong in (None, "000000" if code != "000000" else "000001"):
+        refused(export(large, wrong), 403, "one_time_code_wrong" if wrong else "one_time_code_required")
+    made = granted(export(large, code), 202)
+    repeat = export(large)
+    assert (replayed(repeat), repeat.json()["id"]) == (True, made["id"])
+
+
 @ways
 def test_a_code_is_good_once_whatever_for(
     staff: Caller, serials: list[str], secret: bytes, clock: Clock, way: str
@@ -112,13 +136,14 @@ def test_a_code_is_good_once_whatever_for(
     assert ASK[way](staff, serials, code_at(secret, clock.now // STEP_S)).status < 300
 
 
+@pytest.mark.parametrize("way", ["void", "void by file"])
 def test_a_repeat_of_what_was_done_needs_no_further_code(
-    staff: Caller, serials: list[str], secret: bytes, clock: Clock
+    staff: Caller, serials: list[str], secret: bytes, clock: Clock, way: str
 ) -> None:
     code, key = code_at(secret, clock.now // STEP_S), unique()
-    first = granted(void(staff, serials, code, key), 202)
+    first = granted(ASK[way](staff, serials, code, key), 202)
     for again in (code, "000000", None):
-        repeat = void(staff, serials, again, key)
+        repeat = ASK[way](staff, serials, again, key)
         assert replayed(repeat)
         assert repeat.json()["id"] == first["id"]
 
@@ -129,13 +154,39 @@ def test_wrong_codes_are_counted_and_then_even_the_right_one_is_refused(
     limit, step = LIMITS["one_time_code"], clock.now // STEP_S
     wrong = next(f"{n:06d}" for n in range(9) if f"{n:06d}" not in [code_at(secret, step + d) for d in (-1, 0, 1)])
     for n in range(limit.wrong_max):
-        refused(list(ASK.values())[n % 2](staff, serials, wrong), 403, "one_time_code_wrong")
+        refused(list(ASK.values())[n % len(ASK)](staff, serials, wrong), 403, "one_time_code_wrong")
     for ask in ASK.values():
         answer = ask(staff, serials, code_at(secret, step))
         refused(answer, 429, "too_many_attempts")
         assert answer.header("retry-after")
     clock.advance(limit.window_s)
     assert void(staff, serials, code_at(secret, clock.now // STEP_S)).status == 202
+
+
+def test_of_many_at_a_time_no_more_are_looked_at_than_one_after_the_other(
+    staff: Caller, serials: list[str], secret: bytes, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the others come while the first is being looked at."""
+    limit, step = LIMITS["one_time_code"], clock.now // STEP_S
+    wrong = next(f"{n:06d}" for n in range(9) if f"{n:06d}" not in [code_at(secret, step + d) for d in (-1, 0, 1)])
+    looked: list[str] = []
+
+    def looking(own: bytes, code: str, now: int) -> int | None:
+        looked.append(code)
+        if len(looked) == 1:
+            for _ in range(limit.wrong_max):
+                reveal(staff, serials, wrong)
+        return step_of(own, code, now)
+
+    monkeypatch.setattr("functions.store.stepup.step_of", looking)
+    reveal(staff, serials, wrong)
+    assert len(looked) == limit.wrong_max
+
+
+def test_right_codes_are_not_counted(staff: Caller, serials: list[str], secret: bytes, clock: Clock) -> None:
+    for _ in range(LIMITS["one_time_code"].wrong_max + 2):
+        granted(reveal(staff, serials, code_at(secret, clock.now // STEP_S)))
+        clock.advance(STEP_S)
 
 
 def test_a_new_authenticator_ends_the_old_one_and_a_withdrawn_one_is_gone(
@@ -166,3 +217,21 @@ def test_a_campaign_shows_what_takes_a_code(kami: Kami) -> None:
 def test_what_is_no_code_is_bad_input(staff: Caller, serials: list[str], code: str) -> None:
     for ask in ASK.values():
         refused(ask(staff, serials, code), 400, "invalid_request")
+
+
+def test_a_files_code_is_taken_from_its_header_only_and_nobody_keeps_it(
+    kami: Kami, staff: Caller, serials: list[str], secret: bytes, clock: Clock, log: Log
+) -> None:
+    code, text = code_at(secret, clock.now // STEP_S), "\n".join(serials)
+    target, file = "/v1/recoveries?action=void&reason=stolen", {"content-type": "text/csv"}
+    refused(staff.post(f"{target}&one_time_code={code}", text, **file), 400, "invalid_request")
+    header = {"one-time-code": code}
+    refused(staff.post("/v1/recoveries", order(serials, None), **header), 400, "invalid_request")
+    document = refused(staff.post(target, text, **file, **{"one-time-code": f"{code}0"}), 400, "invalid_request")
+    assert [error["field"] for error in document["errors"]] == ["header.One-Time-Code"]
+    granted(staff.post(target, text, **file, **header), 202)
+    whole = re.compile(rf"(?<!\w){code}(?!\w)")
+    assert log.lines
+    assert not whole.search(log.text)
+    kami.cloud.drain(delayed=False)
+    assert not [key for key, item in kami.items().items() if whole.search(str(item))]

@@ -212,6 +212,11 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         lot("generate", WHOLE), lot("activate", ACTIVE, 2, commands=[["act_0", 1, {}], ["act_1", 10, {}]]),
         [("lot.activated", {"lot": 100_000, "command": "act_1", "ranges": [[10, 19]]})],
     ),
+    "a lot activated as sold": (
+        lot("generate", WHOLE),
+        lot("activate", [{**WHOLE[0], "status": "active", "sold": True}], 2, commands=[["act_1", 100, {}]]),
+        [("lot.activated", {"lot": 100_000, "command": "act_1", "sold": True, "ranges": [[0, 99]]})],
+    ),
     "an activation that skipped all of a lot": (
         lot("activate", ACTIVE, 2), lot("activate", ACTIVE, 3, commands=[["act_2", 0, {"already_active": 10}]]), [],
     ),
@@ -401,8 +406,8 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, lot("import", WHOLE), [("lot.imported", {"lot": 100_000, "batch": "bat_1", "ranges": [[0, 99]]})],
     ),
     "a recovery ordered": (
-        None, item("recovery", "request_recovery", id="rec_1", action="void"),
-        [("recovery.requested", {"id": "rec_1"})],
+        None, item("recovery", "request_recovery", id="rec_1", action="void", reason="stolen"),
+        [("recovery.requested", {"id": "rec_1", "action": "void", "reason": "stolen"})],
     ),
     "an authenticator given": (
         None, item("enrolment", "enrol", client="operator-1", wrapped_secret=b"wrapped"),
@@ -482,7 +487,16 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     ),
     "a suspension taken over": (
         lot("recall", [{**WHOLE[0], "vetoes": [["rec_1", "suspend", "all", 1]]}], 3),
-        lot("take_over", [{**WHOLE[0], "vetoes": [["rec_2", "suspend", "all", 1]]}], 4), [],
+        lot("take_over", [{**WHOLE[0], "vetoes": [["rec_2", "suspend", "all", 1]]}], 4,
+            commands=[["rec_2.veto", 100, {}]]),
+        [("lot.resuming", {"lot": 100_000, "recovery": "rec_2", "lifts": "rec_1", "ranges": [[0, 99]]})],
+    ),
+    "one of two suspensions taken over": (
+        lot("recall", [{"first": 0, "last": 99, "vetoes": [VETO, ["rec_1", "suspend", "all", 1]]}], 3),
+        lot("take_over", [{"first": 0, "last": 9, "vetoes": [VETO, ["rec_1", "suspend", "all", 1]]},
+                          {"first": 10, "last": 99, "vetoes": [VETO, ["rec_2", "suspend", "all", 1]]}], 4,
+            commands=[["rec_2.veto", 90, {}]]),
+        [("lot.resuming", {"lot": 100_000, "recovery": "rec_2", "lifts": "rec_1", "ranges": [[10, 99]]})],
     ),
     "a lot resumed": (
         lot("take_over", [{**WHOLE[0], "vetoes": [["rec_2", "suspend", "all", 1]]}], 4),
@@ -495,7 +509,8 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     ),
     "a single voucher's suspension taken over": (
         voucher("recall", "suspended", suspension=["active", ["rec_1"]]),
-        voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]), [],
+        voucher("take_over", "suspended", 2, suspension=["active", ["rec_2"]]),
+        [("voucher.resuming", {**CARD, "recovery": "rec_2", "lifts": "rec_1"})],
     ),
     "a single voucher that stays suspended by another recovery": (
         voucher("take_over", "suspended", 2, suspension=["active", ["rec_2", "rec_3"]]),
@@ -564,7 +579,7 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
-        [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen"})],
+        [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen", "generation": 1})],
     ),
 }  # fmt: skip
 
@@ -644,9 +659,16 @@ def test_an_id_names_the_write_and_counts_what_it_caused() -> None:
     one = events(None, CASES["a voucher redeemed"][1], AT, 7)
     assert [event.id for event in one] == ["7.VOUCHER#1.1"]
     two = events(None, CASES["two codes revealed"][1], AT, 7)
-    shared = {**CASES["a redemption posted"][1], "pk": "LEDGER#1", "sk": "LINE#1"}
-    assert [event.id for event in events(None, shared, AT, 7)] == ["7.LEDGER#1/LINE#1.1"]
     assert [event.id for event in two] == ["7.REVEAL#1.1.1", "7.REVEAL#1.1.2"]
+
+
+def test_what_is_entered_of_a_movement_is_told_under_the_incarnation_in_which_it_moved() -> None:
+    line = {**CASES["a redemption posted"][1], "pk": "LEDGER#1", "sk": "LINE#1"}
+    assert [event.id for event in events(None, line, AT, 7)] == ["1.LEDGER#1/LINE#1.1"]
+    dispute = {**CASES["a redemption disputed"][1], "pk": "LEDGER#1", "sk": "DISPUTE#1"}
+    assert [event.id for event in events(None, dispute, AT, 7)] == ["1.LEDGER#1/DISPUTE#1.1"]
+    again = item("line", "restore", **ACCOUNT, movement=MOVEMENT, number=1, balance_minor=0)
+    assert events(None, again, AT, 7) == []
 
 
 def test_the_id_of_one_of_several_items_in_a_partition_names_its_sort_key_too() -> None:
@@ -667,7 +689,7 @@ def test_the_id_of_one_of_several_items_in_a_partition_names_its_sort_key_too() 
     ("part of a lot moved to another channel", {"channel": ["chn_1", "chn_2"]}),
     ("part of a lot extended", {"valid_until": [None, "2027-01-15T08:00:00Z"]}),
     ("a lot reclaimed", {"generation": [1, 2]}),
-    ("a lot recalled", {}),
+    ("a lot recalled", {"vetoes": [None, "void rec_1"]}),
     ("a voucher redeemed", {"status": [None, "redeemed"], "generation": [None, 1], "balance_minor": [None, 0]}),
     ("a redemption reversed", {"status": ["redeemed", "active"]}),
     ("an offer accepted", {}),

@@ -74,6 +74,15 @@ def test_each_line_that_names_nothing_says_why_and_has_its_number() -> None:
     assert all((line.span is None) == (line.problem is not None) for line in found)
 
 
+def test_of_lines_that_are_longer_together_than_any_batch_those_that_fit_count() -> None:
+    """Each lot of them is read within the call."""
+    most = f"{A},{serial_of(FIRST + RANGE_MAX - 2)}"
+    after, one_more, last = (serial_of(FIRST + RANGE_MAX + n) for n in range(3))
+    problems = [line.problem for line in lines(f"{most}\n{after},{one_more}\n{last}\n{after}".encode())]
+    assert problems == [None, *[f"with those before it holds more than {RANGE_MAX} serials"], None,
+                        f"with those before it holds more than {RANGE_MAX} serials"]  # fmt: skip
+
+
 def test_a_range_longer_than_any_batch_is_refused() -> None:
     (line,) = lines(f"{A},{serial_of(FIRST + RANGE_MAX)}".encode())
     assert line.problem == f"holds more than {RANGE_MAX} serials"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from functions.domain import templates
 from functions.domain.formats import DERIVED
-from functions.domain.kinds import EXPIRING, KINDS, RECOVERED, REDEEMED, REVERSED, kind_of, use_by
+from functions.domain.kinds import CREDITED, EXPIRING, KINDS, RECOVERED, REDEEMED, REVERSED, kind_of, use_by
 from functions.domain.lot import Status
 from functions.domain.message import TemplateCall
 from functions.domain.recovery import Action
@@ -43,6 +44,7 @@ REDEMPTION = Redemption(
 VALUES: dict[str, Any] = {
     "serial": SERIAL,
     "successor": serial_of(1_000_000_001),
+    "credited": serial_of(1_000_000_001),
     "account": NUMBER,
     "amount": Money(10**12, "CNY"),
     "balance": Money(10**12, "CNY"),
@@ -82,6 +84,16 @@ def test_a_use_is_told_with_its_card_its_amounts_and_no_whole_number(event: str,
     assert "+86138****5678" in text and "50.00" in text
     assert ("80.50" in text) == (event == REVERSED)
     assert ("30.50" in text) == (event == REDEEMED)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_reversal_names_the_card_that_its_value_is_on_where_that_is_another(locale: str) -> None:
+    assert REDEMPTION.reversal is not None
+    elsewhere = replace(REDEMPTION, reversal=replace(REDEMPTION.reversal, credited=1_000_000_001))
+    values = of_redemption(REVERSED, SERIAL, elsewhere, "CNY")
+    text = said(CREDITED, locale, values)
+    assert serial_of(1_000_000_001) in text and "80.50" in text
+    assert "credited" not in of_redemption(REDEEMED, SERIAL, elsewhere, "CNY")
 
 
 @pytest.mark.parametrize("locale", LOCALES)
@@ -192,5 +204,5 @@ def test_a_kind_is_of_use_as_long_as_its_row_or_its_occasion_says() -> None:
     assert use_by(kind_of(RECOVERED, "void"), 1000, None) == 1000 + 72 * 3600
     assert use_by(EXPIRING, 1000, 5000) == 5000
     assert {kind for kind, row in KINDS.items() if row.urgent} == {
-        REDEEMED, REVERSED, *(kind_of(RECOVERED, action) for action in ("void", "suspend", "reissue")),
+        REDEEMED, REVERSED, CREDITED, *(kind_of(RECOVERED, action) for action in ("void", "suspend", "reissue")),
     }  # fmt: skip

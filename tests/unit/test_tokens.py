@@ -77,7 +77,7 @@ def assert_refused(authorization: str | None, now: int = NOW) -> None:
 def signed_by_library(head: dict[str, Any], claims: dict[str, Any], arn: str = ARNS["one"]) -> str:
     standard = {"iss": ISSUER, "aud": tokens.AUDIENCE, "iat": NOW, "exp": NOW + 60}
     key = ECKey.import_key(
-        {**tokens._jwk("one", tokens.point(arn)), "d": _text(KEYS[arn].private_numbers().private_value.to_bytes(32))}
+        {**tokens._jwk(arn, "tokens"), "d": _text(KEYS[arn].private_numbers().private_value.to_bytes(32))}
     )
     merged = {name: value for name, value in (standard | CLAIMS | claims).items() if value is not ...}
     return jwt.encode({"alg": "ES256", "typ": "at+jwt", "kid": "one"} | head, merged, key)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from functions.audit import verify as verifier
-from functions.audit.verify import Altered, CannotVerify, main, verify
+from functions.audit.verify import Altered, CannotVerify, keys_of, main, verify
 from functions.domain.record import Entry, Head, Json, canonical, chains, hashed, linked
 from functions.domain.seal import (
     CHECKPOINT_TYPE,
@@ -73,8 +73,13 @@ class Record(NamedTuple):
         return path
 
 
-def made(rounds: int = ROUNDS, per_round: int = PER_ROUND, names: int = CHAINS) -> Record:
-    """A record sealed several times and exported from its second checkpoint on, so that its chains start midway."""
+def made(
+    rounds: int = ROUNDS, per_round: int = PER_ROUND, names: int = CHAINS, *, first: int = 1, held: int | None = None
+) -> Record:
+    """A record sealed several times and exported from its second checkpoint on, so that its chains start midway.
+
+    Of these checkpoints only so many are `held` with their entries: what a table that was set back would export.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     heads: dict[str, Head] = {chain: Head() for chain in chains(1)[:names]}
     entries: dict[str, list[Entry]] = {chain: [] for chain in heads}
@@ -99,8 +104,8 @@ def made(rounds: int = ROUNDS, per_round: int = PER_ROUND, names: int = CHAINS) 
         done = plan.with_seal(runs, signed(key, CHECKPOINT_TYPE, plan.said(runs)))
         assert done is not None
         checkpoints.append(done)
-    exported = checkpoints[1:]
-    in_file = in_order(exported)
+    exported = checkpoints[first:]
+    in_file = in_order(exported[:held])
     whole = b"".join(contents[run.span.name] for run in in_file)
     trail = b"".join(trail_of(contents[run.span.name]) for run in in_file)
     told = manifest(in_file, exported, trail)
@@ -251,7 +256,9 @@ def altered(record: Record, path: Path, lines: list[str]) -> Altered:
 
 def test_an_untouched_record_is_found_to_be_as_it_was(record: Record, tmp_path: Path) -> None:
     found = verify(record.written(tmp_path / "export"), record.keys)
-    assert (found.entries, found.chains, found.checkpoints) == (ROUNDS * PER_ROUND * CHAINS, CHAINS, ROUNDS)
+    assert (found.entries, found.chains, found.checkpoints) == (ROUNDS * PER_ROUND * CHAINS, CHAINS, [2, 3, 4])
+    whole = made(first=0)
+    assert verify(whole.written(tmp_path / "whole"), whole.keys).checkpoints == [1, 2, 3, 4]
 
 
 def test_a_thousand_tamperings_are_all_found_each_at_the_right_entry(record: Record, tmp_path: Path) -> None:
@@ -324,6 +331,83 @@ def test_a_trail_that_is_not_the_one_signed_is_found_and_so_is_what_it_was_to_hi
     assert (found.chain, found.number) == name(record.lines[6])  # the one after it names another
 
 
+def test_a_checkpoint_is_short_enough_to_be_signed_whatever_was_restored() -> None:
+    """KMS takes 4,096 bytes; chains of an incarnation that is over are sealed to their end and told of no more."""
+    head = {n: {chain: Head(10**9 + n, "f" * 64) for chain in chains(n)} for n in (1, 2, 3)}
+    last = Checkpoint(7, NOW, "0" * 64, (), head[1], jws="x")
+    grown = {chain: Head(known.number + 1, "e" * 64) for chain, known in head[1].items()}
+    tail = planned(last, {**grown, **head[2]}, NOW)
+    assert tail is not None and {span.chain for span in tail.plan} == {*chains(1)}
+    last = Checkpoint(8, NOW, "0" * 64, (), grown, jws="x")
+    for incarnation in (2, 3):
+        plan = planned(last, {**grown, **head[2], **(head[3] if incarnation == 3 else {})}, NOW)
+        assert plan is not None and {span.chain for span in plan.plan} == {*chains(incarnation)}
+        last = Checkpoint(plan.number, NOW, plan.prev, (), head[incarnation], jws="x")
+        jws = signed(ec.generate_private_key(ec.SECP256R1()), CHECKPOINT_TYPE, last.said(()))
+        assert len(jws) < 4_096
+    assert planned(last, {**grown, **head[2], **head[3]}, NOW) is None
+
+
+@pytest.mark.parametrize("line", ['{"trail":""}', '{"manifest":{}}', '{"signature":""}', '{"checkpoint":""}', "", "x"])
+def test_no_line_hides_between_the_entries_and_what_closes_them(record: Record, tmp_path: Path, line: str) -> None:
+    """Whoever reads the entries of a file that was found intact reads nothing else."""
+    hidden = canonical({**json.loads(record.lines[-1]), "event": event(10**6)})
+    altered(record, tmp_path / "export", [*record.lines, line, hidden])
+    found = altered(record, tmp_path / "export", [*record.lines[:9], line, hidden, *record.lines[9:]])
+    assert (found.kind, found.chain, found.number) == ("added", *name(record.lines[9]))
+
+
+def test_a_record_that_was_set_back_behind_a_checkpoint_is_cut_off(tmp_path: Path) -> None:
+    """What the table has lost the bucket has not: the checkpoints that were signed still tell of it."""
+    record = made(held=ROUNDS - 1)
+    found = altered(record, tmp_path / "export", record.lines)
+    assert (found.kind, found.chain, found.number) == ("cut off", chains(1)[0], ROUNDS * PER_ROUND + 1)
+    gone = made(held=0)
+    found = altered(gone, tmp_path / "export", gone.lines)
+    assert (found.kind, found.chain, found.number) == ("removed", chains(1)[0], PER_ROUND * 2 + 1)
+
+
+def test_a_checkpoint_that_was_kept_binds_who_holds_the_signing_key(record: Record, tmp_path: Path) -> None:
+    path = record.written(tmp_path / "export")
+    signed_in = [json.loads(line)["checkpoint"] for line in record.closing.split(b"\n")[:ROUNDS]]
+    for kept in signed_in:
+        verify(path, record.keys, kept)
+    *_, last = signed_in
+    said = json.loads(verifier._decoded(last.split(".")[1]))
+    other = {**said, "chains": {**said["chains"], chains(1)[0]: [said["chains"][chains(1)[0]][0], "0" * 64]}}
+    for told, kind in ((other, "forked"), ({**said, "number": said["number"] + 1}, "cut off")):
+        with pytest.raises(Altered) as found:
+            verify(path, record.keys, signed(record.key, CHECKPOINT_TYPE, told))
+        assert found.value.kind == kind
+    with pytest.raises(CannotVerify, match="begins after checkpoint 1"):
+        verify(path, record.keys, signed(record.key, CHECKPOINT_TYPE, {**said, "number": 1}))
+    with pytest.raises(Altered, match="the checkpoint that was kept is not what was signed"):
+        verify(path, record.keys, last[:-4] + "AAAA")
+
+
+def test_what_signs_tokens_signs_no_record(record: Record, tmp_path: Path) -> None:
+    """The key set has all of Kami's keys, and other functions may sign with the others."""
+    path, jwks = record.written(tmp_path / "export"), tmp_path / "jwks.json"
+    point = record.key.public_key().public_numbers()
+    jwk = {"kty": "EC", "crv": "P-256", "kid": "k", "x": encoded(point.x.to_bytes(32, "big")),
+           "y": encoded(point.y.to_bytes(32, "big"))}  # fmt: skip
+    for purpose in ("tokens", "receipts"):
+        jwks.write_text(json.dumps({"keys": [{**jwk, "purpose": purpose}, {"kty": "RSA", "kid": "r"}]}))
+        with pytest.raises(CannotVerify, match="the key k"):
+            verify(path, keys_of(jwks))
+    jwks.write_text(json.dumps({"keys": [{**jwk, "purpose": "record"}]}))
+    verify(path, keys_of(jwks))
+
+
+def test_with_a_trail_that_says_nothing_the_checkpoints_tell_where_it_was(record: Record, tmp_path: Path) -> None:
+    lines, (chain, number), _ = fork(record.lines, random.Random(3))
+    for trail in (b'{"trail":"', b'{"trail":"!'):
+        closing = record.closing.replace(b'{"trail":"', trail + b"AAAA", 1)
+        found = altered(record._replace(closing=closing), tmp_path / "export", lines)
+        assert found.chain == chain
+        assert found.number is not None and number <= found.number < number + PER_ROUND
+
+
 def test_an_older_checkpoint_left_out_is_missed(record: Record, tmp_path: Path) -> None:
     lines = record.closing.split(b"\n")
     for gone in range(ROUNDS):
@@ -371,9 +455,21 @@ def test_what_is_signed_by_another_key_is_not_verified(record: Record, tmp_path:
         verify(path, {"k": ec.generate_private_key(ec.SECP256R1()).public_key()})
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\x00" * 100, b"{}\n", b'{"manifest":1}\n', b'{"manifest":"a.b.c"}\n']
-)
+NO_EXPORTS = [
+    b"",
+    b"\n",
+    b"\x00" * 100,
+    b"{}\n",
+    b'{"manifest":1}\n',
+    b'{"manifest":"a.b.c"}\n',
+    b'{"chain":\n',
+    b'{"chain":1}\n',
+    b'{"signature":' + b"[" * 100_000 + b"\n",
+    b'{"signature":"%b.e30.AA"}\n' % encoded(b"[" * 100_000).encode(),
+]
+
+
+@pytest.mark.parametrize("content", NO_EXPORTS, ids=lambda content: repr(content[:20]))
 def test_what_is_no_export_is_not_intact(record: Record, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "export"
     path.write_bytes(content)
@@ -392,6 +488,7 @@ def test_the_command_says_what_it_found_and_its_exit_code_too(record: Record, tm
     said: list[str] = []
     for key in (pem, jwks):
         assert main([str(path), "--key", str(key)], said.append) == 0
+    assert "4 chains, checkpoints 2 to 4, export aex_1 signed at 2027-01-15T08:00:00Z (" in said[-1]
     lines = [*record.lines[:7], *record.lines[8:]]
     assert main([str(record.written(tmp_path / "forged", lines)), "--key", str(pem)], said.append) == 1
     chain, number = name(record.lines[7])
