@@ -39,6 +39,7 @@ from functions.store.keys import (
     EXPIRY,
     EXPORT,
     GUARD,
+    HELD,
     HISTORY,
     HOLDER,
     IMPORT,
@@ -52,6 +53,7 @@ from functions.store.keys import (
     POINTER,
     POOL,
     RECLAIMING,
+    RECIPIENT,
     RECONCILIATION,
     RECORD_EXPORT,
     RECORDED,
@@ -59,6 +61,7 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
+    SENT,
     SHELF,
     STATISTICS,
     STOCK,
@@ -119,11 +122,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A function: how long it may take, when its slowest hundredth raises an alarm, what it may do."""
+    """A function: how long it may take, when its slowest hundredth raises an alarm, what it may do.
+
+    `knows_numbers`: it has the layer of number plans.
+    """
 
     timeout_s: int
     slow_ms: int
     grants: tuple[Grant, ...] = ()
+    knows_numbers: bool = False
 
     @property
     def queue(self) -> Resource | None:
@@ -269,12 +276,15 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
     "notify": Spec(
         timeout_s=60,
         slow_ms=30_000,
+        knows_numbers=True,
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE, POINTER)),
-            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER)),
-            Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, "RECIPIENT#")),
-            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
+            _table("GetItem", on=(MESSAGE, POINTER, RECIPIENT)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER, RECIPIENT)),
+            _table("UpdateItem", on=(SENT,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, RECIPIENT)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING, HELD)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.SMS_ACCOUNTS, ("secretsmanager:GetSecretValue",)),
@@ -304,10 +314,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=20_000,
         grants=(
             _table("BatchGetItem", on=(DRAW, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(ERASURE,)),
-            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(ERASURE, RECIPIENT)),
+            _table("PutItem", on=(DRAW, ERASURE, MESSAGE, RECIPIENT, VOUCHER)),
             _table("Query", on=(PERSON,)),
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (RECIPIENT,)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -382,7 +392,7 @@ class Function(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=f"functions.{name}.handler.handle",
             code=assets.code,
-            layers=[assets.layer],
+            layers=[assets.layer, *([assets.numbers] if self.spec.knows_numbers else [])],
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(self.spec.timeout_s),
             role=role,
@@ -514,6 +524,8 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
+        "SMS_QUIET_HOURS": sms.quiet_hours,
+        "SMS_HOME_COUNTRIES": ",".join(sms.home_countries),
     }
     held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
     return {

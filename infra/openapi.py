@@ -67,6 +67,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.MANAGE_MESSAGES: "Set the rules for SMS: of recipients, and of routes · 管理短信规则",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }

@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "recoveries",
         "reconciliations",
         "messages",
+        "messages:manage",
         "erasures",
         "audit",
     ),

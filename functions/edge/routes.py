@@ -31,6 +31,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    MANAGE_MESSAGES = "messages:manage"
     ERASURES = "erasures"
     AUDIT = "audit"
 
@@ -360,6 +361,15 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
         "Get an SMS with its delivery attempts", "查询短信及发送记录",
+    ),
+    Route(
+        "POST", "/v1/recipients/lookups", "notify", "look_recipient_up", Scope.MESSAGES,
+        "Look up what keeps SMS to a phone number back, and what the number tells", "查询收件人规则（退订、免打扰、冻结）",
+    ),
+    Route(
+        "PUT", "/v1/recipients", "notify", "put_recipient", Scope.MANAGE_MESSAGES,
+        "Set what a recipient wants: opt-outs, quiet hours, zone; freeze them, or hold them for security",
+        "设置收件人规则：退订、免打扰时段与时区、冻结、安全暂停",
     ),
     Route(
         "POST", "/v1/receipts/{provider}", "notify", "create_receipts", None,

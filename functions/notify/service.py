@@ -21,7 +21,7 @@ from typing import Any
 from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.kinds import EXPIRING, kind_of, use_by
+from functions.domain.kinds import EXPIRING, kind_of, rules_of, use_by
 from functions.domain.lot import Lot
 from functions.domain.message import (
     ATTEMPT_S,
@@ -35,11 +35,12 @@ from functions.domain.message import (
     pause_s,
 )
 from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, SANDBOX
+from functions.domain.recipient import Ruling
 from functions.domain.reminder import is_held
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
-from functions.notify import providers
+from functions.notify import numbers, providers, recipients
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE, POINTER
@@ -75,7 +76,11 @@ def tell(occasion: Occasion, now: int) -> Message | None:
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
     composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot), now)
-    return composed and proceed(composed, 1, now)
+    if composed is None:
+        return None
+    if rules_of(composed.kind).merges and not composed.is_over:
+        composed = recipients.gathered(composed, now) or composed
+    return proceed(composed, 1, now)
 
 
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
@@ -111,6 +116,7 @@ def _message(
     ends: int | None = None,
 ) -> Message:
     text, call, segments = rendered(kind, lot.rules.locale, values, recipient)
+    known = numbers.known(recipient)
     message = Message(
         message_id(occasion.event_id),
         occasion.event,
@@ -119,6 +125,9 @@ def _message(
         text,
         now,
         due_at=now,
+        country=known.country,
+        carrier=known.carrier,
+        region=known.region,
         sandbox=lot.rules.sandbox,
         use_by=use_by(kind, now, ends),
         template=call,
@@ -144,6 +153,11 @@ def proceed(message: Message, number: int, now: int) -> Message:
     """Carry out order `number` of a message: make its attempt if that is still to be made, and see to what follows."""
     if message.is_over:
         return message if message.version else _change(message, lambda current: None if current.version else current)
+    if message.is_early(now):
+        return _put_off(message, number, now)
+    found = recipients.judged(message, now) if number == len(message.attempts) + 1 else None
+    if found is not None:
+        return _change(message, lambda current: _ruled(current, number, found, now))
     turn, began = secrets.token_hex(8), time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now))
     attempt = message.attempts[-1]
@@ -159,6 +173,21 @@ def _change(message: Message, decide: Callable[[Message], Message | None]) -> Me
     """The message after a decision on it as it stands, whether it is new or was read."""
     known = message if message.version else None
     return table.change(MESSAGE, known, lambda current: decide(current or message), "message", BY)
+
+
+def _put_off(message: Message, number: int, now: int) -> Message:
+    """The message, written down, with its order for later; what is held gets one by the clock."""
+    message = message if message.version else _change(message, lambda current: None if current.version else current)
+    if message.status is Status.QUEUED:
+        jobs.send_message(message.id, number, delay_s=max(message.due_at - now, 0))
+    return message
+
+
+def _ruled(message: Message, number: int, found: Ruling, now: int) -> Message | None:
+    """The message as a rule leaves it; None where it has gone on, or been ruled the same, meanwhile."""
+    if message.is_over or number != len(message.attempts) + 1 or message.is_early(now):
+        return None
+    return recipients.applied(message, found, now)
 
 
 def _begun(message: Message, number: int, turn: str, now: int) -> Message | None:
@@ -177,7 +206,7 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
     if not (message.doubt or message.is_of_use(now)):
         return message.ruled(EXPIRED, now)
     provider = message.provider(providers.names())
-    return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
+    return message.released().begun(provider, turn, now, traceable=providers.named(provider).traceable)
 
 
 def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:

@@ -6,7 +6,7 @@ from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
-from functions.domain.message import Message, Pointer
+from functions.domain.message import Message, Pointer, Status
 from functions.domain.recovery import Lines, Recovered, Recovery, Report, Spans
 from functions.store import keys
 from functions.store.table import Entity
@@ -63,11 +63,18 @@ def _awaits(message: Message) -> keys.Key | None:
     return keys.awaiting(message.id, since) if since is not None else None
 
 
+def _waits(message: Message) -> keys.Key | None:
+    """For its receipt, or for a rule to let it go."""
+    if message.status is Status.HELD:
+        return keys.held_back(message.id, message.due_at)
+    return _awaits(message)
+
+
 MESSAGE: Entity[Message] = Entity(
     "message",
     Message,
     key=lambda m: keys.message(m.id),
     index=lambda m: keys.received(m.recipient, m.id, m.created_at),
-    index2=_awaits,
+    index2=_waits,
 )
 POINTER: Entity[Pointer] = Entity("pointer", Pointer, key=lambda p: keys.pointer(p.provider, p.provider_id))

@@ -341,3 +341,14 @@ def add_below(key: Key, limit: int, ttl_epoch_s: int) -> bool:
         old: Any = refused.response.get("Item", {})
         return _plain(old).get("mark") == mark
     return True
+
+
+def take_back(key: Key) -> None:
+    """Count one less on such a counter."""
+    client("dynamodb").update_item(
+        TableName=table_name(),
+        Key=_wire(key._asdict()),
+        UpdateExpression="ADD #count :less",
+        ExpressionAttributeNames={"#count": "count"},
+        ExpressionAttributeValues=_wire({":less": -1}),
+    )

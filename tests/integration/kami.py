@@ -154,6 +154,11 @@ class Caller:
             sent["idempotency-key"] = key
         return self.cloud.request("POST", target, headers=sent, body=body, token=self.token, address=self.address)
 
+    def put(self, target: str, body: Any, **headers: str) -> Answer:
+        """PUT a body as JSON."""
+        sent = {"content-type": "application/json", **headers}
+        return self.cloud.request("PUT", target, headers=sent, body=body, token=self.token, address=self.address)
+
     def redeem(self, code: str, key: str | None = None, account: str | None = None, **order: Any) -> Answer:
         """Redeem a code for a mobile number, under a fresh key and for a fresh number unless they are given."""
         body = {"code": code, "account": {"type": "mobile", "number": account or mobile()}, **order}

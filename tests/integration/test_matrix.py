@@ -82,6 +82,8 @@ GET  /v1/reconciliations/{id}             200      403      403     403      403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
+POST /v1/recipients/lookups               200      403      403     403      403      403       200     403     403
+PUT  /v1/recipients                       200      403      403     403      403      403       403     403     403
 
 POST /v1/erasures                         202      403      403     403      403      403       403     403     403
 GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
@@ -273,6 +275,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
+    "look_recipient_up": lambda c: ("/v1/recipients/lookups", {"number": mobile()}),
+    "put_recipient": lambda c: ("/v1/recipients", {"number": mobile()}),
 }  # fmt: skip
 """Operation → a good request for it, about what is the owner's. What follows # is looked for in a list."""
 CAMPAIGN: Final[Json] = {
@@ -342,6 +346,8 @@ def cell(kami: Kami, callers: dict[str, Caller], route: Route, column: str) -> s
 
 
 def send(caller: Caller, route: Route, path: str, body: Any) -> Answer:
+    if route.method == "PUT":
+        return caller.put(path, body)
     return caller.get(path) if route.method == "GET" else caller.post(path, body, unique())
 
 
