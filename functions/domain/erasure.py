@@ -25,15 +25,15 @@ PLACES: dict[str, str] = {
     " could be tried out, with them",
     "draw": "holder: by the vouchers that it took",
     "message": "recipient, and the masked number in its text and what it was made from: by the index of its recipient",
-    "recipient": "quiet hours and zone, by the account's id; what they want no SMS of stays, or they would get them again",
+    "recipient": "quiet hours and zone: by the account's id; what they opted out of stays, or they would get it again",
     "erasure": "the hash of the number as the index has it: gone when the erasure is completed",
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
     "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
-    "lines", "lot", "merging", "moved", "pointer", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal",
-    "shelf", "spans", "stock", "supply", "ticket",
+    "lines", "lot", "merging", "moved", "pointer", "reconciliation", "recovered", "recovery", "refusals", "report",
+    "reveal", "shelf", "spans", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 those of guards (by hash) and of SMS sent (by the account's id, or by the block of numbers) expire within days."""

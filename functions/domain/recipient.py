@@ -38,6 +38,9 @@ class Switch(NamedTuple):
         return max(self, Switch(on, at_ms), key=lambda word: (word.at_ms, word.on))
 
 
+_OFF = Switch()
+
+
 class Quiet(NamedTuple):
     """Quiet hours: minutes of the day, `until` excluded; over midnight where they end before they begin."""
 
@@ -103,8 +106,8 @@ class Recipient:
     opted_at_ms: int = 0
     quiet: Quiet | None = None
     zone: str | None = None
-    frozen: Switch = Switch()
-    held: Switch = Switch()
+    frozen: Switch = _OFF
+    held: Switch = _OFF
     version: int = 0
 
     def asked(self, opted_out: Iterable[str], at_ms: int) -> Recipient:

@@ -364,7 +364,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/recipients/lookups", "notify", "look_recipient_up", Scope.MESSAGES,
-        "Look up what keeps SMS to a phone number back, and what the number tells", "查询收件人规则（退订、免打扰、冻结）",
+        "Look up what keeps SMS to a phone number back, and what the number tells",
+        "查询收件人规则（退订、免打扰、冻结）",
     ),
     Route(
         "PUT", "/v1/recipients", "notify", "put_recipient", Scope.MANAGE_MESSAGES,

@@ -293,7 +293,7 @@ class QuietAnswer(Answer):
 
 
 class RecipientAnswer(Answer):
-    """What is known of a recipient, and of their number: why it takes no SMS, if so; its country, first carrier, region.
+    """What is known of a recipient, and of their number: why it takes no SMS, its country, first carrier and region.
 
     Quiet hours and zone are those that count for them, whether they are their own or everybody's.
     """

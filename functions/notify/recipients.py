@@ -39,8 +39,8 @@ from functions.domain.recipient import (
 from functions.domain.templates import merged_text
 from functions.notify import numbers
 from functions.store import jobs, keys, persons, recipients, table
-from functions.store.records import MESSAGE
 from functions.store.recipients import MERGING, RECIPIENT, Merging
+from functions.store.records import MESSAGE
 from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Conflict
 
 SMS_QUIET_HOURS = "SMS_QUIET_HOURS"
@@ -101,8 +101,11 @@ def opted(account: str, out: bool, at_ms: int) -> Recipient:
 # before an attempt
 
 
-def judged(message: Message, now: int) -> Ruling | None:
-    """Why a message may not go out now; None where it may. One that may for the first time is counted."""
+def judged(message: Message, now: int, *, counts: bool) -> Ruling | None:
+    """Why a message may not go out now; None where it may. One that may for the first time is counted.
+
+    Unless it was counted by the same order, which came back.
+    """
     if message.doubt or not message.is_of_use(now) or is_account(message.recipient):
         return None
     fault = None if message.attempts else numbers.known(message.recipient).fault
@@ -110,7 +113,7 @@ def judged(message: Message, now: int) -> Ruling | None:
         return Ruling(fault)
     account = persons.account_of(person(message.recipient))
     held = _ruling(message, account, now)
-    if held is not None or message.attempts:
+    if held is not None or message.attempts or not counts:
         return held
     kind, home = rules_of(message.kind), os.environ.get(SMS_HOME_COUNTRIES, "").split(",")
     limits = [

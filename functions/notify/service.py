@@ -155,7 +155,7 @@ def proceed(message: Message, number: int, now: int) -> Message:
         return message if message.version else _change(message, lambda current: None if current.version else current)
     if message.is_early(now):
         return _put_off(message, number, now)
-    found = recipients.judged(message, now) if number == len(message.attempts) + 1 else None
+    found = recipients.judged(message, now, counts=True) if number == len(message.attempts) + 1 else None
     if found is not None:
         return _change(message, lambda current: _ruled(current, number, found, now))
     turn, began = secrets.token_hex(8), time.monotonic()

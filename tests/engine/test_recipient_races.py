@@ -1,4 +1,4 @@
-"""Limits and merging on the engine that is trusted with races: never more than allowed, and one SMS of many reminders."""
+"""Limits and merging on the engine that is trusted with races: never more than allowed, one SMS of many reminders."""
 
 from __future__ import annotations
 

@@ -71,7 +71,14 @@ def reply(notify: Notify, number: str, text: str, at: int) -> Answer:
 def on_the_bus(notify: Notify, type: str, account: str, at: int) -> None:
     """What another system tells of an account."""
     by = {"client": "risk", "role": "operator", "tenant": "operator", "address": "192.0.2.1", "request": "r"}
-    detail = {"id": unique("risk"), "type": type, "schema": 1, "at": rfc3339(at), "by": by, "data": {"account": account}}
+    detail = {
+        "id": unique("risk"),
+        "type": type,
+        "schema": 1,
+        "at": rfc3339(at),
+        "by": by,
+        "data": {"account": account},
+    }
     bus = notify.cloud.stack.functions["notify"].environment["BUS_NAME"]
     entry = {"EventBusName": bus, "Source": "kami", "DetailType": type, "Detail": json.dumps(detail)}
     assert notify.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0

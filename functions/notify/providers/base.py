@@ -66,8 +66,9 @@ class Provider(Protocol):
         """
 
     def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
-        """What a receipt tells, or a reply by SMS. Raises Refusal `invalid_signature` unless the provider's proof holds, and
-        `invalid_request` where it holds and the body makes no sense."""
+        """What a receipt tells, or a reply by SMS.
+
+        Raises Refusal `invalid_signature` unless the provider's proof holds, and `invalid_request` where it holds and the body makes no sense."""
 
     @property
     def acknowledgement(self) -> dict[str, Any] | None:
@@ -192,7 +193,7 @@ class Entry(BaseModel):
 def each(body: bytes, adapter: TypeAdapter[M]) -> list[M]:
     """The entries of a JSON list that are what they should be; one that is not must not hold up the others.
 
-    An object is a list of one. Raises Refusal `invalid_request` where it is neither, or none of its entries makes sense.
+    An object is a list of one. Raises Refusal `invalid_request` where it is neither, or no entry makes sense.
     """
     try:
         entries = json.loads(body)
