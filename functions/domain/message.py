@@ -212,8 +212,9 @@ class Message:
     """One SMS to one recipient (E.164) about one event.
 
     `due_at` is when the next attempt may be made, while it is queued or held; from `use_by` on the message is worth
-    nothing any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is with the
-    attempt. `segments` is how many SMS its text takes. `country`, `carrier` and `region` are what its number tells.
+    nothing any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is
+    with the attempt. `segments` is how many SMS its text takes. `country`, `carrier` and `region` are what its number
+    tells.
     What was `merged` into it, when, does not go out itself: that message names this one (`merged_into`).
     """
 

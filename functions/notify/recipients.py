@@ -245,14 +245,14 @@ def _into(into: Message, message: Message, now: int) -> Message:
     gone = replace(message.merged_in(into.id, now), version=1)
     count = len(into.merged) + 2
     first = min(into, message, key=lambda each: (each.use_by or now, each.id))
-    assert into.template is not None and first.use_by is not None
-    text, call, segments = merged_text(into.template.locale, count, first.serial, first.use_by, into.recipient)
+    assert into.template is not None and first.template is not None and first.use_by is not None
+    serial = dict(first.template.params)["serial"]
+    text, call, segments = merged_text(into.template.locale, count, serial, first.use_by, into.recipient)
     taken = replace(
         into,
         text=text,
         template=call,
         segments=segments,
-        serial=first.serial,
         use_by=first.use_by,
         merged=(*into.merged, (message.id, now)),
         version=into.version + 1,

@@ -68,7 +68,7 @@ def test_words_about_an_account_at_once_come_to_the_latest() -> None:
 
 
 def reminder(recipient: str, number: int) -> Message:
-    call = TemplateCall(EXPIRING, "zh-CN", 1)
+    call = TemplateCall(EXPIRING, "zh-CN", 1, (("serial", serial_of(number)),))
     id, ends = f"msg_{recipient[1:]}-{number}", NOW + (WORKERS - number) * 86_400
     return Message(
         id, EXPIRING, serial_of(number), recipient, "text", NOW, due_at=NOW, use_by=ends, template=call, country="CN"

@@ -168,6 +168,7 @@ def erase_somebody(kami: Kami) -> None:
     number, campaign = mobile(), kami.campaign(claims_per_customer=1)["id"]
     kami.batch(campaign, 1)
     granted(kami.operator.post("/v1/claims", {"customer": number, "campaign": campaign}, unique()), 201)
+    granted(kami.operator.put("/v1/recipients", {"number": number, "zone": "Europe/Berlin"}))
     granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
     kami.cloud.drain()
     order = {"number": number, "reason": "other"}
@@ -285,6 +286,16 @@ def give_receipts(kami: Kami) -> None:
     kami.cloud.carriers.reset()
 
 
+def hold_sms_back(kami: Kami) -> None:
+    """Of somebody whose account is frozen."""
+    number = mobile()
+    granted(kami.operator.put("/v1/recipients", {"number": number, "frozen": True}))
+    granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
+    kami.cloud.drain()
+    kami.cloud.fire("kami-dev-held")
+    kami.cloud.drain()
+
+
 def reconcile(kami: Kami) -> None:
     """By order and by the clock, while there are few lots and nothing differs, which would be looked at for minutes."""
     used = kami.voucher()
@@ -319,6 +330,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         reconcile(kami)
         use_everything(kami)
         give_receipts(kami)
+        hold_sms_back(kami)
         use_channels(kami)
         use_the_sandbox(kami)
         erase_somebody(kami)

@@ -68,7 +68,9 @@ class Provider(Protocol):
     def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """What a receipt tells, or a reply by SMS.
 
-        Raises Refusal `invalid_signature` unless the provider's proof holds, and `invalid_request` where it holds and the body makes no sense."""
+        Raises Refusal `invalid_signature` unless the provider's proof holds, and `invalid_request` where it holds and
+        the body makes no sense.
+        """
 
     @property
     def acknowledgement(self) -> dict[str, Any] | None:
