@@ -198,6 +198,11 @@ def text_of(call: TemplateCall) -> str:
     raise LookupError("no such version")
 
 
+def may_be_sent(call: TemplateCall) -> bool:
+    """Whether a text that was made may still go out: not where its kind, or this version of it, was withdrawn since."""
+    return any(template.version == call.version for template in TEMPLATES.get((call.name, call.locale), ()))
+
+
 def of_redemption(event: str, serial: str, redemption: Redemption, currency: str) -> dict[str, Any]:
     """The values for what is told of a redemption or its reversal."""
     after = redemption.reversal if event == REVERSED else redemption

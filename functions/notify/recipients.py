@@ -36,7 +36,7 @@ from functions.domain.recipient import (
     opts_out,
     ruling,
 )
-from functions.domain.templates import merged_text
+from functions.domain.templates import may_be_sent, merged_text
 from functions.notify import numbers
 from functions.store import jobs, keys, persons, recipients, table
 from functions.store.recipients import MERGING, RECIPIENT, Merging
@@ -108,6 +108,8 @@ def judged(message: Message, now: int, *, counts: bool) -> Ruling | None:
     """
     if message.doubt or not message.is_of_use(now) or is_account(message.recipient):
         return None
+    if message.template is not None and not may_be_sent(message.template):
+        return Ruling("policy_changed")
     fault = None if message.attempts else numbers.known(message.recipient).fault
     if fault is not None:
         return Ruling(fault)

@@ -11,6 +11,7 @@ import pytest
 from functions.domain import recipient as rules
 from functions.domain.message import message_id
 from functions.domain.recipient import MERGE_WINDOW_S, RECHECK_S, Limit
+from functions.domain.templates import TEMPLATES
 from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S
 from functions.notify import recipients
@@ -239,6 +240,19 @@ def test_what_is_held_longer_than_it_is_of_use_has_failed_for_that(notify: Notif
     by_the_clock(notify)
     assert (notify.message(number)["status"], notify.message(number)["reason"]) == ("failed", "expired")
     assert notify.phone(number) == []
+
+
+def test_what_was_withdrawn_while_it_was_held_is_not_sent_any_more(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = mobile()
+    put(notify, number, frozen=True)
+    message = redeemed(notify, number)
+    monkeypatch.delitem(TEMPLATES, ("voucher.redeemed", "zh-CN"))
+    notify.clock.advance(RECHECK_S)
+    by_the_clock(notify)
+    after = notify.message(number)
+    assert (after["id"], after["status"], after["reason"]) == (message["id"], "suppressed", "policy_changed")
 
 
 # quiet hours
