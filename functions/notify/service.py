@@ -160,6 +160,8 @@ def proceed(message: Message, number: int, now: int) -> Message:
         return _change(message, lambda current: _ruled(current, number, found, now))
     turn, began = secrets.token_hex(8), time.monotonic()
     message = _change(message, lambda current: _begun(current, number, turn, now))
+    if message.is_over:
+        return message
     attempt = message.attempts[-1]
     if attempt.turn == turn and attempt.outcome is Status.SENDING:
         outcome = _asked(message, attempt, began, now)

@@ -233,7 +233,7 @@ class Twilio:
         prove(same(headers.get("x-twilio-signature"), signature(str(token), str(address), fields)))
         if reference is None:
             sender, text = (fields.get(name, [""])[0] for name in ("From", "Body"))
-            return said(NAME, sender, text, None)
+            return said(NAME, sender, text, clock())
         status, id, code = (fields.get(name, [""])[0] for name in ("MessageStatus", "MessageSid", "ErrorCode"))
         if not id:
             raise Refusal("invalid_request", "It names no message.")
