@@ -21,7 +21,7 @@ from tests.engine.world import NOW, World, race
 
 pytestmark = [on_referee, pytest.mark.usefixtures("world")]
 WORKERS = 8
-ROUNDS = 25
+ROUNDS = 12
 HOUR = 3_600
 
 
