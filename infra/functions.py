@@ -52,6 +52,8 @@ from functions.store.keys import (
     PERSON,
     POINTER,
     POOL,
+    PROVIDER,
+    RATE,
     RECIPIENT,
     RECLAIMING,
     RECONCILIATION,
@@ -61,6 +63,7 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
+    ROUTING,
     SENT,
     SHELF,
     STATISTICS,
@@ -278,10 +281,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=30_000,
         knows_numbers=True,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE, POINTER, RECIPIENT)),
-            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER, RECIPIENT)),
-            _table("UpdateItem", on=(SENT,)),
+            _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, PROVIDER, ROUTING, VOUCHER)),
+            _table("GetItem", on=(MESSAGE, POINTER, RECIPIENT, ROUTING)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER, PROVIDER, RECIPIENT, ROUTING)),
+            _table("UpdateItem", on=(RATE, SENT)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, RECIPIENT)),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING, HELD)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
@@ -526,6 +529,8 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
         "SMS_QUIET_HOURS": sms.quiet_hours,
         "SMS_HOME_COUNTRIES": ",".join(sms.home_countries),
+        "SMS_RATE_PER_S": str(sms.rate_per_s) if sms.rate_per_s is not None else "",
+        "SMS_BREAKER_OPEN_S": str(sms.breaker_open_s),
     }
     held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
     return {

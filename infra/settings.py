@@ -45,9 +45,10 @@ ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
 class Sms:
     """Who sends the SMS, in order of preference, as whom, and how long a second attempt waits at least about.
 
-    What no receipt has come for in `receipt_within_h` hours is `unknown`. What is not urgent waits for the end of
-    `quiet_hours`, where the recipient is, unless they have set others; empty: there are none. Blocks of numbers outside
-    the `home_countries` (ISO 3166) are sent far less within an hour.
+    What no receipt has come for in `receipt_within_h` hours is `unknown`. Until routes are set, each provider is given
+    `rate_per_s` SMS a second (None: as many as there are). One that fails too often is left alone for `breaker_open_s`.
+    What is not urgent waits for the end of `quiet_hours`, where the recipient is, unless they have set others; empty:
+    there are none. Blocks of numbers outside the `home_countries` (ISO 3166) are sent far less within an hour.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
     `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them. `accounts` are the other providers that may be
     used, each with a secret to be filled in (infra/README.md). `receipts_url` is where they reach this deployment:
@@ -59,6 +60,8 @@ class Sms:
     receipts_url: str = ""
     origination: str = ""
     retry_base_s: int = 2
+    rate_per_s: int | None = None
+    breaker_open_s: int = 30
     receipt_within_h: int = 72
     quiet_hours: str = "22:00-08:00"
     home_countries: tuple[str, ...] = ("CN",)

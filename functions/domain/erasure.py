@@ -32,8 +32,8 @@ PLACES: dict[str, str] = {
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
     "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
-    "lines", "lot", "merging", "moved", "pointer", "reconciliation", "recovered", "recovery", "refusals", "report",
-    "reveal", "shelf", "spans", "stock", "supply", "ticket",
+    "lines", "lot", "merging", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery", "refusals",
+    "report", "reveal", "routing", "shelf", "spans", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 those of guards (by hash) and of SMS sent (by the account's id, or by the block of numbers) expire within days."""

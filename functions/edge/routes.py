@@ -44,7 +44,8 @@ class Route:
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
     beside another `media_type`. With `raw_bytes_max` the body may be anything of that length, and the function gets it
     as it came. With `csv` the body may be a file of serial ranges, and these parameters say then what its JSON would;
-    it may be longer than other bodies where the row says so.
+    it may be longer than other bodies where the row says so. What is `versioned` is answered with its `ETag`, and
+    changed only by who sends that as `If-Match`.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Route:
     csv: tuple[str, ...] | None = None
     csv_bytes_max: int | None = None
     raw_bytes_max: int | None = None
+    versioned: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +74,11 @@ class Route:
     def takes_a_code(self) -> bool:
         """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
         return "too_many_attempts" in self.errors
+
+    @property
+    def takes_a_version(self) -> bool:
+        """Whether it changes what its caller must have seen."""
+        return self.versioned and self.method == "PUT"
 
 
 _PAGED = ("limit", "cursor")
@@ -376,6 +383,15 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/receipts/{provider}", "notify", "create_receipts", None,
         "Tell what became of SMS, as their provider", "短信服务商状态回执（凭服务商签名）", success=(200, 204),
         query=("reference", "token"), errors=("invalid_signature", "invalid_request"), raw_bytes_max=262_144,
+    ),
+    Route(
+        "GET", "/v1/routes", "notify", "get_routes", Scope.MANAGE_MESSAGES,
+        "Get which providers carry which messages", "查询短信路由", versioned=True,
+    ),
+    Route(
+        "PUT", "/v1/routes", "notify", "put_routes", Scope.MANAGE_MESSAGES,
+        "Set which providers carry which messages", "设置短信路由", versioned=True,
+        errors=("precondition_required", "precondition_failed"),
     ),
     # persons
     Route(

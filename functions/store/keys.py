@@ -13,6 +13,7 @@ RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 AWAITING, POINTER = "AWAITING#", "POINTER#"
 RECIPIENT, SENT, HELD = "RECIPIENT#", "SENT#", "HELD#"
+ROUTING, PROVIDER, RATE = "ROUTING#", "PROVIDER#", "RATE#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -465,6 +466,21 @@ def merging(account: str) -> Key:
 def sent(subject: str, window: int) -> Key:
     """How many SMS went to one recipient (by the account's id) or one block of numbers in a window."""
     return _own(SENT, f"{subject}#{window}")
+
+
+def routing() -> Key:
+    """The routes of messages."""
+    return _own(ROUTING, "ALL")
+
+
+def provider(name: str) -> Key:
+    """How a provider of SMS is doing."""
+    return _own(PROVIDER, name)
+
+
+def rate(provider: str, second: int) -> Key:
+    """How many SMS may have been handed to a provider within a second."""
+    return _own(RATE, f"{provider}#{second:012d}")
 
 
 def received(number: str, id: str, created_at: int) -> Key:

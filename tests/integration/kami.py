@@ -154,9 +154,9 @@ class Caller:
             sent["idempotency-key"] = key
         return self.cloud.request("POST", target, headers=sent, body=body, token=self.token, address=self.address)
 
-    def put(self, target: str, body: Any, **headers: str) -> Answer:
-        """PUT a body as JSON."""
-        sent = {"content-type": "application/json", **headers}
+    def put(self, target: str, body: Any, tag: str | None = '"0"') -> Answer:
+        """PUT a body as JSON over what had this ETag."""
+        sent = {"content-type": "application/json"} | ({"if-match": tag} if tag is not None else {})
         return self.cloud.request("PUT", target, headers=sent, body=body, token=self.token, address=self.address)
 
     def redeem(self, code: str, key: str | None = None, account: str | None = None, **order: Any) -> Answer:

@@ -115,6 +115,7 @@ BODIES: Final[dict[str, Json]] = {
         "note": "note",
         "one_time_code": "123456",
     },
+    "PUT /v1/routes": {"rows": [{"offers": [{"provider": "simulated:north"}]}]},
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recipients/lookups": {"number": "+8613812345678"},
     "PUT /v1/recipients": {
@@ -258,6 +259,8 @@ class Shop:
             headers["content-type"] = FORM
         if route.idempotency_key is not Key.NONE:
             headers["idempotency-key"] = unique()
+        if route.takes_a_version:
+            headers["if-match"] = '"0"'
         return headers
 
     def send(

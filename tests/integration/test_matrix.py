@@ -84,6 +84,8 @@ GET  /v1/messages                         200      403      403     403      403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
 POST /v1/recipients/lookups               200      403      403     403      403      403       200     403     403
 PUT  /v1/recipients                       200      403      403     403      403      403       403     403     403
+GET  /v1/routes                           200      403      403     403      403      403       403     403     403
+PUT  /v1/routes                           200      403      403     403      403      403       403     403     403
 
 POST /v1/erasures                         202      403      403     403      403      403       403     403     403
 GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
@@ -277,6 +279,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
     "look_recipient_up": lambda c: ("/v1/recipients/lookups", {"number": mobile()}),
     "put_recipient": lambda c: ("/v1/recipients", {"number": mobile()}),
+    "get_routes": lambda c: ("/v1/routes", None),
+    "put_routes": lambda c: ("/v1/routes", {"rows": [{"offers": [{"provider": "simulated:north"}]}]}),
 }  # fmt: skip
 """Operation → a good request for it, about what is the owner's. What follows # is looked for in a list."""
 CAMPAIGN: Final[Json] = {
