@@ -93,13 +93,13 @@ class Call:
     def seen_version(self) -> int:
         """The version that `If-Match` names (RFC 9110 §13.1.1). Raises Refusal `precondition_required`.
 
-        Raises `precondition_failed` where it is no tag that Kami gave.
+        Raises `invalid_request` where it is no tag that Kami gives.
         """
         given = self.headers.get("if-match")
         if given is None:
             raise Refusal("precondition_required")
         if not re.fullmatch(r'"[0-9]{1,9}"', given, re.ASCII):
-            raise Refusal("precondition_failed", "This is no ETag of it.")
+            refuse_fields([("header.If-Match", "an ETag as it was given, in quotation marks")])
         return int(given[1:-1])
 
     def customer_address(self, stated: str | None) -> str | None:

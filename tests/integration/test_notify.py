@@ -671,8 +671,9 @@ def test_routes_are_replaced_by_who_has_seen_them(notify: Notify) -> None:
     body = {"rows": [{"offers": [offer("south", rate_per_s=5), offer("north")], "by": "price",
                       "when": {"countries": ["CN"], "kinds": [REDEEMED]}}, {"offers": [offer("north")]}]}  # fmt: skip
     refused(operator.put("/v1/routes", body, None), 428, "precondition_required")
-    for tag in ('"1"', "0", "*", 'W/"0"', ""):
-        refused(operator.put("/v1/routes", body, tag), 412, "precondition_failed")
+    refused(operator.put("/v1/routes", body, '"1"'), 412, "precondition_failed")
+    for tag in ("0", "*", 'W/"0"', '"x"', ""):
+        refused(operator.put("/v1/routes", body, tag), 400, "invalid_request")
     for _ in range(2):
         answer = operator.put("/v1/routes", body)
         assert (answer.header("etag"), granted(answer)["version"]) == ('"1"', 1)
