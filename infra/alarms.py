@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +48,13 @@ RECEIPTS_FORGED: Final = Signal("ReceiptsForged", ("notify",), '{ $.key = "inval
 RECEIPTS_UNMATCHED: Final = Signal("ReceiptsUnmatched", ("notify",), '{ $.alarm = "receipt_unmatched" }')
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
+
+def receipts_of(provider: str, name: str, status: str) -> Signal:
+    """Its receipts that tell this, each once: one that looks for its attempt again is logged again."""
+    pattern = f'{{ $.provider = "{provider}" && $.told = "{status}" && $.tries = 0 }}'
+    return Signal(name, ("notify",), pattern)
+
+
 LEDGER_DISPUTED: Final = Signal("LedgerDisputed", ("ledger",), '{ $.alarm = "ledger_disputed" }')
 RECONCILIATION_DIFFERS: Final = Signal("ReconciliationDiffers", ("ledger",), '{ $.alarm = "reconciliation_differs" }')
 
@@ -87,6 +95,8 @@ class Alarms(Construct):
         self._alarm("ReceiptsForged", forged, limits.receipts_forged)
         unmatched = self._counted(RECEIPTS_UNMATCHED, functions, settings)
         self._alarm("ReceiptsUnmatched", unmatched, limits.receipts_unmatched)
+        for provider in settings.sms.providers:
+            self._of_provider(provider, functions, settings)
         self._alarm("StockLow", self._counted(STOCK_LOW, functions, settings), 1)
         rows: list[list[cloudwatch.IWidget]] = [
             _requests(api),
@@ -125,6 +135,22 @@ class Alarms(Construct):
         self._alarm("StreamAge", age, settings.alarms.stream_age_s * 1000)
         self._alarm("StreamSetAside", _of_mapping(stream, "OnFailureDestinationDeliveredEventCount"), 1)
         self._alarm("StreamDropped", _of_mapping(stream, "DroppedEventCount"), 1)
+
+    def _of_provider(self, provider: str, functions: Mapping[str, Function], settings: Settings) -> None:
+        """The share of its receipts by which an SMS was not delivered, for a quarter of an hour on end."""
+        name = "".join(part.capitalize() for part in re.split(r"\W+", provider))
+        told = {
+            status: self._counted(receipts_of(provider, f"{name}{status.capitalize()}", status), functions, settings)
+            for status in ("delivered", "undelivered")
+        }
+        limits, lost, every = settings.alarms, "FILL(undelivered, 0)", "(FILL(delivered, 0) + FILL(undelivered, 0))"
+        share = cloudwatch.MathExpression(
+            expression=f"IF({every} >= {limits.undelivered_of}, 100 * {lost} / {every}, 0)",
+            using_metrics=told,
+            label=f"{provider}: undelivered, per cent",
+            period=PERIOD,
+        )
+        self._alarm(f"{name}DeliveryFalling", share, limits.undelivered_percent, periods=3)
 
     def _counted(self, signal: Signal, functions: Mapping[str, Function], settings: Settings) -> cloudwatch.Metric:
         namespace = f"Kami/{settings.name}"

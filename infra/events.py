@@ -58,6 +58,7 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule("MessageRequested", ("message.requested",), "notify", _JOB),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),

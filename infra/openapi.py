@@ -19,6 +19,7 @@ from typing import Any, Final, get_args, get_type_hints
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from functions.domain.deliveries import DIMENSIONS
 from functions.domain.errors import PROBLEMS
 from functions.domain.formats import SERIAL_LENGTHS
 from functions.domain.money import AMOUNT_MINOR_MAX
@@ -66,7 +67,8 @@ SCOPES: Final = {
     Scope.RECONCILIATIONS: "Compare vouchers, ledger, history and counts · 对账",
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
-    Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.MESSAGES: "Read what SMS were sent, and how; have one resent, complain of one · 查询、重发与投诉短信",
+    Scope.MESSAGES_SUPPORT: "See how SMS fare, and settle complaints · 短信统计与投诉处理",
     Scope.MANAGE_MESSAGES: "Set the rules for SMS: of recipients, and of routes · 管理短信规则",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
@@ -74,6 +76,12 @@ SCOPES: Final = {
 
 SERIAL_LENGTHS_SAID: Final = " or ".join(map(str, SERIAL_LENGTHS))
 
+_NUMBER: Final[Json] = {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"}
+_RECIPIENT: Final[Json] = {
+    "description": "Whose message it is, by the phone number (its plus sign escaped as `%2B`). A customer's client "
+    "must say it, or `recipient`.",
+    "schema": _NUMBER,
+}
 PARAMETERS: Final[dict[str, Json]] = {
     "limit": {
         "description": "So many at most.",
@@ -88,10 +96,23 @@ PARAMETERS: Final[dict[str, Json]] = {
         "schema": {"type": "string", "enum": list(EFFECTIVE)},
     },
     "recipient": {
-        "description": "The phone number (E.164), its plus sign escaped as `%2B`.",
-        "required": True,
-        "schema": {"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$"},
+        "description": "The phone number (E.164), its plus sign escaped as `%2B`. One of `recipient`, `voucher` and "
+        "`redemption` is given.",
+        "schema": _NUMBER,
         "example": "+8613812345678",
+    },
+    "voucher": {
+        "description": "The serial of the voucher that they are about.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+    },
+    "redemption": {
+        "description": "The redemption that they are about, or its reversal.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": ID_LENGTH_MAX},
+    },
+    "by": {
+        "description": f"What is told apart: some of {', '.join(DIMENSIONS)}, with commas between; one sum without it.",
+        "schema": {"type": "string", "pattern": f"^({'|'.join(DIMENSIONS)})(,({'|'.join(DIMENSIONS)}))*$"},
+        "example": "provider,reason",
     },
     "action": {
         "description": "With `text/csv` only, where it must be said: what is done to the vouchers.",
@@ -208,6 +229,15 @@ OWN_PARAMETERS: Final[dict[tuple[str, str], Json]] = {
     ("list_customer_vouchers", "status"): {
         "description": "Only vouchers of this effective status; without it, those that can be or may yet be used.",
         "schema": {"type": "string", "enum": list(STATUSES)},
+    },
+    **{(operation, "customer"): _RECIPIENT for operation in ("list_messages", "get_message", "get_complaint")},
+    ("get_message_statistics", "since"): {
+        "description": "From the hour of this time on; 24 hours before the end unless it is said.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
+    },
+    ("get_message_statistics", "until"): {
+        "description": "Up to the hour of this time, which is left out; the end of this hour unless it is said.",
+        "schema": {"type": "string", "format": "date-time", "pattern": RFC_3339},
     },
     ("list_entries", "serial"): {
         "description": "Only what concerns this card, by itself or with its lot.",

@@ -34,6 +34,9 @@ class Thresholds:
     queue_age_s: int
     stream_age_s: int
     receipts_unmatched: int
+    undelivered_percent: int
+    undelivered_of: int
+    """Of so many receipts at least."""
 
 
 _MINUTE: Final = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -131,6 +134,8 @@ ENVIRONMENTS: Final = {
                 queue_age_s=900,
                 stream_age_s=300,
                 receipts_unmatched=100,
+                undelivered_percent=50,
+                undelivered_of=20,
             ),
         ),
         Settings(
@@ -154,6 +159,8 @@ ENVIRONMENTS: Final = {
                 queue_age_s=600,
                 stream_age_s=60,
                 receipts_unmatched=50,
+                undelivered_percent=20,
+                undelivered_of=50,
             ),
         ),
     )

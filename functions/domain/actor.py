@@ -22,16 +22,24 @@ ROLES: dict[str, tuple[str, ...]] = {
         "recoveries",
         "reconciliations",
         "messages",
+        "messages:support",
         "messages:manage",
         "erasures",
         "audit",
     ),
     "approver": ("recoveries", "recoveries:approve", "vouchers:inspect"),
-    "partner": ("vouchers:distribute", "vouchers:claim", "vouchers:verify", "vouchers:redeem", "recoveries"),
-    "merchant": ("vouchers:verify", "vouchers:redeem"),
-    "support": ("vouchers:verify", "vouchers:inspect", "recoveries", "messages"),
+    "partner": (
+        "vouchers:distribute",
+        "vouchers:claim",
+        "vouchers:verify",
+        "vouchers:redeem",
+        "recoveries",
+        "messages",
+    ),
+    "merchant": ("vouchers:verify", "vouchers:redeem", "messages"),
+    "support": ("vouchers:verify", "vouchers:inspect", "recoveries", "messages", "messages:support"),
     "auditor": ("vouchers:inspect", "reconciliations", "audit"),
-    "customer": ("vouchers:claim", "vouchers:verify"),
+    "customer": ("vouchers:claim", "vouchers:verify", "messages"),
 }
 """Role → the scopes that its clients may ask for."""
 

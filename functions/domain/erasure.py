@@ -30,13 +30,14 @@ PLACES: dict[str, str] = {
 }
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
-    "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
+    "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "complaint",
+    "counter",
     "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
     "lines", "lot", "merging", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery", "refusals",
     "report", "reveal", "routing", "shelf", "spans", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
-those of guards (by hash) and of SMS sent (by the account's id, or by the block of numbers) expire within days."""
+those of guards and resends (by hash) and of SMS sent (by the account's id, or by the block of numbers) within days."""
 
 SETTLE_S = 15
 """What was under way when it began has been written by then (8 s), and noted unless relay is behind: one more pass

@@ -132,6 +132,10 @@ PROBLEMS: dict[str, Problem] = {
         409, "It is not what you have seen any more", "申请内容已变化", "Get the recovery again, and decide anew."
     ),
     "lot_busy": Problem(409, "Other commands on these vouchers have not finished", "其他操作尚未完成，请稍后再试"),
+    # messages
+    "resend_not_possible": Problem(409, "Sending it once more would not help", "重发无法解决问题"),
+    "resend_limit_reached": Problem(429, "It was resent too many times", "已达重发次数上限"),
+    "complaint_closed": Problem(409, "This complaint has its outcome", "该投诉已有处理结果"),
     # imports
     "upload_missing": Problem(409, "The file has not been uploaded", "文件尚未上传"),
     # exports

@@ -94,6 +94,10 @@ TYPES: dict[str, int] = {
     "import.completed": 1,
     "erasure.completed": 1,
     "stock.low": 1,
+    "message.requested": 1,
+    "message.ended": 1,
+    "complaint.created": 1,
+    "complaint.closed": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -589,6 +593,31 @@ def _recovered(old: Item, new: Item) -> Told:
     yield "voucher.recovered", *_card(new["position"], {name: new[name] for name in ("recovery", "action", "reason")})
 
 
+ENDS = ("delivered", "undelivered", "failed", "unknown", "suppressed")
+"""What a message may have come to; later word may still change it, and is told then."""
+
+
+def _message(old: Item, new: Item) -> Told:
+    """What became of an SMS: never its text, nor whom it was for. A resend is also a job."""
+    if not old and "resend_of" in new:
+        yield "message.requested", None, {"id": new["id"]}
+    status = new.get("status")
+    if status in ENDS and status != old.get("status"):
+        last = (new.get("attempts") or [{}])[-1]
+        reason = None if status == "delivered" else new.get("reason") or last.get("reason")
+        data = {"id": new["id"], "serial": new["serial"], "event": new["event"], "status": status}
+        yield "message.ended", None, data | ({"reason": reason} if reason is not None else {})
+
+
+def _complaint(old: Item, new: Item) -> Told:
+    about = {"id": new["id"], "message": new["message"], "serial": new["serial"]}
+    if not old:
+        status, reason, *_ = new["diagnosis"]
+        yield "complaint.created", None, {**about, "status": status, **({"reason": reason} if reason else {})}
+    if "outcome" in new and "outcome" not in old:
+        yield "complaint.closed", None, {**about, "outcome": new["outcome"][1]}
+
+
 ANY = "*"
 ORDERED = {
     "distribute": "distribution.requested",
@@ -644,6 +673,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("import", ANY): _import,
     ("audit_export", ANY): _audit_export,
     ("erasure", ANY): _erasure,
+    ("message", ANY): _message,
+    ("complaint", ANY): _complaint,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 
@@ -660,6 +691,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "export": ("completed_at",),
     "import": ("accepted", "completed_at"),
     "ticket": ("file", "used_at"),
+    "message": ("status",),
     "lot": ("status", "generation", "channel", "valid_until"),
     "voucher": ("status", "generation", "balance_minor", "channel", "valid_until"),
 }

@@ -216,6 +216,9 @@ class Message:
     with the attempt. `segments` is how many SMS its text takes. `country`, `carrier` and `region` are what its number
     tells.
     What was `merged` into it, when, does not go out itself: that message names this one (`merged_into`).
+
+    `redemption` is what it is about, if about one, made by `client`; its recipient is a customer of `tenant`, if one's.
+    It is a resend of one message, or has resends itself.
     """
 
     id: str
@@ -240,6 +243,11 @@ class Message:
     holds: tuple[Hold, ...] = ()
     merged: tuple[tuple[str, int], ...] = ()
     merged_into: str | None = None
+    redemption: str | None = None
+    client: str | None = None
+    tenant: str | None = None
+    resend_of: str | None = None
+    resends: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -31,6 +31,7 @@ class Scope(StrEnum):
     RECOVERIES = "recoveries"
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
+    MESSAGES_SUPPORT = "messages:support"
     MANAGE_MESSAGES = "messages:manage"
     ERASURES = "erasures"
     AUDIT = "audit"
@@ -363,14 +364,41 @@ ROUTES: tuple[Route, ...] = (
     # messages
     Route(
         "GET", "/v1/messages", "notify", "list_messages", Scope.MESSAGES,
-        "List the SMS to a phone number, newest first", "某手机号的短信列表", query=("recipient", *_PAGED),
+        "List the SMS to a phone number, or about a voucher or a redemption, newest first",
+        "短信列表（按手机号、卡号或核销）", query=("recipient", "voucher", "redemption", "customer", *_PAGED),
+    ),
+    Route(
+        "GET", "/v1/messages/statistics", "notify", "get_message_statistics", Scope.MESSAGES_SUPPORT,
+        "Get how SMS fared: counts, delivery rate and time to deliver", "短信统计（送达率与送达时长）",
+        query=("since", "until", "by"),
     ),
     Route(
         "GET", "/v1/messages/{id}", "notify", "get_message", Scope.MESSAGES,
-        "Get an SMS with its delivery attempts", "查询短信及发送记录",
+        "Get an SMS with its delivery attempts", "查询短信及发送记录", query=("customer",),
     ),
     Route(
-        "POST", "/v1/recipients/lookups", "notify", "look_recipient_up", Scope.MESSAGES,
+        "POST", "/v1/messages/{id}/resends", "notify", "create_resend", Scope.MESSAGES,
+        "Send the same SMS once more", "重发短信", Key.REQUIRED, success=(201,),
+        errors=("resend_not_possible", "resend_limit_reached"),
+    ),
+    Route(
+        "POST", "/v1/messages/{id}/complaints", "notify", "create_complaint", Scope.MESSAGES,
+        "Say that an SMS did not arrive: a ticket with what is known of it", "投诉未收到短信", success=(201,),
+    ),
+    Route(
+        "GET", "/v1/complaints", "notify", "list_complaints", Scope.MESSAGES_SUPPORT,
+        "List complaints, newest first", "投诉列表", query=_PAGED,
+    ),
+    Route(
+        "GET", "/v1/complaints/{id}", "notify", "get_complaint", Scope.MESSAGES,
+        "Get a complaint with its diagnosis and outcome", "查询投诉", query=("customer",),
+    ),
+    Route(
+        "POST", "/v1/complaints/{id}/outcomes", "notify", "create_outcome", Scope.MESSAGES_SUPPORT,
+        "Say what a complaint came to", "记录投诉处理结果", Key.REQUIRED, success=(201,), errors=("complaint_closed",),
+    ),
+    Route(
+        "POST", "/v1/recipients/lookups", "notify", "look_recipient_up", Scope.MESSAGES_SUPPORT,
         "Look up what keeps SMS to a phone number back, and what the number tells",
         "查询收件人规则（退订、免打扰、冻结）",
     ),

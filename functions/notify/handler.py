@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from functions.domain import deliveries
 from functions.domain.account import E164, masked
+from functions.domain.asking import Viewer
+from functions.domain.complaint import Outcome
 from functions.domain.message import Message, Receipt, Status, message_id
 from functions.domain.reasons import told
 from functions.domain.recipient import Quiet, Recipient
@@ -19,62 +22,156 @@ from functions.domain.story import story
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.http import App, Call, Event, Raw, Reply, Response, ok, refuse_fields, versioned
+from functions.edge.http import (
+    ID_LENGTH_MAX,
+    App,
+    Call,
+    Event,
+    Raw,
+    Reply,
+    Response,
+    created,
+    ok,
+    refuse_fields,
+    versioned,
+)
 from functions.edge.log import logger
-from functions.notify import numbers, receipts, recipients, reminders, routing, service
+from functions.notify import answers, asking, numbers, receipts, recipients, reminders, routing, service
 from functions.notify.models import (
     ORDER,
     AccountTold,
     Awaiting,
+    ComplaintAnswer,
+    ComplaintList,
+    DeliveriesAnswer,
     Due,
     End,
+    Fared,
     HeldBack,
     LookupRequest,
     MessageAnswer,
     MessageList,
     MessageStory,
+    OfRecipient,
+    OutcomeRequest,
     Page,
     ReceiptsTaken,
     Received,
     RecipientAnswer,
     RecipientRequest,
     Replied,
+    Requested,
     RoutesAnswer,
     RoutesRequest,
     Sweep,
     Told,
 )
 from functions.notify.providers import aws
-from functions.store import jobs
+from functions.store import deliveries as counted
+from functions.store import jobs, lists
+from functions.store.records import COMPLAINT
 
 app = App("notify")
+ROWS_MAX = 2_000
+"""Of statistics in one answer."""
 
 
 @app.route("GET /v1/messages")
 def list_messages(call: Call) -> Reply[MessageList]:
-    recipient = call.query.get("recipient", "")
-    if recipient.startswith(" "):  # a plus sign that was not escaped
-        recipient = "+" + recipient[1:]
-    if not E164.fullmatch(recipient):
-        refuse_fields([("query.recipient", "a phone number like %2B8613812345678 (its plus sign escaped)")])
-    found, next_cursor = service.page(recipient, call.limit(), call.query.get("cursor"), call.by)
-    data = [MessageAnswer.model_validate(_shown(message)) for message in found]
+    wanted, viewer = _wanted(call), _viewer(call, call.query.get("customer", call.query.get("recipient")))
+    limit, cursor = call.limit(), call.query.get("cursor")
+    found, next_cursor = asking.page(wanted, limit, cursor, viewer) if wanted is not None else ([], None)
+    data = [MessageAnswer.model_validate(answers.for_(call.by, _shown(message))) for message in found]
     return ok(MessageList(data=data, next_cursor=next_cursor))
+
+
+def _wanted(call: Call) -> asking.Wanted | None:
+    """Which list: by exactly one of three. None where that is no serial. Raises Refusal `invalid_request`."""
+    asked = [name for name in ("recipient", "voucher", "redemption") if name in call.query]
+    if len(asked) != 1:
+        name = asked[-1] if asked else "recipient"
+        refuse_fields([(f"query.{name}", "exactly one of recipient, voucher and redemption")])
+    if asked == ["recipient"]:
+        return asking.to_recipient(_number("recipient", call.query["recipient"]))
+    (name,), about = asked, asking.about_voucher if asked == ["voucher"] else asking.about_redemption
+    if not 1 <= len(call.query[name]) <= ID_LENGTH_MAX:
+        refuse_fields([(f"query.{name}", f"1 to {ID_LENGTH_MAX} characters")])
+    return about(call.query[name])
+
+
+def _viewer(call: Call, customer: str | None) -> Viewer:
+    """Who asks, for which number if for one; a customer's client must say. Raises Refusal `invalid_request`."""
+    if customer is None and call.by.role == "customer":
+        refuse_fields([("customer", "say whose message it is, by the phone number")])
+    return Viewer(call.by, _number("customer", customer) if customer is not None else None)
+
+
+def _number(name: str, value: str) -> str:
+    number = "+" + value[1:] if value.startswith(" ") else value  # a plus sign that was not escaped
+    if not E164.fullmatch(number):
+        refuse_fields([(f"query.{name}", "a phone number like %2B8613812345678 (its plus sign escaped)")])
+    return number
+
+
+@app.route("GET /v1/messages/statistics")
+def get_message_statistics(call: Call) -> Reply[DeliveriesAnswer]:
+    since, until, by = answers.hours(call)
+    try:
+        sums = deliveries.grouped(counted.between(since, until), by)
+    except counted.TooMany:
+        refuse_fields([("query.since", "more than can be summed up at once: ask for fewer hours")])
+    if len(sums) > ROWS_MAX:
+        refuse_fields([("query.by", f"{len(sums)} rows, more than {ROWS_MAX}: ask for fewer dimensions or hours")])
+    data = [Fared.model_validate(answers.fared(dict(zip(by, group, strict=True)), sum)) for group, sum in sums.items()]
+    return ok(DeliveriesAnswer(since=answers.of_hour(since), until=answers.of_hour(until), data=data))
 
 
 @app.route("GET /v1/messages/{id}")
 def get_message(call: Call) -> Reply[MessageStory]:
-    message = service.find(call.path["id"])
-    lines = [
-        {
-            "at": rfc3339(line.at),
-            "by": line.by,
-            "what": line.what._asdict(),
-            "next_step": line.next_step and line.next_step._asdict(),
-        }
-        for line in story(message)
-    ]
-    return ok(MessageStory.model_validate(_shown(message) | {"story": lines}))
+    message = asking.find(call.path["id"], _viewer(call, call.query.get("customer")))
+    return ok(MessageStory.model_validate(answers.for_(call.by, _told(message))))
+
+
+@app.route("POST /v1/messages/{id}/resends")
+def create_resend(request: OfRecipient, call: Call) -> Reply[MessageStory]:
+    """The text is made again from what it was made from; it has no code in it. The new message names the old one, and
+    the old one the new; of one message there are three resends at most, and of those to a number ten a day.
+
+    Where the reason shows that it would come to the same again, it is refused with what is to be done first.
+    """
+    viewer = _viewer(call, request.customer)
+    made, replayed = asking.resend(call.derived_id("msg"), call.path["id"], viewer, call.now)
+    body = MessageStory.model_validate(answers.for_(call.by, _told(made)))
+    return created(body, replayed=replayed, location=f"/v1/messages/{made.id}")
+
+
+@app.route("POST /v1/messages/{id}/complaints")
+def create_complaint(request: OfRecipient, call: Call) -> Reply[ComplaintAnswer]:
+    """There is one ticket a message; who complains again is shown the same one."""
+    made, replayed = asking.complain(call.path["id"], _viewer(call, request.customer), call.now)
+    body = ComplaintAnswer.model_validate(answers.ticket(made, call.by))
+    return created(body, replayed=replayed, location=f"/v1/complaints/{made.id}")
+
+
+@app.route("GET /v1/complaints")
+def list_complaints(call: Call) -> Reply[ComplaintList]:
+    found, next_cursor = lists.page(COMPLAINT, call.limit(), call.query.get("cursor"), call.by)
+    data = [ComplaintAnswer.model_validate(answers.ticket(complaint, call.by)) for complaint in found]
+    return ok(ComplaintList(data=data, next_cursor=next_cursor))
+
+
+@app.route("GET /v1/complaints/{id}")
+def get_complaint(call: Call) -> Reply[ComplaintAnswer]:
+    found = asking.complaint(call.path["id"], _viewer(call, call.query.get("customer")))
+    return ok(ComplaintAnswer.model_validate(answers.ticket(found, call.by)))
+
+
+@app.route("POST /v1/complaints/{id}/outcomes")
+def create_outcome(request: OutcomeRequest, call: Call) -> Reply[ComplaintAnswer]:
+    outcome = Outcome(call.derived_id("out"), request.outcome, call.now, call.by.client)
+    closed, replayed = asking.close(call.path["id"], outcome, call.by)
+    body = ComplaintAnswer.model_validate(answers.ticket(closed, call.by))
+    return created(body, replayed=replayed, location=f"/v1/complaints/{closed.id}")
 
 
 @app.route("POST /v1/recipients/lookups")
@@ -161,6 +258,19 @@ def _routes(routes: Routes) -> Reply[RoutesAnswer]:
     return versioned(RoutesAnswer.of(routes), routes.version)
 
 
+def _told(message: Message) -> dict[str, Any]:
+    lines = [
+        {
+            "at": rfc3339(line.at),
+            "by": line.by,
+            "what": line.what._asdict(),
+            "next_step": line.next_step and line.next_step._asdict(),
+        }
+        for line in story(message)
+    ]
+    return _shown(message) | {"story": lines}
+
+
 def _shown(message: Message) -> dict[str, Any]:
     said = told(message.status, message.why)
     template = message.template
@@ -173,6 +283,7 @@ def _shown(message: Message) -> dict[str, Any]:
         "next_step": said.next_step._asdict(),
         "event": message.event,
         "serial": message.serial,
+        "redemption": message.redemption,
         "recipient": masked(message.recipient),
         "text": message.text,
         "template": template and {"name": template.name, "locale": template.locale, "version": template.version},
@@ -198,6 +309,8 @@ def _shown(message: Message) -> dict[str, Any]:
         "country": message.country,
         "carrier": message.carrier,
         "region": message.region,
+        "resend_of": message.resend_of,
+        "resends": list(message.resends),
     }
 
 
@@ -214,6 +327,8 @@ def _lane(body: str) -> str:
     match order:
         case Due():
             return order.message
+        case Requested():
+            return order.id
         case Told():
             return message_id(order.id)
         case Received(receipt=receipt) if receipt.reference is not None:
@@ -255,6 +370,8 @@ def take(body: str) -> None:
         case aws.Event():
             for receipt in aws.receipts(order):
                 _receive(receipt, 0, now)
+        case Requested():
+            _log(1, service.go_on(order.id, 1, now, 0))
         case Due():
             _log(order.attempt, service.go_on(order.message, order.attempt, now, order.waits))
         case Told():

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
+from functions.domain.account import E164
+from functions.domain.complaint import OUTCOMES
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPTS_MAX
 from functions.domain.reasons import REASONS
@@ -13,7 +24,7 @@ from functions.domain.reminder import SHARDS
 from functions.domain.routing import IN_FLIGHT_MAX, Offer, Routes, Row, When
 from functions.domain.times import rfc3339
 from functions.edge.batch import THREADS_MAX
-from functions.edge.models import RFC_3339, Answer, Request, Serial, Text, Time
+from functions.edge.models import RFC_3339, Answer, Request, Serial, Text, Time, TimeText
 from functions.notify.providers import aws
 from functions.store.keys import LIST_SHARDS
 
@@ -65,6 +76,14 @@ class Due(Taken):
     message: Id
     attempt: int = Field(ge=1, le=ATTEMPTS_MAX)
     waits: int = Field(default=0, ge=0)
+
+
+class Requested(Taken):
+    """A message that was ordered by itself: a resend."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Id
 
 
 class End(Taken):
@@ -158,7 +177,19 @@ class Replied(Taken):
 
 
 Order = (
-    Told | End | Due | Sweep | Page | Received | Awaiting | HeldBack | AccountTold | Replied | aws.Event | aws.Answered
+    Told
+    | End
+    | Due
+    | Requested
+    | Sweep
+    | Page
+    | Received
+    | Awaiting
+    | HeldBack
+    | AccountTold
+    | Replied
+    | aws.Event
+    | aws.Answered
 )
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 """The body of a message on notify's queue."""
@@ -205,6 +236,11 @@ class StoryLine(Answer):
     next_step: Sentence | None = None
 
 
+MessageStatus = Literal[
+    "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
+]
+
+
 class MessageAnswer(Answer):
     """An SMS, with what to say of it to its recipient and to support, and what to do next.
 
@@ -212,23 +248,23 @@ class MessageAnswer(Answer):
     took it, and `unknown` where that cannot be found out any more. A rule keeps it back for a while (`held`) or for
     good (`suppressed`), as one that was `merged_into` another. From `use_by` on it is not sent any more. `country`,
     `carrier` (who was given the number first) and `region` are what its number tells.
+    A customer's client is told what is for customers.
     """
 
     id: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
-    status: Literal[
-        "queued", "held", "sending", "sent", "delivered", "undelivered", "failed", "unknown", "suppressed"
-    ] = Field(examples=["sent"])
+    status: MessageStatus = Field(examples=["sent"])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
     for_customer: Sentence
-    for_support: Sentence
-    next_step: Sentence
+    for_support: Sentence | None = None
+    next_step: Sentence | None = None
     event: EventType
     serial: Serial
+    redemption: str | None = Field(default=None, examples=["010000000003-2y4kc4wz6n7pjh2d4r6tn5xw"])
     recipient: str = Field(examples=["+86138****5678"])
     text: str = Field(examples=["【Kami】卡号 010000000003 已为 +86138****5678 核销 50.00元，卡内余额 0.00元。"])
     template: TemplateAnswer | None = None
     segments: int = Field(examples=[1])
-    attempts: list[AttemptAnswer]
+    attempts: list[AttemptAnswer] | None = None
     sandbox: bool = Field(examples=[False])
     created_at: Time
     use_by: Time | None = None
@@ -237,22 +273,131 @@ class MessageAnswer(Answer):
     country: str | None = Field(default=None, examples=["CN"])
     carrier: str | None = Field(default=None, examples=["China Mobile"])
     region: str | None = Field(default=None, examples=["Jiangsu"])
+    resend_of: str | None = Field(default=None, examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    resends: list[str] = Field(examples=[["msg_2y4kc4wz6n7pjh2d4r6tn5xw"]])
 
 
 class MessageStory(MessageAnswer):
     """An SMS with all that happened to it."""
 
-    story: list[StoryLine]
+    story: list[StoryLine] | None = None
 
 
 class MessageList(Answer):
-    """A page of messages."""
+    """A page of messages; it may be short while `next_cursor` is there."""
 
     data: list[MessageAnswer]
     next_cursor: str | None = None
 
 
 Number = Annotated[
+    str, StringConstraints(pattern=f"^{E164.pattern.strip('^$')}$"),
+    Field(description="The recipient's number; a customer's client must say it.", examples=["+8613812345678"]),
+]  # fmt: skip
+
+
+class OfRecipient(Request):
+    """For which recipient a client asks."""
+
+    customer: Number | None = None
+
+
+class DiagnosisAnswer(Answer):
+    """What is known of the message, as it was when somebody complained."""
+
+    status: MessageStatus = Field(examples=["undelivered"])
+    reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
+    attempts: int | None = Field(default=None, examples=[1])
+    provider: str | None = Field(default=None, examples=["aws"])
+    provider_id: str | None = Field(default=None, examples=["0f5c1d0e-3a0b-4c55-9d3b-6a1c5c1f4a01"])
+    code: str | None = Field(default=None, description="The provider's own.", examples=["UNDELIV"])
+    told_at: Time
+    may_resend: bool = Field(examples=[True])
+    for_customer: Sentence
+    for_support: Sentence | None = None
+    next_step: Sentence | None = None
+
+
+OutcomeName = Annotated[str, Field(json_schema_extra={"enum": list(OUTCOMES)}, examples=["recipient_side"])]
+
+
+class OutcomeAnswer(Answer):
+    """What people found."""
+
+    outcome: OutcomeName
+    what: Sentence
+    at: Time
+
+
+class ComplaintAnswer(Answer):
+    """A ticket: "I did not get it". There is one a message."""
+
+    id: str = Field(examples=["cmp_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    status: Literal["open", "closed"] = Field(examples=["open"])
+    message: str = Field(examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    serial: Serial
+    created_at: Time
+    diagnosis: DiagnosisAnswer
+    outcome: OutcomeAnswer | None = None
+
+
+class ComplaintList(Answer):
+    """A page of complaints."""
+
+    data: list[ComplaintAnswer]
+    next_cursor: str | None = None
+
+
+class OutcomeRequest(Request):
+    """What a complaint came to."""
+
+    outcome: OutcomeName
+
+    @field_validator("outcome")
+    @classmethod
+    def _known(cls, outcome: str) -> str:
+        if outcome not in OUTCOMES:
+            raise ValueError(f"one of {', '.join(OUTCOMES)}")
+        return outcome
+
+
+class StatisticsQuery(Request):
+    """Of which hours: from that of `since` up to that of `until`; by default the last 24 hours, this one included."""
+
+    since: TimeText | None = None
+    until: TimeText | None = None
+    by: str | None = Field(default=None, max_length=100)
+
+
+class Fared(Answer):
+    """How SMS fared. `delivery_rate` is the share that was delivered of what providers took, as far as is known.
+
+    Half of the deliveries (p50), or 95 of 100 (p95), took no longer than so many seconds; these are bounds that times
+    are counted by.
+    """
+
+    hour: Time | None = Field(default=None, description="In which it began; of attempts the hour in which they were.")
+    provider: str | None = Field(default=None, examples=["aws"])
+    carrier: str | None = None
+    region: str | None = None
+    reason: str | None = Field(default=None, examples=["phone_full"])
+    template: str | None = Field(default=None, examples=["voucher.redeemed"])
+    messages: dict[str, int] = Field(description="By status.", examples=[{"delivered": 99, "undelivered": 1}])
+    attempts: dict[str, int] = Field(description="By outcome.", examples=[{"delivered": 99, "undelivered": 1}])
+    delivery_rate: float | None = Field(default=None, examples=[0.99])
+    p50_s: int | None = Field(default=None, examples=[3])
+    p95_s: int | None = Field(default=None, examples=[13])
+
+
+class DeliveriesAnswer(Answer):
+    """Counts by what was asked for; an empty value says that nothing is known of it, or that there was none."""
+
+    since: Time
+    until: Time
+    data: list[Fared]
+
+
+PhoneText = Annotated[
     str,
     StringConstraints(min_length=5, max_length=32, pattern=r"^[+0-9() .-]+$"),
     Field(description="A phone number; without a country code it is one of China.", examples=["+8613812345678"]),
@@ -271,14 +416,14 @@ class QuietHours(Request):
 class LookupRequest(Request):
     """Whose rules to tell."""
 
-    number: Number
+    number: PhoneText
 
 
 class RecipientRequest(Request):
     """What a recipient wants, as a whole: what is left out is as it is for all. `frozen` and `security_hold`, which are
     not for them to say, stay as they are where they are left out."""
 
-    number: Number
+    number: PhoneText
     opted_out: list[LimitClass] = Field(
         default=[], max_length=3, description="The classes of SMS not wanted.", examples=[["reminders"]]
     )

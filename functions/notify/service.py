@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from functions.domain.account import E164
@@ -43,7 +43,7 @@ from functions.domain.templates import of_end, of_recovery, of_redemption, rende
 from functions.domain.voucher import Redemption, Voucher, standing
 from functions.notify import admission, numbers, providers, recipients
 from functions.notify.admission import Seen, Worker
-from functions.store import jobs, keys, lists, table
+from functions.store import jobs, keys, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE, POINTER
 
@@ -81,12 +81,25 @@ def tell(occasion: Occasion, now: int) -> Message | None:
         return proceed(MESSAGE.load(message), 1, now, seen)
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
-    composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot), now)
+    of = VOUCHER.load(voucher)
+    composed = _composed(occasion, of, LOT.load(lot), now)
     if composed is None:
         return None
+    composed = _owned(composed, occasion, of)
     if rules_of(composed.kind).merges and not composed.is_over:
         composed = recipients.gathered(composed, now) or composed
     return proceed(composed, 1, now, seen)
+
+
+def _owned(message: Message, occasion: Occasion, voucher: Voucher) -> Message:
+    """The message with whose business it is, beside the operator's."""
+    redemption = voucher.redemptions.get(occasion.redemption or "")
+    return replace(
+        message,
+        redemption=occasion.redemption,
+        client=redemption.client if redemption is not None else None,
+        tenant=voucher.tenant if voucher.holder == message.recipient else None,
+    )
 
 
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
@@ -341,8 +354,3 @@ def find(id: str) -> Message:
 
 def _no_message() -> Refusal:
     return Refusal("not_found", "There is no such message.")
-
-
-def page(recipient: str, limit: int, cursor: str | None, by: By) -> tuple[list[Message], str | None]:
-    """The messages to a number, newest first. Raises Refusal `invalid_cursor`."""
-    return lists.page(MESSAGE, limit, cursor, by, keys.received_by(recipient))

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from functions.domain import deliveries as of_deliveries
 from functions.domain.erasure import Named, named
 from functions.domain.events import WRITES, Event, Holding, Subject, counts, events, holdings
 from functions.domain.serials import LOT_SIZE
-from functions.store import bus, history, persons, stock, wire
+from functions.store import bus, deliveries, history, persons, stock, wire
+from functions.store.deliveries import Moved
 from functions.store.history import Line
+from functions.store.records import MESSAGE
 from functions.store.table import Item
 
-Told = Line | Event | Holding | Named
-"""A line of history, which is an event too; an event that belongs to nobody's history; a channel new to a lot; or a
-person new to a voucher."""
+Told = Line | Event | Holding | Named | Moved
+"""A line of history, which is an event too; an event that belongs to nobody's history; a channel new to a lot; a person
+new to a voucher; or what moves the counts of how SMS fare."""
 
 
 class Written(NamedTuple):
@@ -56,6 +59,9 @@ def told(written: Written, incarnation: int) -> list[Told]:
             return [*lines, *holdings(old, new)]
         case "voucher":
             return [*lines, *named(old, new)]
+        case "message":
+            before, after = MESSAGE.load(old) if old is not None else None, MESSAGE.load(new)
+            return [*lines, Moved(after.id, after.version, of_deliveries.moved(before, after))]
     return lines
 
 
@@ -64,10 +70,11 @@ def _lot(subject: Subject) -> int:
 
 
 def follow(found: Iterable[Told]) -> None:
-    """Record the lines that are new, where channels hold stock and who is named where, then publish all events."""
+    """Record the lines that are new, where channels hold stock, who is named where and how SMS fare; then publish."""
     every = list(found)
     history.record(each for each in every if isinstance(each, Line))
     stock.note(each for each in every if isinstance(each, Holding))
     persons.note(each for each in every if isinstance(each, Named))
+    deliveries.record(each for each in every if isinstance(each, Moved))
     told = (each.event if isinstance(each, Line) else each for each in every)
     bus.publish(each for each in told if isinstance(each, Event))

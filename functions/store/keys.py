@@ -13,6 +13,8 @@ RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 AWAITING, POINTER = "AWAITING#", "POINTER#"
 RECIPIENT, SENT, HELD = "RECIPIENT#", "SENT#", "HELD#"
+ABOUT_CARD, COMPLAINT = "SMSOF#", "COMPLAINT#"
+DELIVERIES, DELIVERY_COUNTED = "DELIVERIES#", "DELIVERYCOUNTED#"
 ROUTING, PROVIDER, RATE = "ROUTING#", "PROVIDER#", "RATE#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
@@ -496,6 +498,53 @@ def received_by(number: str) -> str:
 def received_at(place: str) -> str:
     """The same by that hash."""
     return RECIPIENT + place
+
+
+def told_of(position: int, id: str, created_at: int) -> Key:
+    """Where a message stands among those about a voucher, oldest first (index `gsi3`)."""
+    return Key(told_of_card(position), f"{created_at:012d}#{id}")
+
+
+def told_of_card(position: int) -> str:
+    """The index partition of the messages about a voucher."""
+    return f"{ABOUT_CARD}{position:011d}"
+
+
+def complaint(id: str) -> Key:
+    """A complaint."""
+    return _own(COMPLAINT, id)
+
+
+def resends_to(number: str, day: int) -> Key:
+    """How many messages were resent to a number on a day (since the epoch); the number only as a hash."""
+    return _own(LIMIT, f"resends#{derived(number)}#{day}")
+
+
+def deliveries(hour: int, said: tuple[str, ...], shard: int) -> Key:
+    """One shard of the deliveries' counts of an hour (since the epoch) for what is said of them."""
+    place = "#".join((deliveries_since(hour), *(each.replace("#", " ") for each in said)))
+    return Key(deliveries_on(hour // 24, shard), place)
+
+
+def deliveries_on(day: int, shard: int) -> str:
+    """The partition of one shard of a day's counts (days since the epoch)."""
+    return f"{DELIVERIES}{day:06d}#{shard:02d}"
+
+
+def deliveries_since(hour: int) -> str:
+    """What comes before all counts of an hour (since the epoch) and after it, in such a partition."""
+    return f"{hour:08d}"
+
+
+def in_deliveries(sk: str) -> tuple[int, list[str]]:
+    """The hour and what is said, as a place in such a partition tells them."""
+    hour, *said = sk.split("#")
+    return int(hour), said
+
+
+def delivery_counted(message: str, version: int) -> Key:
+    """That what a version of a message moved is counted."""
+    return Key(DELIVERY_COUNTED + message, f"{version:08d}")
 
 
 def entry(id: str) -> Key:

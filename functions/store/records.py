@@ -6,8 +6,10 @@ from functions.domain.actor import Client
 from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
+from functions.domain.complaint import Complaint
 from functions.domain.message import Message, Pointer, Status
 from functions.domain.recovery import Lines, Recovered, Recovery, Report, Spans
+from functions.domain.serials import position_of
 from functions.store import keys
 from functions.store.table import Entity
 
@@ -70,11 +72,23 @@ def _waits(message: Message) -> keys.Key | None:
     return _awaits(message)
 
 
+def _about(message: Message) -> keys.Key | None:
+    position = position_of(message.serial)
+    return keys.told_of(position, message.id, message.created_at) if position is not None else None
+
+
 MESSAGE: Entity[Message] = Entity(
     "message",
     Message,
     key=lambda m: keys.message(m.id),
     index=lambda m: keys.received(m.recipient, m.id, m.created_at),
     index2=_waits,
+    index3=_about,
+)
+COMPLAINT: Entity[Complaint] = Entity(
+    "complaint",
+    Complaint,
+    key=lambda c: keys.complaint(c.id),
+    index=lambda c: keys.in_list("complaint", c.id, c.created_at),
 )
 POINTER: Entity[Pointer] = Entity("pointer", Pointer, key=lambda p: keys.pointer(p.provider, p.provider_id))

@@ -33,13 +33,14 @@ T = TypeVar("T", bound=Any)
 
 @dataclass(frozen=True)
 class Entity(Generic[T]):
-    """A kind of item: its key, its places in `gsi1` and `gsi2` if any, and the dataclass it is read into."""
+    """A kind of item: its key, its places in `gsi1` to `gsi3` if any, and the dataclass it is read into."""
 
     name: str
     type: type[T]
     key: Callable[[T], Key]
     index: Callable[[T], Key | None] | None = None
     index2: Callable[[T], Key | None] | None = None
+    index3: Callable[[T], Key | None] | None = None
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
@@ -54,7 +55,7 @@ class Entity(Generic[T]):
         stored: Item = self._adapter.dump_python(thing, exclude_defaults=True)
         stored |= {**self.key(thing)._asdict(), "entity": self.name, "version": thing.version}
         stored["last"] = {"command": command, **by._asdict()}
-        for name, place_of in (("gsi1", self.index), ("gsi2", self.index2)):
+        for name, place_of in (("gsi1", self.index), ("gsi2", self.index2), ("gsi3", self.index3)):
             place = place_of(thing) if place_of is not None else None
             if place is not None:
                 stored[f"{name}pk"], stored[f"{name}sk"] = place
@@ -191,10 +192,11 @@ def put_all(writes: list[Write], command: str, by: By) -> None:
 
 
 class Bounded(NamedTuple):
-    """A sum that one is added to unless it stands at its limit (which is 1 or more)."""
+    """A sum that one is added to unless it stands at its limit (which is 1 or more); some are gone after a time."""
 
     key: Key
     limit: int
+    ttl_epoch_s: int | None = None
 
 
 def commit(writes: list[Write], bounded: Sequence[Bounded], entity: str, command: str, by: By) -> set[int]:
@@ -220,12 +222,13 @@ def commit(writes: list[Write], bounded: Sequence[Bounded], entity: str, command
 
 
 def _one_more(sum: Bounded, entity: str) -> dict[str, Any]:
+    expires, ttl = ("", {}) if sum.ttl_epoch_s is None else (", ttl_epoch_s = :ttl", {":ttl": sum.ttl_epoch_s})
     return {
         "Key": _wire(sum.key._asdict()),
-        "UpdateExpression": "SET entity = :entity ADD #used :one",
+        "UpdateExpression": f"SET entity = :entity{expires} ADD #used :one",
         "ConditionExpression": "attribute_not_exists(#used) OR #used < :limit",
         "ExpressionAttributeNames": {"#used": "used"},
-        "ExpressionAttributeValues": _wire({":entity": entity, ":one": 1, ":limit": sum.limit}),
+        "ExpressionAttributeValues": _wire({":entity": entity, ":one": 1, ":limit": sum.limit, **ttl}),
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.serials import LOT_SIZE
+from infra.local.carriers import NAMES
 
 if TYPE_CHECKING:
     from infra.local.cloud import Cloud
@@ -255,6 +256,20 @@ def _message(samples: Samples) -> str:
     return str(answer.json()["data"][0]["id"])
 
 
+def _unsent_message(samples: Samples) -> str:
+    """One that both carriers refused."""
+    carriers = samples._cloud.carriers
+    for name in NAMES:
+        carriers.set(name, "refuse", error="blocked")
+    message = _message(samples)
+    carriers.reset()
+    return message
+
+
+def _complaint(samples: Samples) -> str:
+    return str(samples.post(f"/v1/messages/{samples('message')}/complaints", {})["id"])
+
+
 def _record(samples: Samples) -> str:
     """With what a job leaves to be done."""
     id = str(samples.post("/v1/audit/exports", {})["id"])
@@ -313,6 +328,8 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "started_import": _started_import,
     "import": _import,
     "message": _message,
+    "unsent_message": _unsent_message,
+    "complaint": _complaint,
     "record": _record,
     "open_record": _open_record,
     "large_batch": _large_batch,

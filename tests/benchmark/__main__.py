@@ -21,7 +21,7 @@ from tests.benchmark.harness import ROOT, Result
 
 MEASUREMENTS = (
     "calls", "writes", "simulation", "race", "codes", "exports", "imports", "cold_start", "scale", "cpu", "recall",
-    "sms", "record", "hundred_million", "unreliable",
+    "sms", "deliveries", "record", "hundred_million", "unreliable",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results.json"
 README = ROOT / "README.md"

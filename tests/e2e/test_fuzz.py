@@ -138,6 +138,8 @@ class Existing:
         cloud.drain()
         recipient = account["number"].replace("+", "%2B")
         messages = cloud.request("GET", f"/v1/messages?recipient={recipient}", token=self._token).json()["data"]
+        path = f"/v1/messages/{messages[0]['id']}/complaints"
+        complaint = self._post(path, {"customer": account["number"]})
         person = {"number": "+8613812345600", "reason": "request_of_the_person"}
         erasure = self._post("/v1/erasures", person)
         client_id, client_secret = cloud.demo_client("operator")
@@ -158,6 +160,7 @@ class Existing:
             "reconciliations": reconciliation["id"],
             "/v1/recoveries/{id}/approvals": awaiting["id"],
             "messages": messages[0]["id"],
+            "complaints": complaint["id"],
             "erasures": erasure["id"],
             "exports": export["id"],
             "audit": record["id"],
@@ -214,6 +217,8 @@ class Existing:
     def _known(self, name: str, value: Any) -> Any:
         if name == "account":  # always another one, or wrong codes would soon have used up its attempts
             return {"type": "mobile", "number": f"+86138{next(self._keys):08d}"}
+        if name == "customer" and isinstance(value, str) and value.startswith("+"):
+            return "+8613812345678"
         if name == "selection" and isinstance(value, Mapping):
             return {name: self._known(name, member) for name, member in value.items()}
         if isinstance(value, list):

@@ -18,6 +18,7 @@ from functions.edge import clock
 from functions.store import keys, stepup, table
 from functions.store.records import CAMPAIGN
 from functions.store.wire import write
+from infra.local.carriers import NAMES
 from infra.local.cloud import Cloud
 from infra.local.samples import LARGE, RECIPIENT
 from infra.local.template import synthesized
@@ -201,6 +202,7 @@ def use_the_rest(kami: Kami) -> None:
     kami.cloud.drain()
     sent = granted(kami.operator.get(f"/v1/messages?recipient=%2B{number[1:]}&limit=1"))["data"]
     granted(kami.operator.get(f"/v1/messages/{sent[0]['id']}"))
+    ask_about_messages(kami)
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/history?limit=1"))
     granted(kami.operator.get(f"/v1/vouchers/{used.serial}/ledger"))
     overdraw(kami, used.serial)
@@ -226,6 +228,24 @@ def use_the_rest(kami: Kami) -> None:
     item = {name: write(value) for name, value in poison.items()}
     kami.cloud.client("dynamodb").put_item(TableName=kami.cloud.stack.tables[0], Item=item)
     kami.cloud.drain()
+
+
+def ask_about_messages(kami: Kami) -> None:
+    """One that no carrier took: lists, a complaint with its outcome, a resend, and statistics."""
+    voucher = kami.voucher()
+    granted(kami.merchant.redeem(voucher.code, account=mobile()), 201)
+    for name in NAMES:
+        kami.cloud.carriers.set(name, "refuse", error="blocked")
+    kami.cloud.drain()
+    kami.cloud.carriers.reset()
+    (message,) = granted(kami.operator.get(f"/v1/messages?voucher={voucher.serial}"))["data"]
+    path = f"/v1/messages/{message['id']}"
+    complaint = granted(kami.operator.post(f"{path}/complaints", {}), 201)["id"]
+    granted(kami.operator.post(f"/v1/complaints/{complaint}/outcomes", {"outcome": "resent"}, unique()), 201)
+    granted(kami.operator.get("/v1/complaints?limit=1"))
+    granted(kami.operator.post(f"{path}/resends", {}, unique()), 201)
+    kami.cloud.drain()
+    assert granted(kami.operator.get("/v1/messages/statistics"))["data"]
 
 
 def use_authority(kami: Kami) -> None:
@@ -259,7 +279,7 @@ def use_authority(kami: Kami) -> None:
 
 def use_the_record(kami: Kami) -> None:
     """A refusal of each function's, and all ways to find them."""
-    lists = ("campaigns", "channels", "recoveries", "messages", "audit", "erasures/x", "vouchers/010000000003/ledger")
+    lists = ("campaigns", "channels", "recoveries", "complaints", "audit", "erasures/x", "vouchers/010000000003/ledger")
     for path in map("/v1/".__add__, lists):
         refused(kami.merchant.get(path), 403, "insufficient_scope")
     kami.cloud.drain()

@@ -26,6 +26,7 @@ from infra.alarms import (
     RECEIPTS_UNMATCHED,
     RECONCILIATION_DIFFERS,
     STOCK_LOW,
+    receipts_of,
 )
 from infra.functions import FUNCTIONS
 from infra.lock import ROOT
@@ -260,8 +261,8 @@ def test_relay_may_read_the_stream_and_write_nothing_but_what_follows(template: 
         for action in statement["Action"]
     }
 
-    assert allowed["dynamodb:PutItem"] == ["HISTORY#*", "PERSON#*", "STOCK#*"]
-    assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*"]
+    assert allowed["dynamodb:PutItem"] == ["DELIVERYCOUNTED#*", "HISTORY#*", "PERSON#*", "STOCK#*"]
+    assert allowed["dynamodb:UpdateItem"] == ["COUNTS#*", "DELIVERIES#*"]
     assert {"dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:DescribeStream"} <= allowed.keys()
     assert "dynamodb:GetItem" not in allowed
     publishers = [n for n in FUNCTIONS if any("events:PutEvents" in s["Action"] for s in template.statements(n))]
@@ -399,6 +400,7 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "extension.requested": "Distribute",
         "recovery.requested": "Recover",
         "reconciliation.requested": "Ledger",
+        "message.requested": "Notify",
         "erasure.requested": "Erase",
         "recovery.approved": "Recover",
         "voucher.redeemed": "Ledger Notify",
@@ -436,7 +438,7 @@ def test_the_stream_is_watched(template: Template) -> None:
         if alarm.get("Dimensions") == [{"Name": "EventSourceMappingUUID", "Value": {"Fn::GetAtt": [mapping, "Id"]}}]
     }
 
-    assert "IteratorAge" in {alarm["MetricName"] for alarm in alarms}
+    assert "IteratorAge" in {alarm.get("MetricName") for alarm in alarms}
     assert counted == {"OnFailureDestinationDeliveredEventCount", "DroppedEventCount"}
     assert template.of_type("AWS::Lambda::EventSourceMapping")[mapping]["MetricsConfig"] == {"Metrics": ["EventCount"]}
 
@@ -448,10 +450,10 @@ def test_each_queue_and_function_is_watched(template: Template) -> None:
             metric,
         )
         for alarm in template.of_type("AWS::CloudWatch::Alarm").values()
-        for metric in [alarm["MetricName"]]
+        for metric in [alarm.get("MetricName")]
         for dimension in alarm.get("Dimensions", [])
     }
-    metrics = {alarm["MetricName"] for alarm in template.of_type("AWS::CloudWatch::Alarm").values()}
+    metrics = {alarm.get("MetricName") for alarm in template.of_type("AWS::CloudWatch::Alarm").values()}
 
     assert {"5xx", *(signal.name for signal in GUESSING)} <= metrics
 
@@ -475,6 +477,23 @@ def test_each_alarm_reports_to_the_topic_and_is_explained(template: Template) ->
 
 def test_low_stock_is_counted_by_the_word_that_is_logged() -> None:
     assert f'"{draws.STOCK_LOW}"' in STOCK_LOW.pattern
+
+
+def test_a_falling_delivery_rate_is_told_of_each_provider_by_the_words_that_are_logged(template: Template) -> None:
+    limits = ENVIRONMENTS[template.env].alarms
+    (alarm,) = (a for a in template.of_type("AWS::CloudWatch::Alarm").values() if "MetricName" not in a)
+    signal = receipts_of("aws", "AwsDelivered", "delivered")
+
+    assert alarm["AlarmDescription"].startswith("AwsDeliveryFalling:")
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (limits.undelivered_percent, 3)
+    share, *counted = alarm["Metrics"]
+    assert f">= {limits.undelivered_of}, " in share["Expression"]
+    assert {each["MetricStat"]["Metric"]["MetricName"] for each in counted} == {"AwsDelivered", "AwsUndelivered"}
+    source = (ROOT / "functions" / "notify" / "handler.py").read_text()
+    words = re.findall(r"\$\.(\w+)", signal.pattern)
+    assert words == ["provider", "told", "tries"]
+    assert all(f"{word}=receipt.{word}" in source or f"{word}={word}" in source or f"{word}=receipt.status" in source
+               for word in words)  # fmt: skip
 
 
 def test_receipts_without_an_attempt_are_counted_by_the_word_that_is_logged() -> None:

@@ -19,6 +19,7 @@ from functions.domain.export import MANIFEST
 from functions.domain.serials import LOT_SIZE
 from functions.edge.http import BODY_BYTES_MAX, ID_LENGTH_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
 from functions.edge.routes import ROUTES, Key, Route
+from infra.local.carriers import NAMES
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
 from infra.local.samples import RECIPIENT
 from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, claim, granted, mobile, refused, unique
@@ -127,6 +128,9 @@ BODIES: Final[dict[str, Json]] = {
         "security_hold": False,
     },
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
+    "POST /v1/messages/{id}/resends": {"customer": "${phone}"},
+    "POST /v1/messages/{id}/complaints": {"customer": "${phone}"},
+    "POST /v1/complaints/{id}/outcomes": {"outcome": "carrier_side"},
     "POST /v1/audit/exports": {"from": "2026-11-21T08:00:00Z", "to": "2036-11-21T08:00:00Z"},
 }
 """A good body of each route that takes JSON."""
@@ -143,6 +147,7 @@ OPTIONAL: Final = {
 ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
     ("POST /v1/distributions", "selection"), ("POST /v1/reconciliations", "selection"), ("POST /v1/holds", "account"),
     ("POST /v1/transfers/{id}/returns", "customer"), ("POST /v1/erasures", "customer"),
+    ("POST /v1/messages/{id}/resends", "customer"), ("POST /v1/messages/{id}/complaints", "customer"),
 }  # fmt: skip
 """The same, of these routes only: another member may stand for them."""
 
@@ -182,6 +187,10 @@ IDS: Final = {
     "GET /v1/recoveries/{id}/report": "${recovery}",
     "POST /v1/recoveries/{id}/approvals": "${awaiting_recovery}",
     "GET /v1/messages/{id}": "${message}",
+    "POST /v1/messages/{id}/resends": "${message}",
+    "POST /v1/messages/{id}/complaints": "${message}",
+    "GET /v1/complaints/{id}": "${complaint}",
+    "POST /v1/complaints/{id}/outcomes": "${complaint}",
     "POST /v1/receipts/{provider}": "simulated:north",
     "GET /v1/audit/exports/{id}": "${record}",
     "GET /v1/audit/exports/{id}/file": "${record}",
@@ -324,7 +333,10 @@ def shop(kami: Kami) -> Shop:
     approver, awaiting = kami.client("approver"), kami.awaiting_approval()
     export = granted(kami.operator.post(f"/v1/batches/{batch}/exports", {"recipient": RECIPIENT}), 202)["id"]
     record = granted(kami.operator.post("/v1/audit/exports", {}), 202)["id"]
+    for name in NAMES:
+        kami.cloud.carriers.set(name, "refuse", error="blocked")  # so that it can be resent
     kami.cloud.drain()
+    kami.cloud.carriers.reset()
     kami.cloud.fire("kami-dev-seals")
     import_campaign = kami.campaign(code_format="imported")["id"]
     import_ = kami.imported(import_campaign, b"code\nA-1\nA-1\nA-1\n")["id"]
@@ -354,6 +366,8 @@ def shop(kami: Kami) -> Shop:
         "checkpoints": "/v1/audit/checkpoints?limit=1",
         "audit of a card": f"/v1/audit?serial={serials[0]}&limit=1",
     }
+    message, *_ = (each["id"] for each in granted(kami.operator.get(lists["messages"]))["data"])
+    complaint = granted(kami.operator.post(f"/v1/messages/{message}/complaints", {}), 201)["id"]
     names = {
         "campaign": campaign, "batch": batch, "activation": activation, "serial": serials[0], "code": codes[0],
         "redemption": redemption, "hold": hold, "other_hold": other_hold, "free_code": kami.voucher().code,
@@ -367,7 +381,7 @@ def shop(kami: Kami) -> Shop:
         "ending_campaign": kami.campaign(reclaim_unactivated_after_days=1)["id"],
         "dispense": dispense, "record": record, "erasure": erasure,
         "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
-        "message": granted(kami.operator.get(lists["messages"]))["data"][0]["id"],
+        "message": message, "complaint": complaint, "phone": recipient,
     }  # fmt: skip
 
     def cursor(caller: Caller, target: str) -> str:
@@ -543,6 +557,11 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/erasures", "reason", ["", "because", None, 1]),
     ("POST /v1/erasures", "customer", ["", "a b", "客户", "c" * 65]),
+    *(
+        (f"POST /v1/messages/{{id}}/{what}", "customer", ["", "13812345678", "+", "+86 138 1234 5678", "customer-1001"])
+        for what in ("resends", "complaints")
+    ),
+    ("POST /v1/complaints/{id}/outcomes", "outcome", ["", "Arrived", "lost", "arrived\n"]),
     ("POST /v1/recoveries", "reason", ["", "Stolen", "no reason", "stolen\x00"]),
     ("POST /v1/recoveries", "only", ["", "all", "redeemed", "not_Claimed"]),
     ("POST /v1/recoveries", "note", TEXTS),
@@ -637,7 +656,9 @@ NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
     ("surrogate as a name", '{"\\ud800": 1}'), ("raw control", '{"reason": "a\nb"}'), ("NUL", '{"reason": "\x00"}'),
     ("escape", '{"reason": "\\x41"}'), ("only NUL", "\x00"), ("true", "TRUE"),
 ]  # fmt: skip
-ASKS_FOR_NOTHING: Final = {"POST /v1/audit/exports"}
+ASKS_FOR_NOTHING: Final = {
+    "POST /v1/audit/exports", "POST /v1/messages/{id}/resends", "POST /v1/messages/{id}/complaints",
+}  # fmt: skip
 """Routes whose bodies may be empty objects."""
 NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]
 
@@ -768,6 +789,35 @@ def test_a_status_that_is_none_is_refused(shop: Shop) -> None:
     for status in ("", "nonsense", "Active", "active,redeemed", "%00"):
         for kind in ("vouchers", "wallet"):
             assert named(shop.kami.operator.get(f"{shop.lists[kind]}&status={status}")) == ["query.status"]
+
+
+@untouched
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        *((f"{name}=2026-11-2", name) for name in ("since", "until")),
+        ("since=2026-11-22T08:00:00Z&until=2026-11-22T08:59:59Z", "since"),
+        ("since=2026-11-01T08:00:00Z&until=2026-11-22T08:59:59Z", "since"),
+        ("since=0001-01-01T00:00:00%2B14:00", "since"), ("until=9999-12-31T23:59:59-14:00", "since"),
+        ("since=1969-12-31T23:00:00Z&until=1970-01-01T01:00:00Z", "since"),
+        ("by=", "by"), ("by=day", "by"), ("by=hour,hour", "by"), ("by=hour,", "by"), ("by=provider;reason", "by"),
+    ],
+)  # fmt: skip
+def test_statistics_of_no_time_or_by_nothing_are_refused(shop: Shop, query: str, field: str) -> None:
+    assert named(shop.kami.operator.get(f"/v1/messages/statistics?{query}")) == [f"query.{field}"]
+
+
+@untouched
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("voucher=", "voucher"), ("redemption=", "redemption"), (f"voucher={'0' * 129}", "voucher"),
+        ("recipient=%2B8613812345678&voucher=010000000003", "voucher"), ("customer=%2B8613812345678", "recipient"),
+        ("voucher=010000000003&customer=x", "customer"), ("voucher=0&redemption=0", "redemption"),
+    ],
+)  # fmt: skip
+def test_messages_are_asked_for_in_one_way(shop: Shop, query: str, field: str) -> None:
+    assert named(shop.kami.operator.get(f"/v1/messages?{query}")) == [f"query.{field}"]
 
 
 @untouched

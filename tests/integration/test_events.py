@@ -96,6 +96,13 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "notify/recipient": 200,
     "notify/recipient-lookup": 200,
     "notify/messages": 200,
+    "notify/resend": 201,
+    "notify/resend-too-soon": (409, "resend_not_possible"),
+    "notify/complaint": 201,
+    "notify/complaint-read": 200,
+    "notify/complaints": 200,
+    "notify/outcome": 201,
+    "notify/statistics": 200,
     "notify/receipts": 200,
     "notify/receipts-without-proof": (401, "invalid_signature"),
     "notify/routes": 200,
@@ -123,9 +130,9 @@ JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/account-frozen", "notify/event", "notify/held", "notify/overdue", "notify/receipt",
-    "notify/receipt-of-aws", "notify/reminders", "notify/reminders-page", "notify/reply", "notify/reply-of-aws",
-    "recover/job",
+    "notify/account-frozen", "notify/event", "notify/held", "notify/job", "notify/overdue",
+    "notify/receipt", "notify/receipt-of-aws", "notify/reminders", "notify/reminders-page", "notify/reply",
+    "notify/reply-of-aws", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -15,6 +15,7 @@ import pytest
 from functions.domain.actor import ROLES
 from functions.domain.export import MANIFEST
 from functions.edge.routes import ROUTES, Route
+from infra.local.carriers import NAMES
 from infra.local.gateway import Answer
 from infra.local.samples import BOUGHT, RECIPIENT
 from tests.integration.kami import Caller, Json, Kami, Voucher, claim, granted, mobile, unique
@@ -80,8 +81,14 @@ POST /v1/reconciliations                  202      403      403     403      403
 GET  /v1/reconciliations                  200      403      403     403      403      403       403     200     403
 GET  /v1/reconciliations/{id}             200      403      403     403      403      403       403     200     403
 
-GET  /v1/messages                         200      403      403     403      403      403       200     403     403
-GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
+GET  /v1/messages                         200      403      200     none     200      none      200     403     200
+GET  /v1/messages/{id}                    200      403      200     404      200      404       200     403     200
+POST /v1/messages/{id}/resends            201      403      201     404      201      404       201     403     201
+POST /v1/messages/{id}/complaints         201      403      201     404      201      404       201     403     201
+GET  /v1/messages/statistics              200      403      403     403      403      403       200     403     403
+GET  /v1/complaints                       200      403      403     403      403      403       200     403     403
+GET  /v1/complaints/{id}                  200      403      200     404      200      404       200     403     200
+POST /v1/complaints/{id}/outcomes         201      403      403     403      403      403       201     403     403
 POST /v1/recipients/lookups               200      403      403     403      403      403       200     403     403
 PUT  /v1/recipients                       200      403      403     403      403      403       403     403     403
 GET  /v1/routes                           200      403      403     403      403      403       403     403     403
@@ -196,15 +203,36 @@ class Case:
         channel = self.channel()
         return {"campaign": self._made["campaign"], "quantity": 1, "channel": channel}
 
-    def number(self) -> str:
-        """To which an SMS went."""
-        number = mobile()
-        granted(self.operator.redeem(self.card().code, account=number), 201)
+    def message(self) -> tuple[str, str]:
+        """To the owner's customer, or about the owner's redemption: its id, and the number. No carrier took it."""
+        number, card = mobile(), self.card()
+        redeemed = self.owner.redeem(card.code, account=number)
+        if redeemed.status == 403:
+            claim(self.kami, card, number, self.owner)
+            granted(self.operator.redeem(card.code, account=number), 201)
+        for name in NAMES:
+            self.kami.cloud.carriers.set(name, "refuse", error="blocked")
         self.kami.cloud.drain()
-        return number.replace("+", "%2B")
+        self.kami.cloud.carriers.reset()
+        escaped = number.replace("+", "%2B")
+        return str(granted(self.operator.get(f"/v1/messages?recipient={escaped}"))["data"][0]["id"]), number
 
-    def message(self) -> str:
-        return str(granted(self.operator.get(f"/v1/messages?recipient={self.number()}"))["data"][0]["id"])
+    def messages(self) -> str:
+        """The list of them."""
+        id, number = self.message()
+        return f"/v1/messages?recipient={number.replace('+', '%2B')}#{id}"
+
+    def about_message(self, path: str) -> tuple[str, Any]:
+        """A request that names its recipient."""
+        id, number = self.message()
+        named = {"customer": number}
+        return path.replace("{id}", id), named
+
+    def complaint(self, *, ask: bool = False) -> str:
+        """About such a message."""
+        path, body = self.about_message("/v1/messages/{id}/complaints")
+        id = str(granted(self.operator.post(path, body), 201)["id"])
+        return f"{id}?customer={body['customer'].replace('+', '%2B')}" if ask else id
 
 
 Request = tuple[str, Any]
@@ -275,8 +303,14 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_reconciliation": lambda c: (f"/v1/reconciliations/{_reconciliation(c)}", None),
     "create_erasure": lambda c: ("/v1/erasures", ERASURE),
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
-    "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
-    "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
+    "list_messages": lambda c: (c.messages(), None),
+    "get_message": lambda c: ("/v1/messages/{}?customer=%2B{}".format(*_escaped(c.message())), None),
+    "create_resend": lambda c: c.about_message("/v1/messages/{id}/resends"),
+    "create_complaint": lambda c: c.about_message("/v1/messages/{id}/complaints"),
+    "get_message_statistics": lambda c: ("/v1/messages/statistics", None),
+    "list_complaints": lambda c: ("/v1/complaints", None),
+    "get_complaint": lambda c: (f"/v1/complaints/{c.complaint(ask=True)}", None),
+    "create_outcome": lambda c: (f"/v1/complaints/{c.complaint()}/outcomes", {"outcome": "arrived"}),
     "look_recipient_up": lambda c: ("/v1/recipients/lookups", {"number": mobile()}),
     "put_recipient": lambda c: ("/v1/recipients", {"number": mobile()}),
     "get_routes": lambda c: ("/v1/routes", None),
@@ -288,6 +322,11 @@ CAMPAIGN: Final[Json] = {
     "valid_days_after_activation": 1,
 }  # fmt: skip
 ERASURE: Final[Json] = {"customer": "nobody", "reason": "other"}
+
+
+def _escaped(message: tuple[str, str]) -> tuple[str, str]:
+    id, number = message
+    return id, number.removeprefix("+")
 
 
 def account() -> Json:

@@ -917,8 +917,9 @@ def test_a_recipient_is_required_and_must_be_a_phone_number(notify: Notify, quer
 
 
 def test_messages_take_their_scope_and_an_unknown_one_is_not_found(notify: Notify) -> None:
-    refused(notify.kami.merchant.get("/v1/messages?recipient=%2B8613812345678"), 403, "insufficient_scope")
-    refused(notify.kami.merchant.get("/v1/messages/msg_none"), 403, "insufficient_scope")
+    auditor = notify.kami.client("auditor")
+    refused(auditor.get("/v1/messages?recipient=%2B8613812345678"), 403, "insufficient_scope")
+    refused(auditor.get("/v1/messages/msg_none"), 403, "insufficient_scope")
     refused(notify.kami.operator.get("/v1/messages/msg_none"), 404, "not_found")
     assert notify.messages(mobile()) == []
 

@@ -17,12 +17,13 @@ from functions.domain.lot import SEGMENTS_PER_LOT_MAX
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.relay import service
 from functions.store import bus, history, table, wire
+from functions.store.deliveries import Moved
 from tests.integration.conftest import Log
 from tests.integration.kami import Json, Kami, granted, listed, mobile, refused, unique
 from tests.integration.stream import Tape, record, recorded, relay
 from tests.unit.test_domain_events import FOLDER, schema
 
-RELAYS_OWN = ("HISTORY#", "COUNTS#", "PERSON#")
+RELAYS_OWN = ("HISTORY#", "COUNTS#", "PERSON#", "DELIVERIES#", "DELIVERYCOUNTED#")
 
 
 class Bus:
@@ -121,7 +122,7 @@ def lot_of(serial: str) -> int:
 def assert_settled(kami: Kami, on_bus: Bus, tape: Tape, batch: str, serials: list[str]) -> None:
     """All that follows is there, once."""
     found = [e for r in tape.records() for e in service.told(service.read(r["dynamodb"]), 1)]
-    expected = [each for each in found if not isinstance(each, Holding | Named)]
+    expected = [each for each in found if not isinstance(each, Holding | Named | Moved)]
     told = [each.event if isinstance(each, history.Line) else each for each in expected]
     assert set(on_bus.ids) == {event.id for event in told}
     kept = [item for (pk, _), item in own(kami).items() if pk.startswith("HISTORY#")]
@@ -160,7 +161,8 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_rights = {"client.created", "client.rotated", "client.revoked", "client.enrolled", "client.withdrawn",
                  "channel.created", "routes.changed"}  # fmt: skip
     of_ledger = {"ledger.posted", "ledger.disputed", "reconciliation.requested", "reconciliation.completed"}
-    elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
+    of_messages = {"message.requested", "message.ended", "complaint.created", "complaint.closed"}
+    elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers | of_messages
     assert {event["type"] for event in on_bus.events} == set(TYPES) - elsewhere
     text = json.dumps(on_bus.events)
     assert "+86139" not in text

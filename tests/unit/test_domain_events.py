@@ -62,6 +62,16 @@ def voucher(command: str, status: str, version: int = 1, /, **more: Any) -> Item
     return item("voucher", command, version, **fields, **more)
 
 
+SMS: Item = {"id": "msg_1", "event": "voucher.redeemed", "serial": "010000000003"}
+ATTEMPT: Item = {"provider": "aws", "reference": "msg_1-1", "at": AT, "turn": "t"}
+ABOUT: Item = {"id": "cmp_1", "message": "msg_1", "serial": "010000000003"}
+COMPLAINT: Item = {**ABOUT, "diagnosis": ["undelivered", "phone_full", 1, "aws", "1", "X", AT, True], "created_at": AT}
+
+
+def message(version: int = 1, /, **more: Any) -> Item:
+    return item("message", "message", version, **SMS, recipient="+8613812345678", text="Card … 13812345678", **more)
+
+
 def redemption(**more: Any) -> Item:
     number = {"account_type": "mobile", "account_number": "+8613812345678"}
     fields: Item = {"id": "red-1", "amount_minor": 5000, "balance_minor": 0, "status": "redeemed", "generation": 1}
@@ -519,6 +529,39 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         [("voucher.credited", {**CARD, "redemption": "red-1", "predecessor": NEXT, "amount_minor": 2_000,
                                "currency": "CNY", "balance_minor": 0, "status": "claimed", "generation": 1})],
     ),
+    "a message on its way": (None, message(1, status="sending", attempts=[ATTEMPT]), []),
+    "a message that a provider took": (
+        message(2, status="sending", attempts=[ATTEMPT]),
+        message(3, status="sent", attempts=[{**ATTEMPT, "outcome": "sent"}]), [],
+    ),
+    "a message delivered": (
+        message(3, status="sent", attempts=[ATTEMPT]), message(4, status="delivered", attempts=[ATTEMPT]),
+        [("message.ended", {**SMS, "status": "delivered"})],
+    ),
+    "a message undelivered": (
+        message(3, status="sent", attempts=[ATTEMPT]),
+        message(4, status="undelivered", attempts=[{**ATTEMPT, "outcome": "undelivered", "reason": "phone_full"}]),
+        [("message.ended", {**SMS, "status": "undelivered", "reason": "phone_full"})],
+    ),
+    "a message suppressed": (
+        None, message(1, status="suppressed", reason="opted_out"),
+        [("message.ended", {**SMS, "status": "suppressed", "reason": "opted_out"})],
+    ),
+    "a message resent": (
+        None, message(1, resend_of="msg_0"), [("message.requested", {"id": "msg_1"})],
+    ),
+    "a message's receipt once more": (
+        message(4, status="delivered", attempts=[ATTEMPT]), message(5, status="delivered", attempts=[ATTEMPT]), [],
+    ),
+    "a complaint": (
+        None, item("complaint", "complain", **COMPLAINT),
+        [("complaint.created", {**ABOUT, "status": "undelivered", "reason": "phone_full"})],
+    ),
+    "a complaint with its outcome": (
+        item("complaint", "complain", **COMPLAINT),
+        item("complaint", "close", 2, **COMPLAINT, outcome=["out_1", "arrived", AT, "c"]),
+        [("complaint.closed", {**ABOUT, "outcome": "arrived"})],
+    ),
     "a holder's voucher recovered": (
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
         [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen"})],
@@ -587,6 +630,7 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
         "extension.requested",
         "recovery.requested",
         "reconciliation.requested",
+        "message.requested",
         "recovery.approved",
         "export.requested",
         "import.requested",
@@ -661,7 +705,8 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
     [
         "history",
         "counts",
-        "message",
+        "delivery_counts",
+        "delivery_counted",
         "pointer",
         "report",
         "entry",
