@@ -176,7 +176,7 @@ def create_outcome(request: OutcomeRequest, call: Call) -> Reply[ComplaintAnswer
 
 @app.route("POST /v1/recipients/lookups")
 def look_recipient_up(request: LookupRequest, call: Call) -> Reply[RecipientAnswer]:
-    number = _number(request.number)
+    number = _as_given(request.number)
     return ok(_recipient(number, recipients.find(number)))
 
 
@@ -185,7 +185,7 @@ def put_recipient(request: RecipientRequest, call: Call) -> Reply[RecipientAnswe
     """What they do not want is `suppressed`; what comes in quiet hours, and is not urgent, is `held` until they end."""
     if request.zone is not None and numbers.zone(request.zone) is None:
         refuse_fields([("zone", "no time zone of the IANA database, like Asia/Shanghai")])
-    number, hours, at_ms = _number(request.number), request.quiet_hours, call.now * 1000
+    number, hours, at_ms = _as_given(request.number), request.quiet_hours, call.now * 1000
     quiet = Quiet(recipients.minutes(hours.begins), recipients.minutes(hours.ends)) if hours is not None else None
 
     def changed(current: Recipient) -> Recipient:
@@ -197,7 +197,7 @@ def put_recipient(request: RecipientRequest, call: Call) -> Reply[RecipientAnswe
     return ok(_recipient(number, recipients.change(number, changed, call.by)))
 
 
-def _number(text: str) -> str:
+def _as_given(text: str) -> str:
     number = numbers.normalised(text)
     if number is None:
         refuse_fields([("number", "a phone number like +8613812345678")])
