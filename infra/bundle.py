@@ -21,7 +21,7 @@ from typing import Final
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.lock import LOCKS, ROOT, RUNTIME
+from infra.lock import LOCKS, NUMBERS, ROOT, RUNTIME
 
 VERSION: Final = "3.13"
 CODE: Final = ROOT / "functions"
@@ -39,11 +39,15 @@ class Assets(Construct):
         self.code = lambda_.Code.from_asset(
             str(_code(python) if bundle else CODE), exclude=None if bundle else ["**/__pycache__"]
         )
-        self.layer = lambda_.LayerVersion(
+        self.layer = self._layer("Layer", "What Kami's functions depend on, as locked", RUNTIME, bundle, python)
+        self.numbers = self._layer("Numbers", "Number plans and time zones, for notify", NUMBERS, bundle, python)
+
+    def _layer(self, id: str, what: str, lock: Path, bundle: bool, python: Path | None) -> lambda_.LayerVersion:
+        return lambda_.LayerVersion(
             self,
-            "Layer",
-            description="What Kami's functions depend on, as locked",
-            code=lambda_.Code.from_asset(str(_layer(python) if bundle else LOCKS)),
+            id,
+            description=what,
+            code=lambda_.Code.from_asset(str(_wheels(lock, python) if bundle else LOCKS)),
             compatible_architectures=[lambda_.Architecture.ARM_64],
             compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
         )
@@ -61,22 +65,22 @@ def _code(python: Path | None) -> Path:
     return _once("code", python, contents, make)
 
 
-def _layer(python: Path | None) -> Path:
-    """The folder whose zip holds `python/`, with the locked wheels for arm64."""
+def _wheels(lock: Path, python: Path | None) -> Path:
+    """The folder whose zip holds `python/`, with a lock's wheels for arm64."""
 
     def make(folder: Path) -> None:
         target = folder / "python"
-        wheels = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--requirement", str(RUNTIME))
+        wheels = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--requirement", str(lock))
         platform = ("--python-platform", "aarch64-manylinux2014", "--python-version", VERSION)
         uv = (sys.executable, "-m", "uv", "pip", "install", "--quiet")
         subprocess.run([*uv, *platform, *wheels, "--target", str(target)], check=True)
         shutil.rmtree(target / "bin", ignore_errors=True)
-        for service in (target / "botocore" / "data").iterdir():
+        for service in (target / "botocore" / "data").glob("*/"):
             if service.is_dir() and service.name not in SERVICES:
                 shutil.rmtree(service)
         _compile(target, python, runs_in="/opt/python")
 
-    return _once("layer", python, (RUNTIME.read_bytes(), Path(__file__).read_bytes()), make)
+    return _once("layer", python, (lock.read_bytes(), Path(__file__).read_bytes()), make)
 
 
 def _once(name: str, python: Path | None, made_from: Iterable[bytes], make: Callable[[Path], None]) -> Path:

@@ -11,6 +11,7 @@ from aws_cdk import aws_events as eventbridge
 from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
+from functions.domain.recipient import RECHECK_S
 from infra.workers import Work, dead_letters
 
 SOURCE: Final = "kami"
@@ -51,6 +52,12 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule(
+        "AccountConcerned",
+        ("account.frozen", "account.unfrozen", "account.held", "account.released"),
+        "notify",
+        _EVENT,
+    ),
     Rule("MessageRequested", ("message.requested",), "notify", _JOB),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
@@ -72,6 +79,7 @@ class Schedule:
 SCHEDULES: Final = (
     Schedule("Reminders", Duration.hours(1), "notify", {"sweep": "reminders"}),
     Schedule("Receipts", Duration.hours(1), "notify", {"sweep": "receipts"}),
+    Schedule("Held", Duration.seconds(RECHECK_S), "notify", {"sweep": "held"}),
     Schedule("Seals", Duration.minutes(5), "audit", {"seal": "record"}),
     Schedule("Reclaims", Duration.hours(1), "recover", {"id": "reclaims"}),
     Schedule("ReconciliationOfMoved", Duration.days(1), "ledger", {"sweep": "moved"}),

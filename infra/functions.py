@@ -43,6 +43,7 @@ from functions.store.keys import (
     EXPIRY,
     EXPORT,
     GUARD,
+    HELD,
     HISTORY,
     HOLDER,
     IMPORT,
@@ -57,6 +58,7 @@ from functions.store.keys import (
     POOL,
     PROVIDER,
     RATE,
+    RECIPIENT,
     RECLAIMING,
     RECONCILIATION,
     RECORD_EXPORT,
@@ -66,6 +68,7 @@ from functions.store.keys import (
     REFUSED,
     REVEAL,
     ROUTING,
+    SENT,
     SHELF,
     SPENT,
     STATISTICS,
@@ -128,11 +131,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A function: how long it may take, when its slowest hundredth raises an alarm, what it may do."""
+    """A function: how long it may take, when its slowest hundredth raises an alarm, what it may do.
+
+    `knows_numbers`: it has the layer of number plans.
+    """
 
     timeout_s: int
     slow_ms: int
     grants: tuple[Grant, ...] = ()
+    knows_numbers: bool = False
 
     @property
     def queue(self) -> Resource | None:
@@ -278,15 +285,17 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
     "notify": Spec(
         timeout_s=60,
         slow_ms=30_000,
+        knows_numbers=True,
         grants=(
             _table("BatchGetItem", on=(CAMPAIGN, COMPLAINT, LOT, MESSAGE, PROVIDER, ROUTING, VOUCHER)),
-            _table("GetItem", on=(COMPLAINT, MESSAGE, POINTER, ROUTING)),
-            _table("PutItem", on=(COMPLAINT, EXPIRY, MESSAGE, POINTER, PROVIDER, ROUTING)),
+            _table("GetItem", on=(COMPLAINT, MESSAGE, POINTER, RECIPIENT, ROUTING)),
+            _table("PutItem", on=(COMPLAINT, EXPIRY, MESSAGE, POINTER, PROVIDER, RECIPIENT, ROUTING)),
             _table("Query", on=(DELIVERIES,)),
-            _table("UpdateItem", on=(LIMIT, RATE)),
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("COMPLAINTS#", EXPIRING, "RECIPIENT#")),
-            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
+            _table("UpdateItem", on=(LIMIT, RATE, SENT)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), ("COMPLAINTS#", EXPIRING, RECIPIENT)),
+            Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING, HELD)),
             Grant(Resource.ACTORS, ("dynamodb:Query",), (ABOUT_CARD,)),
+            Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             Grant(Resource.BUS, ("events:PutEvents",)),
             Grant(Resource.SMS, ("sms-voice:SendTextMessage",)),
             Grant(Resource.SMS_ACCOUNTS, ("secretsmanager:GetSecretValue",)),
@@ -316,10 +325,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=20_000,
         grants=(
             _table("BatchGetItem", on=(MESSAGE, VOUCHER)),
-            _table("GetItem", on=(ERASURE,)),
-            _table("PutItem", on=(ERASURE, MESSAGE, VOUCHER)),
+            _table("GetItem", on=(ERASURE, RECIPIENT)),
+            _table("PutItem", on=(ERASURE, MESSAGE, RECIPIENT, VOUCHER)),
             _table("Query", on=(PERSON,)),
-            Grant(Resource.INDEX, ("dynamodb:Query",), ("RECIPIENT#",)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (RECIPIENT,)),
             Grant(Resource.PERSON_SECRET, ("secretsmanager:GetSecretValue",)),
             _VERIFY_TOKENS,
             _RECORDS,
@@ -394,7 +403,7 @@ class Function(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=f"functions.{name}.handler.handle",
             code=assets.code,
-            layers=[assets.layer],
+            layers=[assets.layer, *([assets.numbers] if self.spec.knows_numbers else [])],
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(self.spec.timeout_s),
             role=role,
@@ -526,6 +535,8 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
+        "SMS_QUIET_HOURS": sms.quiet_hours,
+        "SMS_HOME_COUNTRIES": ",".join(sms.home_countries),
         "SMS_RATE_PER_S": str(sms.rate_per_s) if sms.rate_per_s is not None else "",
         "SMS_BREAKER_OPEN_S": str(sms.breaker_open_s),
     }

@@ -18,12 +18,14 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[1]
 LOCKS: Final = ROOT / "infra" / "locks"
 RUNTIME: Final = LOCKS / "runtime.txt"
+NUMBERS: Final = LOCKS / "numbers.txt"
 
 # lock → what it is compiled from. The runtime's versions bind the developers' environment too.
 SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "bootstrap": ("--group", "pyproject.toml:bootstrap"),
     "runtime": ("pyproject.toml",),
     "dev": ("pyproject.toml", "--group", "dev", "--constraints", "infra/locks/runtime.txt"),
+    "numbers": ("--group", "pyproject.toml:numbers"),
     "postgres": ("--group", "pyproject.toml:postgres", "--no-deps"),
 }
 COMPILE: Final = (

@@ -70,7 +70,7 @@ SCOPES: Final = {
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how; have one resent, complain of one · 查询、重发与投诉短信",
     Scope.MESSAGES_SUPPORT: "See how SMS fare, and settle complaints · 短信统计与投诉处理",
-    Scope.MANAGE_MESSAGES: "Say which providers carry which SMS · 管理短信路由",
+    Scope.MANAGE_MESSAGES: "Set the rules for SMS: of recipients, and of routes · 管理短信规则",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +39,7 @@ class Thresholds:
     """Of so many receipts at least."""
 
 
+_MINUTE: Final = "([01][0-9]|2[0-3]):[0-5][0-9]"
 ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
 """Providers that know the operator by an account of their own; AWS knows the function's role."""
 
@@ -48,6 +50,8 @@ class Sms:
 
     What no receipt has come for in `receipt_within_h` hours is `unknown`. Until routes are set, each provider is given
     `rate_per_s` SMS a second (None: as many as there are). One that fails too often is left alone for `breaker_open_s`.
+    What is not urgent waits for the end of `quiet_hours`, where the recipient is, unless they have set others; empty:
+    there are none. Blocks of numbers outside the `home_countries` (ISO 3166) are sent far less within an hour.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
     `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them. `accounts` are the other providers that may be
     used, each with a secret to be filled in (infra/README.md). `receipts_url` is where they reach this deployment:
@@ -62,8 +66,12 @@ class Sms:
     rate_per_s: int | None = None
     breaker_open_s: int = 30
     receipt_within_h: int = 72
+    quiet_hours: str = "22:00-08:00"
+    home_countries: tuple[str, ...] = ("CN",)
 
     def __post_init__(self) -> None:
+        if self.quiet_hours and not re.fullmatch(f"{_MINUTE}-{_MINUTE}", self.quiet_hours):
+            raise ValueError(f"quiet_hours: {self.quiet_hours!r} is not like 22:00-08:00")
         if unknown := set(self.accounts) - set(ACCOUNTS):
             raise ValueError(f"accounts: {sorted(unknown)} are not known")
         if lacking := set(self.providers) - {"aws", *self.accounts}:

@@ -44,7 +44,7 @@ def counts(message: Message) -> Counts:
     """What a message and its attempts count for."""
     template = message.template.name if message.template is not None else message.event
     last = message.attempts[-1].provider if message.attempts else ""
-    carrier, region = (getattr(message, name, None) or "" for name in ("carrier", "region"))
+    carrier, region = message.carrier or "", message.region or ""
 
     def cell(at: int, provider: str, reason: str | None) -> Cell:
         return Cell(at // HOUR_S, provider, carrier, region, reason or "", template)

@@ -17,24 +17,26 @@ from typing import Any, NamedTuple, TypeVar
 from functions.domain.account import E164, masked
 from functions.domain.actor import By
 from functions.domain.message import Message
+from functions.domain.recipient import Recipient
 from functions.domain.voucher import Hold, Redemption, Transfer, Voucher
 
 PLACES: dict[str, str] = {
     "voucher": "accounts of redemptions, holder, givers: by the lines that relay notes; fingerprints and bearers, which"
     " could be tried out, with them",
     "message": "recipient, and the masked number in its text and what it was made from: by the index of its recipient",
+    "recipient": "quiet hours and zone: by the account's id; what they opted out of stays, or they would get it again",
     "erasure": "the hash of the number as the index has it: gone when the erasure is completed",
 }
 """Entity → what of a person its items hold, and how it is found."""
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "complaint",
     "counter", "dispute", "draw", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported",
-    "known", "line", "lines", "lot", "moved", "pointer", "provider", "reconciliation", "recovered", "recovery",
-    "refusals", "report", "reveal", "routing", "shelf", "spans", "spent", "stock", "supply", "ticket",
+    "known", "line", "lines", "lot", "merging", "moved", "pointer", "provider", "reconciliation", "recovered",
+    "recovery", "refusals", "report", "reveal", "routing", "shelf", "spans", "spent", "stock", "supply", "ticket",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only; a draw's buyer is an order, which looks like no number.
-Neither do the counts of limits (by the account's id), and those of guards and resends (by hash) expire within hours or
-days."""
+Neither do the counts of limits (by the account's id), and those of guards and resends (by hash) and of SMS sent (by the
+account's id, or by the block of numbers) expire within hours or days."""
 
 SETTLE_S = 15
 """What was under way when it began has been written by then (8 s), and noted unless relay is behind: one more pass
@@ -263,6 +265,11 @@ class Eraser:
             template = template._replace(params=params)
         text = message.text.replace(hidden, self.account)
         return replace(message, recipient=self.account, text=text, template=template)
+
+    def recipient(self, recipient: Recipient) -> Recipient | None:
+        """The rules of the person; those that keep SMS from them stay."""
+        after = replace(recipient, quiet=None, zone=None)
+        return None if recipient.account != self.account or after == recipient else after
 
 
 T = TypeVar("T", Redemption, Hold)

@@ -12,6 +12,8 @@ REDEEMED, REVERSED = "voucher.redeemed", "voucher.reversed"
 EXPIRING, RECOVERED = "voucher.expiring", "voucher.recovered"
 CREDITED = f"{REVERSED}.credited"
 """A reversal whose value is on the card that replaces the one it was taken from."""
+EXPIRING_MERGED = "voucher.expiring.merged"
+"""Of several cards in one."""
 
 
 class Kind(NamedTuple):
@@ -30,13 +32,15 @@ class Kind(NamedTuple):
 
 _NOTICE = Kind(72 * HOUR_S, urgent=False, merges=False, limit_class="notices")
 _URGENT = _NOTICE._replace(urgent=True)
+_REMINDER = Kind(None, urgent=False, merges=True, limit_class="reminders")
 _RECEIPT = Kind(24 * HOUR_S, urgent=True, merges=False, limit_class="receipts")
 
 KINDS: dict[str, Kind] = {
     REDEEMED: _RECEIPT,
     REVERSED: _RECEIPT,
     CREDITED: _RECEIPT,
-    EXPIRING: Kind(None, urgent=False, merges=True, limit_class="reminders"),
+    EXPIRING: _REMINDER,
+    EXPIRING_MERGED: _REMINDER,
     f"{RECOVERED}.reclaim": _NOTICE,
     f"{RECOVERED}.void": _URGENT,
     f"{RECOVERED}.suspend": _URGENT,
@@ -48,6 +52,11 @@ KINDS: dict[str, Kind] = {
 def kind_of(event: str, action: str | None = None) -> str:
     """The kind of the message about an event: a key of `KINDS`."""
     return event if action is None else f"{event}.{action}"
+
+
+def rules_of(kind: str) -> Kind:
+    """The rules for a kind; a notice's for one that is not known here (any more)."""
+    return KINDS.get(kind, _NOTICE)
 
 
 def use_by(kind: str, at: int, ends: int | None) -> int | None:

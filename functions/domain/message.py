@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from functions.domain.ids import derived
-from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, NO_RECEIPT, REASONS, SANDBOX, Remedy
+from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, MERGED, NO_RECEIPT, REASONS, SANDBOX, Remedy
 
 ATTEMPTS_MAX = 16
 """With a base of 2 s the last one is made about an hour after the first: most outages of a provider are shorter."""
@@ -27,6 +27,8 @@ POINTED_S = 30 * 86_400
 """So long after it was sent an SMS is still known by its provider's id."""
 CODE_MAX = 64
 """So much is kept of a provider's own code."""
+HOLDS_MAX = 16
+"""So many times of being held are remembered, the latest."""
 
 
 class Status(StrEnum):
@@ -197,13 +199,23 @@ class Attempt:
         return RANKS[self.outcome], is_receipt, stops, -(self.receipt_at or 0), self.code or "", self.reason or ""
 
 
+class Hold(NamedTuple):
+    """That a rule kept a message back for a reason: since when, and until when at the latest."""
+
+    reason: str
+    at: int
+    until: int
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One SMS to one recipient (E.164) about one event.
 
-    `due_at` is when the next attempt may be made, while it is queued; from `use_by` on the message is worth nothing
-    any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is with the
-    attempt. `segments` is how many SMS its text takes.
+    `due_at` is when the next attempt may be made, while it is queued or held; from `use_by` on the message is worth
+    nothing any more. `reason` is why Kami itself, at `ruled_at`, held, suppressed or gave it up; an attempt's own is
+    with the attempt. `segments` is how many SMS its text takes. `country`, `carrier` and `region` are what its number
+    tells.
+    What was `merged` into it, when, does not go out itself: that message names this one (`merged_into`).
 
     `redemption` is what it is about, if about one, made by `client`; its recipient is a customer of `tenant`, if one's.
     It is a resend of one message, or has resends itself.
@@ -225,11 +237,22 @@ class Message:
     ruled_at: int = 0
     template: TemplateCall | None = None
     segments: int = 1
+    country: str | None = None
+    carrier: str | None = None
+    region: str | None = None
+    holds: tuple[Hold, ...] = ()
+    merged: tuple[tuple[str, int], ...] = ()
+    merged_into: str | None = None
     redemption: str | None = None
     client: str | None = None
     tenant: str | None = None
     resend_of: str | None = None
     resends: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What kind of message it is: that of its template."""
+        return self.template.name if self.template is not None else self.event
 
     @property
     def is_over(self) -> bool:
@@ -285,6 +308,28 @@ class Message:
         ends = Status(REASONS[reason].ends)
         status = Status.UNKNOWN if ends is Status.FAILED and self.doubt else ends
         return replace(self._to(status), reason=reason, ruled_at=now, due_at=0)
+
+    def held(self, reason: str, now: int, until: int) -> Message:
+        """The message, kept back by a rule until a time; what is held for the same reason again is held for longer."""
+        if self.status is Status.HELD and self.holds and self.reason == reason:
+            return replace(self, due_at=until, holds=(*self.holds[:-1], self.holds[-1]._replace(until=until)))
+        held = self if self.status is Status.HELD else self._to(Status.HELD)
+        holds = (*self.holds, Hold(reason, now, until))[-HOLDS_MAX:]
+        return replace(held, reason=reason, ruled_at=now, due_at=until, holds=holds)
+
+    def released(self) -> Message:
+        """The message as no rule keeps it back any more; itself, where none did."""
+        if self.status is not Status.HELD:
+            return self
+        return replace(self._to(Status.QUEUED), reason=None, ruled_at=0)
+
+    def merged_in(self, into: str, now: int) -> Message:
+        """The message as another one tells what it would have told."""
+        return replace(self.ruled(MERGED, now), merged_into=into)
+
+    def is_early(self, now: int) -> bool:
+        """Whether its first attempt is still to wait: for a rule, or for others to go into it."""
+        return now < self.due_at and (self.status is Status.HELD or not self.attempts)
 
     def is_of_use(self, now: int) -> bool:
         """Whether it is not too late to send it."""

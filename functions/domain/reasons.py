@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 IN_DOUBT = "no_reply"
 """The one reason that leaves open whether an SMS is on its way."""
 NO_RECEIPT, EXPIRED, ERASED, SANDBOX = "no_receipt", "expired", "erased", "sandbox"
+MERGED = "merged"
 NO_ROUTE = "destination_not_served"
 REFUSED, TECHNICAL_FAULT = "refused", "technical_fault"
 """Of a code that has no row in its provider's table: a refusal, and a fault of the provider's own."""
@@ -331,7 +332,7 @@ REASONS: dict[str, Reason] = {
             ("仅在客户本人要求时恢复订阅，再重发。", "Only if the customer asks for it: opt in again, then resend."),
         ),
     ),
-    "merged": Reason(
+    MERGED: Reason(
         Remedy.STOP,
         "suppressed",
         _told(

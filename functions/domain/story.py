@@ -43,6 +43,8 @@ UNTRACEABLE = Words(
     "该服务商既不能查询，也不识别重复请求，因此不再自动发送。",
     "This provider can neither be asked nor recognise a repeat, so it is not sent again by itself.",
 )
+MERGED_HERE = Words("另一条短信并入了本条。", "Another message went into this one.")
+HELD_UNTIL = Words("暂缓发送到期后自动发送。", "It goes out when that is over.")
 FOLLOWS: dict[Remedy, Words] = {
     Remedy.RETRY: Words("稍后由同一服务商重试。", "It is tried again at the same provider."),
     Remedy.OTHER_PROVIDER: Words("改由其他服务商发送。", "Another provider is asked."),
@@ -57,10 +59,16 @@ def story(message: Message) -> list[Line]:
     lines = [Line(message.created_at, KAMI, WRITTEN)]
     for place, attempt in enumerate(message.attempts):
         lines += _attempt(message, place, attempt)
+    lines += [Line(at, KAMI, _coded(MERGED_HERE, id)) for id, at in message.merged]
+    is_held = message.status is Status.HELD
+    holds = message.holds[:-1] if is_held else message.holds
+    lines += [Line(hold.at, KAMI, REASONS[hold.reason].told.support, HELD_UNTIL) for hold in holds]
     why = message.why
     if message.reason is not None:
         told = REASONS[message.reason].told
-        lines.append(Line(message.ruled_at, KAMI, told.support, told.next_step))
+        lines.append(Line(message.ruled_at, KAMI, _coded(told.support, message.merged_into), told.next_step))
+        if is_held:
+            lines.append(Line(message.due_at, KAMI, DUE))
     elif message.is_over and why is not None:
         lines[-1] = lines[-1]._replace(next_step=_last(message, why))
     elif message.status is Status.QUEUED and message.attempts:

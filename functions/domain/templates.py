@@ -15,7 +15,7 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from functions.domain.account import E164, masked
-from functions.domain.kinds import CREDITED, EXPIRING, RECOVERED, REDEEMED, REVERSED, kind_of
+from functions.domain.kinds import CREDITED, EXPIRING, EXPIRING_MERGED, RECOVERED, REDEEMED, REVERSED, kind_of
 from functions.domain.message import TemplateCall
 from functions.domain.money import MINOR_DIGITS
 from functions.domain.reminder import shown
@@ -117,6 +117,20 @@ TEMPLATES: dict[tuple[str, str], tuple[Template, ...]] = {
         Template(1, "您的卡（卡号 {serial}）将于北京时间 {ends} 到期，卡内余额 {balance}，请及时使用。"),
     ),
     (EXPIRING, "en"): (Template(1, "Your card {serial} with {balance} ends on {ends} (UTC+8). Use it before then."),),
+    (EXPIRING_MERGED, "zh-CN"): (
+        Template(
+            1,
+            "您有 {count} 张卡即将到期，最早的一张（卡号 {serial}）将于北京时间 {ends} 到期，"
+            "请在卡包中查看并及时使用。",
+        ),
+    ),
+    (EXPIRING_MERGED, "en"): (
+        Template(
+            1,
+            "{count} of your cards end soon, the first, {serial}, on {ends} (UTC+8). "
+            "Look into your wallet and use them before then.",
+        ),
+    ),
     (kind_of(RECOVERED, "reclaim"), "zh-CN"): (
         Template(1, "您的卡（卡号 {serial}）因{reason}已被收回，不能再使用。如有疑问，请凭购买凭证联系客服。"),
     ),
@@ -185,12 +199,22 @@ def rendered(kind: str, locale: str, values: Mapping[str, Any], recipient: str) 
     return Rendered(text, call, segments(text, recipient).parts)
 
 
+def merged_text(locale: str, count: int, serial: str, ends: int, recipient: str) -> Rendered:
+    """The text that tells of the ends of so many cards, the first of which it names."""
+    return rendered(EXPIRING_MERGED, locale, {"count": count, "serial": serial, "ends": ends}, recipient)
+
+
 def text_of(call: TemplateCall) -> str:
     """The text of a template that was called once, whichever version was in force then. Raises LookupError."""
     for template in TEMPLATES.get((call.name, call.locale), ()):
         if template.version == call.version:
             return SIGNATURE + template.text.format(**dict(call.params))
     raise LookupError("no such version")
+
+
+def may_be_sent(call: TemplateCall) -> bool:
+    """Whether a text that was made may still go out: not where its kind, or this version of it, was withdrawn since."""
+    return any(template.version == call.version for template in TEMPLATES.get((call.name, call.locale), ()))
 
 
 def of_redemption(event: str, serial: str, redemption: Redemption, currency: str) -> dict[str, Any]:
@@ -285,6 +309,12 @@ def _account(value: Any, locale: str) -> str:
     return masked(value)
 
 
+def _count(value: Any, locale: str) -> str:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError("no count")
+    return str(value)
+
+
 def _day(value: Any, locale: str) -> str:
     if not isinstance(value, int):
         raise ValueError("no time")
@@ -302,6 +332,7 @@ PARAMS: dict[str, Callable[[Any, str], str]] = {
     "account": _account,
     "amount": _money,
     "balance": _money,
+    "count": _count,
     "ends": _day,
     "reason": _reason,
 }

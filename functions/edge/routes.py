@@ -402,6 +402,16 @@ ROUTES: tuple[Route, ...] = (
         "Say what a complaint came to", "记录投诉处理结果", Key.REQUIRED, success=(201,), errors=("complaint_closed",),
     ),
     Route(
+        "POST", "/v1/recipients/lookups", "notify", "look_recipient_up", Scope.MESSAGES_SUPPORT,
+        "Look up what keeps SMS to a phone number back, and what the number tells",
+        "查询收件人规则（退订、免打扰、冻结）",
+    ),
+    Route(
+        "PUT", "/v1/recipients", "notify", "put_recipient", Scope.MANAGE_MESSAGES,
+        "Set what a recipient wants: opt-outs, quiet hours, zone; freeze them, or hold them for security",
+        "设置收件人规则：退订、免打扰时段与时区、冻结、安全暂停",
+    ),
+    Route(
         "POST", "/v1/receipts/{provider}", "notify", "create_receipts", None,
         "Tell what became of SMS, as their provider", "短信服务商状态回执（凭服务商签名）", success=(200, 204),
         query=("reference", "token"), errors=("invalid_signature", "invalid_request"), raw_bytes_max=262_144,

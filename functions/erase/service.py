@@ -15,24 +15,30 @@ from functions.domain.erasure import END, Eraser, Erasure, Phase, customer, numb
 from functions.domain.errors import Refusal
 from functions.domain.ids import derived, fingerprint, refuse_reuse
 from functions.domain.message import Message
+from functions.domain.recipient import Recipient
 from functions.domain.voucher import Voucher
-from functions.store import keys, persons, table
+from functions.store import keys, persons, recipients, table
 from functions.store.entities import VOUCHER
 from functions.store.keys import Key
 from functions.store.persons import ERASURE
+from functions.store.recipients import RECIPIENT
 from functions.store.records import MESSAGE
 from functions.store.table import BATCH_GET_MAX, Entity
 
 KIND = "erase"
 
-T = TypeVar("T", Voucher, Message)
+T = TypeVar("T", Voucher, Message, Recipient)
 
 
 class Todo(NamedTuple):
-    """Things of a page that name the person, by their kind, and the place of the page's end."""
+    """Things of a page that name the person, by their kind, and the place of the page's end.
+
+    The rules for their SMS, which name nobody, are not counted.
+    """
 
     vouchers: list[Voucher]
     messages: list[Message]
+    recipients: list[Recipient]
     place: str
 
     @property
@@ -103,6 +109,7 @@ def _page(erasure: Erasure, now: int) -> Erasure:
     erasure = table.change(ERASURE, erasure, counted, KIND, erasure.by)
     _erase(VOUCHER, todo.vouchers, eraser.voucher, erasure.by)
     _erase(MESSAGE, todo.messages, eraser.message, erasure.by)
+    _erase(RECIPIENT, todo.recipients, eraser.recipient, erasure.by)
     past = if_still_here(lambda current: current.past(todo.place, now))
     return table.change(ERASURE, erasure, past, KIND, erasure.by)
 
@@ -121,14 +128,20 @@ def _vouchers(erasure: Erasure, eraser: Eraser) -> Todo:
     positions, place = persons.positions(erasure.account, erasure.after)
     items = table.get_many(keys.voucher(position) for position in positions)
     vouchers = [VOUCHER.load(item) for item in items.values()]
-    return Todo([voucher for voucher in vouchers if eraser.voucher(voucher) is not None], [], place or END)
+    return Todo([voucher for voucher in vouchers if eraser.voucher(voucher) is not None], [], [], place or END)
 
 
 def _messages(erasure: Erasure, eraser: Eraser) -> Todo:
-    """The next SMS to the number; one that was erased has left its place in the index."""
+    """The next SMS to the number, and its rules; one that was erased has left its place in the index."""
     assert erasure.place is not None, "an erasure forgets it when it is completed"
     entries = table.query(keys.received_at(erasure.place), limit=BATCH_GET_MAX, after=erasure.after or None)
     items = table.get_many(Key(entry["pk"], entry["sk"]) for entry in entries)
     messages = [MESSAGE.load(item) for item in items.values()]
     place = entries[-1]["gsi1sk"] if len(entries) == BATCH_GET_MAX else END
-    return Todo([], [message for message in messages if eraser.message(message) is not None], place)
+    recipient = recipients.find(erasure.account)
+    return Todo(
+        [],
+        [message for message in messages if eraser.message(message) is not None],
+        [recipient] if recipient is not None and eraser.recipient(recipient) is not None else [],
+        place,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from functions.domain.asking import Viewer
 from functions.domain.complaint import Outcome
 from functions.domain.message import Message, Receipt, Status, message_id
 from functions.domain.reasons import told
+from functions.domain.recipient import Quiet, Recipient
 from functions.domain.reminder import day_named
 from functions.domain.routing import Routes
 from functions.domain.story import story
@@ -34,9 +36,10 @@ from functions.edge.http import (
     versioned,
 )
 from functions.edge.log import logger
-from functions.notify import answers, asking, receipts, reminders, routing, service
+from functions.notify import answers, asking, numbers, receipts, recipients, reminders, routing, service
 from functions.notify.models import (
     ORDER,
+    AccountTold,
     Awaiting,
     ComplaintAnswer,
     ComplaintList,
@@ -44,6 +47,8 @@ from functions.notify.models import (
     Due,
     End,
     Fared,
+    HeldBack,
+    LookupRequest,
     MessageAnswer,
     MessageList,
     MessageStory,
@@ -52,6 +57,9 @@ from functions.notify.models import (
     Page,
     ReceiptsTaken,
     Received,
+    RecipientAnswer,
+    RecipientRequest,
+    Replied,
     Requested,
     RoutesAnswer,
     RoutesRequest,
@@ -166,11 +174,66 @@ def create_outcome(request: OutcomeRequest, call: Call) -> Reply[ComplaintAnswer
     return created(body, replayed=replayed, location=f"/v1/complaints/{closed.id}")
 
 
+@app.route("POST /v1/recipients/lookups")
+def look_recipient_up(request: LookupRequest, call: Call) -> Reply[RecipientAnswer]:
+    number = _as_given(request.number)
+    return ok(_recipient(number, recipients.find(number)))
+
+
+@app.route("PUT /v1/recipients")
+def put_recipient(request: RecipientRequest, call: Call) -> Reply[RecipientAnswer]:
+    """What they do not want is `suppressed`; what comes in quiet hours, and is not urgent, is `held` until they end."""
+    if request.zone is not None and numbers.zone(request.zone) is None:
+        refuse_fields([("zone", "no time zone of the IANA database, like Asia/Shanghai")])
+    number, hours, at_ms = _as_given(request.number), request.quiet_hours, call.now * 1000
+    quiet = Quiet(recipients.minutes(hours.begins), recipients.minutes(hours.ends)) if hours is not None else None
+
+    def changed(current: Recipient) -> Recipient:
+        after = replace(current.asked(set(request.opted_out), at_ms), quiet=quiet, zone=request.zone)
+        for name, on in (("frozen", request.frozen), ("held", request.security_hold)):
+            after = after if on is None else after.with_switch(name, on, at_ms)
+        return after
+
+    return ok(_recipient(number, recipients.change(number, changed, call.by)))
+
+
+def _as_given(text: str) -> str:
+    number = numbers.normalised(text)
+    if number is None:
+        refuse_fields([("number", "a phone number like +8613812345678")])
+    return number
+
+
+def _recipient(number: str, found: Recipient) -> RecipientAnswer:
+    known = numbers.known(number)
+    quiet = found.quiet if found.quiet is not None else recipients.default_quiet()
+    hours = {"begins": _minute(quiet.from_min), "ends": _minute(quiet.until_min)} if quiet is not None else None
+    said = {
+        "account": found.account,
+        "number": masked(number),
+        "opted_out": list(found.opted_out),
+        "quiet_hours": hours,
+        "zone": found.zone or known.zone,
+        "frozen": found.frozen.on,
+        "security_hold": found.held.on,
+        "number_fault": known.fault,
+        "country": known.country,
+        "carrier": known.carrier,
+        "region": known.region,
+    }
+    return RecipientAnswer.model_validate(said)
+
+
+def _minute(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
 @app.route("POST /v1/receipts/{provider}")
 def create_receipts(request: Raw, call: Call) -> Reply[ReceiptsTaken | None]:
     """For the providers alone: a request is theirs by its signature, or by the secret in the address they were given.
 
-    Each receipt is brought to its message in a moment. What comes again, late or in another order changes nothing.
+    Each receipt is brought to its message in a moment. What comes again, late or in another order changes nothing. A
+    reply by SMS that says STOP, TD or 退订 opts its sender out of all SMS, and START in again.
     """
     wanted = receipts.take(call.path["provider"], call.headers, call.query, request.content)
     return Reply(ReceiptsTaken.model_validate(wanted)) if wanted else Reply(None, HTTPStatus.NO_CONTENT)
@@ -241,6 +304,11 @@ def _shown(message: Message) -> dict[str, Any]:
         "sandbox": message.sandbox,
         "created_at": rfc3339(message.created_at),
         "use_by": _time(message.use_by),
+        "held_until": _time(message.due_at) if message.status is Status.HELD else None,
+        "merged_into": message.merged_into,
+        "country": message.country,
+        "carrier": message.carrier,
+        "region": message.region,
         "resend_of": message.resend_of,
         "resends": list(message.resends),
     }
@@ -276,8 +344,21 @@ def take(body: str) -> None:
             reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
         case Sweep(sweep="reminders"):
             logger.info("reminders", ordered=reminders.sweep(now))
+        case Sweep(sweep="held"):
+            logger.info("held", ordered=recipients.sweep())
         case Sweep():
             logger.info("receipts", ordered=receipts.sweep())
+        case HeldBack():
+            logger.info("held", due=recipients.release(order.held, order.after, now))
+        case AccountTold():
+            at_ms = round(datetime.fromisoformat(order.at).timestamp() * 1000)
+            recipients.account_told(order.data.account, order.type, at_ms)
+            logger.info("recipient", told=order.type, account=order.data.account)
+        case Replied():
+            recipients.opted(order.account, order.opted_out, order.at_ms)
+            logger.info("recipient", told="opted out" if order.opted_out else "opted in", account=order.account)
+        case aws.Answered():
+            jobs.send_replies(recipients.replies(order.told()))
         case Page():
             done = reminders.remind(day_named(order.date), order.shard, order.after, now)
             logger.info("reminders", date=order.date, shard=order.shard, outcome=done)

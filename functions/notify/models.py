@@ -100,7 +100,7 @@ class End(Taken):
 class Sweep(Taken):
     """What comes by the clock."""
 
-    sweep: Literal["reminders", "receipts"]
+    sweep: Literal["reminders", "receipts", "held"]
 
 
 class Page(Taken):
@@ -145,7 +145,54 @@ class Awaiting(Taken):
     after: str | None = Field(default=None, max_length=100)
 
 
-Order = Told | End | Due | Requested | Sweep | Page | Received | Awaiting | aws.Event
+class HeldBack(Taken):
+    """The next page of the messages that a rule holds."""
+
+    held: int = Field(ge=0, lt=LIST_SHARDS)
+    after: str | None = Field(default=None, max_length=100)
+
+
+Account = Annotated[str, StringConstraints(pattern="^acc_[a-z2-7]{24}$")]
+
+
+class AccountOf(Taken):
+    """Whom an event is about."""
+
+    account: Account
+
+
+class AccountTold(Taken):
+    """That an account was frozen or held for security, or is free again."""
+
+    type: Literal["account.frozen", "account.unfrozen", "account.held", "account.released"]
+    version: Literal[1] = Field(alias="schema")
+    at: Annotated[str, StringConstraints(pattern=RFC_3339)]
+    data: AccountOf
+
+
+class Replied(Taken):
+    """What somebody asked for by SMS."""
+
+    account: Account
+    opted_out: bool
+    at_ms: int = Field(ge=0)
+
+
+Order = (
+    Told
+    | End
+    | Due
+    | Requested
+    | Sweep
+    | Page
+    | Received
+    | Awaiting
+    | HeldBack
+    | AccountTold
+    | Replied
+    | aws.Event
+    | aws.Answered
+)
 ORDER: TypeAdapter[Order] = TypeAdapter(Order)
 """The body of a message on notify's queue."""
 
@@ -201,7 +248,8 @@ class MessageAnswer(Answer):
 
     It is `sent` when a provider has taken it, `delivered` or `undelivered` as its receipt tells, `failed` where none
     took it, and `unknown` where that cannot be found out any more. A rule keeps it back for a while (`held`) or for
-    good (`suppressed`). From `use_by` on it is not sent any more.
+    good (`suppressed`), as one that was `merged_into` another. From `use_by` on it is not sent any more. `country`,
+    `carrier` (who was given the number first) and `region` are what its number tells.
     A customer's client is told what is for customers.
     """
 
@@ -222,6 +270,11 @@ class MessageAnswer(Answer):
     sandbox: bool = Field(examples=[False])
     created_at: Time
     use_by: Time | None = None
+    held_until: Time | None = None
+    merged_into: str | None = Field(default=None, examples=["msg_k3q7x2m5c4wz6n7pjh2d4r6t"])
+    country: str | None = Field(default=None, examples=["CN"])
+    carrier: str | None = Field(default=None, examples=["China Mobile"])
+    region: str | None = Field(default=None, examples=["Jiangsu"])
     resend_of: str | None = Field(default=None, examples=["msg_n5xw2y4k3q7x2m5c4wz6n7pj"])
     resends: list[str] = Field(examples=[["msg_2y4kc4wz6n7pjh2d4r6tn5xw"]])
 
@@ -344,6 +397,70 @@ class DeliveriesAnswer(Answer):
     since: Time
     until: Time
     data: list[Fared]
+
+
+PhoneText = Annotated[
+    str,
+    StringConstraints(min_length=5, max_length=32, pattern=r"^[+0-9() .-]+$"),
+    Field(description="A phone number; without a country code it is one of China.", examples=["+8613812345678"]),
+]
+Minute = Annotated[str, StringConstraints(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+LimitClass = Literal["notices", "receipts", "reminders"]
+
+
+class QuietHours(Request):
+    """A time of the day, over midnight where it ends before it begins; none where both are the same."""
+
+    begins: Minute = Field(examples=["22:00"])
+    ends: Minute = Field(examples=["08:00"])
+
+
+class LookupRequest(Request):
+    """Whose rules to tell."""
+
+    number: PhoneText
+
+
+class RecipientRequest(Request):
+    """What a recipient wants, as a whole: what is left out is as it is for all. `frozen` and `security_hold`, which are
+    not for them to say, stay as they are where they are left out."""
+
+    number: PhoneText
+    opted_out: list[LimitClass] = Field(
+        default=[], max_length=3, description="The classes of SMS not wanted.", examples=[["reminders"]]
+    )
+    quiet_hours: QuietHours | None = None
+    zone: Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_+/-]{1,64}$")] | None = Field(
+        default=None, description="A time zone of the IANA database.", examples=["Asia/Shanghai"]
+    )
+    frozen: bool | None = None
+    security_hold: bool | None = None
+
+
+class QuietAnswer(Answer):
+    """A time of the day in `zone`."""
+
+    begins: str = Field(examples=["22:00"])
+    ends: str = Field(examples=["08:00"])
+
+
+class RecipientAnswer(Answer):
+    """What is known of a recipient, and of their number: why it takes no SMS, its country, first carrier and region.
+
+    Quiet hours and zone are those that count for them, whether they are their own or everybody's.
+    """
+
+    account: str = Field(examples=["acc_n5xw2y4k3q7x2m5c4wz6n7pj"])
+    number: str = Field(examples=["+86138****5678"])
+    opted_out: list[str] = Field(examples=[["reminders"]])
+    quiet_hours: QuietAnswer | None = None
+    zone: str = Field(examples=["Asia/Shanghai"])
+    frozen: bool = Field(examples=[False])
+    security_hold: bool = Field(examples=[False])
+    number_fault: Literal["number_invalid", "landline"] | None = None
+    country: str | None = Field(default=None, examples=["CN"])
+    carrier: str | None = Field(default=None, examples=["China Mobile"])
+    region: str | None = Field(default=None, examples=["Jiangsu"])
 
 
 class ReceiptsTaken(Answer):

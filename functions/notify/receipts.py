@@ -16,7 +16,8 @@ from functions.domain.actor import By
 from functions.domain.errors import Refusal
 from functions.domain.message import Message, Receipt, Status, attempt_of, with_receipt
 from functions.domain.reasons import NO_RECEIPT
-from functions.notify import providers
+from functions.domain.recipient import Said
+from functions.notify import providers, recipients
 from functions.notify.service import pause
 from functions.store import jobs, keys, table
 from functions.store.records import MESSAGE, POINTER
@@ -42,7 +43,8 @@ def take(provider: str, headers: Mapping[str, str], query: Mapping[str, str], bo
     told = of.receipts(headers, query, body)
     if len(told) > RECEIPTS_MAX:
         raise Refusal("invalid_request", f"At most {RECEIPTS_MAX} receipts.")
-    jobs.send_receipts(told)
+    jobs.send_receipts([each for each in told if isinstance(each, Receipt)])
+    jobs.send_replies(recipients.replies([each for each in told if isinstance(each, Said)]))
     return of.acknowledgement
 
 

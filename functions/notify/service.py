@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.errors import Refusal
-from functions.domain.kinds import CREDITED, EXPIRING, kind_of, use_by
+from functions.domain.kinds import CREDITED, EXPIRING, kind_of, rules_of, use_by
 from functions.domain.lot import Lot
 from functions.domain.message import (
     ATTEMPT_S,
@@ -35,12 +35,13 @@ from functions.domain.message import (
     pause_s,
 )
 from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, NO_ROUTE, SANDBOX
+from functions.domain.recipient import Ruling
 from functions.domain.reminder import is_held
 from functions.domain.routing import Destination
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
-from functions.notify import admission, providers
+from functions.notify import admission, numbers, providers, recipients
 from functions.notify.admission import Seen, Worker
 from functions.store import jobs, keys, table
 from functions.store.entities import LOT, VOUCHER
@@ -104,7 +105,12 @@ def tell(occasion: Occasion, now: int) -> Message | None:
             raise TooEarly
         return None
     composed = _composed(occasion, of, in_lot, now)
-    return composed and proceed(_owned(composed, occasion, of), 1, now, seen)
+    if composed is None:
+        return None
+    composed = _owned(composed, occasion, of)
+    if rules_of(composed.kind).merges and not composed.is_over:
+        composed = recipients.gathered(composed, now) or composed
+    return proceed(composed, 1, now, seen)
 
 
 def _owned(message: Message, occasion: Occasion, voucher: Voucher) -> Message:
@@ -161,6 +167,7 @@ def _message(
     ends: int | None = None,
 ) -> Message:
     text, call, segments = rendered(kind, lot.rules.locale, values, recipient)
+    known = numbers.known(recipient)
     message = Message(
         message_id(occasion.event_id),
         occasion.event,
@@ -169,6 +176,9 @@ def _message(
         text,
         now,
         due_at=now,
+        country=known.country,
+        carrier=known.carrier,
+        region=known.region,
         sandbox=lot.rules.sandbox,
         use_by=use_by(kind, now, ends),
         template=call,
@@ -211,11 +221,16 @@ def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0)
     """
     if message.is_over:
         return _kept(message)
+    if message.is_early(now):
+        return _put_off(message, number, now)
     turn = secrets.token_hex(8)
     if not _may_be_sent(message, number, now):
         message = _change(message, lambda current: _begun(current, number, turn, now, None))
         _see_to_what_follows(message, number, turn, now)
         return message
+    found = recipients.judged(message, now, counts=waits == 0)
+    if found is not None:
+        return _change(message, lambda current: _ruled(current, number, found, now))
     with WORKER.admitted(message, _destination(message), seen, turn, now, waits) as leave:
         if leave.wait_s is not None:
             message = _kept(message)
@@ -262,13 +277,28 @@ def _within_use(message: Message, wait_s: int, now: int) -> int:
 
 
 def _destination(message: Message) -> Destination:
-    return Destination(kind=message.template.name if message.template is not None else message.event)
+    return Destination(message.country, message.carrier, message.region, message.kind)
 
 
 def _change(message: Message, decide: Callable[[Message], Message | None]) -> Message:
     """The message after a decision on it as it stands, whether it is new or was read."""
     known = message if message.version else None
     return table.change(MESSAGE, known, lambda current: decide(current or message), "message", BY)
+
+
+def _put_off(message: Message, number: int, now: int) -> Message:
+    """The message, written down, with its order for later; what is held gets one by the clock."""
+    message = _kept(message)
+    if message.status is Status.QUEUED:
+        jobs.send_message(message.id, number, delay_s=max(message.due_at - now, 0))
+    return message
+
+
+def _ruled(message: Message, number: int, found: Ruling, now: int) -> Message | None:
+    """The message as a rule leaves it; None where it has gone on, or been ruled the same, meanwhile."""
+    if message.is_over or number != len(message.attempts) + 1 or message.is_early(now):
+        return None
+    return recipients.applied(message, found, now)
 
 
 def _begun(message: Message, number: int, turn: str, now: int, provider: str | None) -> Message | None:
@@ -291,7 +321,7 @@ def _begun(message: Message, number: int, turn: str, now: int, provider: str | N
         return message.ruled(EXPIRED, now)
     if provider is None:
         raise LookupError("it became due meanwhile")
-    return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
+    return message.released().begun(provider, turn, now, traceable=providers.named(provider).traceable)
 
 
 def _ended(message: Message, turn: str, outcome: Outcome, now: int) -> Message | None:

@@ -83,6 +83,18 @@ def _receipt(receipt: Receipt, tries: int) -> dict[str, Any]:
     return {"receipt": {name: value for name, value in receipt._asdict().items() if value is not None}, "tries": tries}
 
 
+def send_replies(orders: list[dict[str, Any]]) -> None:
+    """Have noted what people asked for by SMS; an order names them by the account's id."""
+    for order in orders:
+        client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(order))
+
+
+def send_held(part: int, after: str | None) -> None:
+    """Have a page of the messages that a rule holds given their orders, as far as they are due."""
+    body = {"held": part} | ({"after": after} if after is not None else {})
+    client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
+
+
 def send_awaiting(part: int, after: str | None) -> None:
     """Have a page of the messages whose receipt is overdue given up."""
     body = {"awaiting": part} | ({"after": after} if after is not None else {})

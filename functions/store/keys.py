@@ -12,6 +12,7 @@ LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 AWAITING, POINTER = "AWAITING#", "POINTER#"
+RECIPIENT, SENT, HELD = "RECIPIENT#", "SENT#", "HELD#"
 ABOUT_CARD, COMPLAINT = "SMSOF#", "COMPLAINT#"
 DELIVERIES, DELIVERY_COUNTED = "DELIVERIES#", "DELIVERYCOUNTED#"
 ROUTING, PROVIDER, RATE = "ROUTING#", "PROVIDER#", "RATE#"
@@ -454,6 +455,36 @@ def pointer(provider: str, provider_id: str) -> Key:
     return _own(POINTER, f"{provider}#{provider_id}")
 
 
+def held_back(id: str, until: int) -> Key:
+    """Where a message stands among those that a rule holds, by until when (index `gsi2`)."""
+    return Key(held_back_of()[sum(id.encode()) % LIST_SHARDS], f"{until:012d}#{id}")
+
+
+def held_back_of() -> list[str]:
+    """The index partitions of those messages."""
+    return [f"{HELD}{shard}" for shard in range(LIST_SHARDS)]
+
+
+def held_back_until(until: int) -> str:
+    """What comes after all that is held until then or less long, in such a partition."""
+    return f"{until:012d}$"
+
+
+def recipient(account: str) -> Key:
+    """What is known of a recipient, by the account's id."""
+    return _own(RECIPIENT, account)
+
+
+def merging(account: str) -> Key:
+    """Which message others to a recipient go into."""
+    return Key(RECIPIENT + account, "MERGING")
+
+
+def sent(subject: str, window: int) -> Key:
+    """How many SMS went to one recipient (by the account's id) or one block of numbers in a window."""
+    return _own(SENT, f"{subject}#{window}")
+
+
 def routing() -> Key:
     """The routes of messages."""
     return _own(ROUTING, "ALL")
@@ -481,7 +512,7 @@ def received_by(number: str) -> str:
 
 def received_at(place: str) -> str:
     """The same by that hash."""
-    return f"RECIPIENT#{place}"
+    return RECIPIENT + place
 
 
 def told_of(position: int, id: str, created_at: int) -> Key:

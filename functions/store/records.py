@@ -7,7 +7,7 @@ from functions.domain.campaign import Batch, Campaign, LotCounter
 from functions.domain.channel import Channel
 from functions.domain.command import Command, Reveal
 from functions.domain.complaint import Complaint
-from functions.domain.message import Message, Pointer
+from functions.domain.message import Message, Pointer, Status
 from functions.domain.recovery import Lines, Recovered, Recovery, Report, Spans
 from functions.domain.serials import position_of
 from functions.store import keys
@@ -66,6 +66,13 @@ def _awaits(message: Message) -> keys.Key | None:
     return keys.awaiting(message.id, since) if since is not None else None
 
 
+def _waits(message: Message) -> keys.Key | None:
+    """For its receipt, or for a rule to let it go."""
+    if message.status is Status.HELD:
+        return keys.held_back(message.id, message.due_at)
+    return _awaits(message)
+
+
 def _about(message: Message) -> keys.Key | None:
     position = position_of(message.serial)
     return keys.told_of(position, message.id, message.created_at) if position is not None else None
@@ -76,7 +83,7 @@ MESSAGE: Entity[Message] = Entity(
     Message,
     key=lambda m: keys.message(m.id),
     index=lambda m: keys.received(m.recipient, m.id, m.created_at),
-    index2=_awaits,
+    index2=_waits,
     index3=_about,
 )
 COMPLAINT: Entity[Complaint] = Entity(

@@ -55,6 +55,7 @@ def overlay(url: str, secret: str) -> dict[str, dict[str, str]]:
             "SIMULATED_CARRIER_URL": url,
             "SIMULATED_CARRIER_SECRET": secret,
             "SMS_RETRY_BASE_S": RETRY_BASE_S,
+            "SMS_QUIET_HOURS": "",
             "SMS_BREAKER_OPEN_S": BREAKER_OPEN_S,
         }
     }

@@ -389,7 +389,8 @@ STORES = [importlib.import_module(f"functions.store.{found.name}") for found in 
 KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry", "account",
-                       "line", "dispute", "moved", "known", "findings", "spans", "lines", "checkpoint")  # fmt: skip
+                       "line", "dispute", "moved", "known", "findings", "spans", "lines", "checkpoint",
+                       "merging")  # fmt: skip
 """The others have a partition each."""
 
 
@@ -399,7 +400,8 @@ def test_every_kind_of_item_is_known_here() -> None:
         "recovery", "spent", "report", "recovered", "history", "message", "pointer", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
         "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
-        "findings", "spans", "lines", "checkpoint", "audit_export", "routing", "provider", "complaint",
+        "findings", "spans", "lines", "checkpoint", "audit_export", "recipient", "merging", "routing", "provider",
+        "complaint",
     }  # fmt: skip
 
 

@@ -169,6 +169,7 @@ def erase_somebody(kami: Kami) -> None:
     number, campaign = mobile(), kami.campaign(claims_per_customer=1)["id"]
     kami.batch(campaign, 1)
     granted(kami.operator.post("/v1/claims", {"customer": number, "campaign": campaign}, unique()), 201)
+    granted(kami.operator.put("/v1/recipients", {"number": number, "zone": "Europe/Berlin"}))
     granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
     kami.cloud.drain()
     order = {"number": number, "reason": "other"}
@@ -305,6 +306,16 @@ def give_receipts(kami: Kami) -> None:
     kami.cloud.carriers.reset()
 
 
+def hold_sms_back(kami: Kami) -> None:
+    """Of somebody whose account is frozen."""
+    number = mobile()
+    granted(kami.operator.put("/v1/recipients", {"number": number, "frozen": True}))
+    granted(kami.merchant.redeem(kami.voucher().code, account=number), 201)
+    kami.cloud.drain()
+    kami.cloud.fire("kami-dev-held")
+    kami.cloud.drain()
+
+
 def limit_a_provider(kami: Kami) -> None:
     """So many SMS a second; they are counted."""
     granted(kami.operator.get("/v1/routes"))
@@ -348,6 +359,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         reconcile(kami)
         use_everything(kami)
         give_receipts(kami)
+        hold_sms_back(kami)
         limit_a_provider(kami)
         use_channels(kami)
         use_the_sandbox(kami)

@@ -53,8 +53,9 @@ def test_a_lock_without_hashes_or_with_an_address_is_refused(copy: Path, line: s
     assert len(lock.faults()) == 1
 
 
-def test_the_layer_holds_what_the_functions_import() -> None:
-    declared = set(re.findall(r"^([\w-]+)==", lock.RUNTIME.read_text(), re.MULTILINE))
+def test_the_layers_hold_what_the_functions_import() -> None:
+    locks = lock.RUNTIME.read_text() + lock.NUMBERS.read_text()
+    declared = set(re.findall(r"^([\w-]+)==", locks, re.MULTILINE))
     provided = {
         package
         for package, distributions in packages_distributions().items()
@@ -66,6 +67,15 @@ def test_the_layer_holds_what_the_functions_import() -> None:
 
     assert "botocore" in imported
     assert imported - sys.stdlib_module_names - {"functions"} <= provided
+
+
+def test_only_notify_imports_the_number_plans() -> None:
+    folder = lock.ROOT / "functions"
+    imports = {path: set(_imports(ast.parse(path.read_text()))) for path in folder.rglob("*.py")}
+    importers = {str(path.relative_to(folder)) for path, names in imports.items() if "phonenumbers" in names}
+    at_the_top = [node for node in ast.parse((folder / "notify/numbers.py").read_text()).body
+                  if isinstance(node, ast.Import | ast.ImportFrom) and "phonenumbers" in ast.unparse(node)]  # fmt: skip
+    assert (importers, at_the_top) == ({"notify/numbers.py"}, [])
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

@@ -326,6 +326,7 @@ def private(template: Template, name: str) -> tuple[str, dict[str, Any]]:
 BY_THE_CLOCK: Final = {
     "reminders": ("rate(1 hour)", "NotifyMessages", 3_600),
     "receipts": ("rate(1 hour)", "NotifyMessages", 3_600),
+    "held": ("rate(15 minutes)", "NotifyMessages", 900),
     "reclaims": ("rate(1 hour)", "RecoverJobs", 3_600),
     "moved": ("rate(1 day)", "LedgerJobs", 86_400),
     "everything": ("rate(7 days)", "LedgerJobs", 86_400),
@@ -406,6 +407,10 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "voucher.reversed": "Ledger Notify",
         "voucher.recovered": "Notify",
         "voucher.expiring": "Notify",
+        "account.frozen": "Notify",
+        "account.unfrozen": "Notify",
+        "account.held": "Notify",
+        "account.released": "Notify",
         "voucher.claimed": "Notify",
         "voucher.extended": "Notify",
         "voucher.issued": "Ledger Notify",

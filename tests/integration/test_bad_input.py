@@ -120,6 +120,15 @@ BODIES: Final[dict[str, Json]] = {
     },
     "PUT /v1/routes": {"rows": [{"offers": [{"provider": "simulated:north"}]}]},
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
+    "POST /v1/recipients/lookups": {"number": "+8613812345678"},
+    "PUT /v1/recipients": {
+        "number": "+8613812345678",
+        "opted_out": ["reminders"],
+        "quiet_hours": {"begins": "22:00", "ends": "08:00"},
+        "zone": "Asia/Shanghai",
+        "frozen": False,
+        "security_hold": False,
+    },
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
     "POST /v1/messages/{id}/resends": {"customer": "${phone}"},
     "POST /v1/messages/{id}/complaints": {"customer": "${phone}"},
@@ -133,6 +142,7 @@ OPTIONAL: Final = {
     "only", "note", "format", "qr", "region", "tenant", "from", "to", "sale", "days", "minutes",
     "recovery_rules", "reasons", "vouchers_alone", "value_minor_alone", "serials_only",
     "reclaim_unactivated_after_days", "one_time_code", "void_above", "reveal_above", "allow",
+    "opted_out", "quiet_hours", "zone", "frozen", "security_hold",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""

@@ -92,6 +92,8 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "ledger/reconciliation-read": 200,
     "ledger/reconciliations": 200,
     "notify/message-read": 200,
+    "notify/recipient": 200,
+    "notify/recipient-lookup": 200,
     "notify/messages": 200,
     "notify/resend": 201,
     "notify/resend-too-soon": (409, "resend_not_possible"),
@@ -127,8 +129,9 @@ JOBS: Final = ["distribute/job", "generate/job"]
 ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
-    "notify/event", "notify/job", "notify/overdue", "notify/receipt", "notify/receipt-of-aws", "notify/reminders",
-    "notify/reminders-page", "recover/job",
+    "notify/account-frozen", "notify/event", "notify/held", "notify/job", "notify/overdue",
+    "notify/receipt", "notify/receipt-of-aws", "notify/reminders", "notify/reminders-page", "notify/reply",
+    "notify/reply-of-aws", "recover/job",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -89,6 +89,8 @@ GET  /v1/messages/statistics              200      403      403     403      403
 GET  /v1/complaints                       200      403      403     403      403      403       200     403     403
 GET  /v1/complaints/{id}                  200      403      200     404      200      404       200     403     200
 POST /v1/complaints/{id}/outcomes         201      403      403     403      403      403       201     403     403
+POST /v1/recipients/lookups               200      403      403     403      403      403       200     403     403
+PUT  /v1/recipients                       200      403      403     403      403      403       403     403     403
 GET  /v1/routes                           200      403      403     403      403      403       403     403     403
 PUT  /v1/routes                           200      403      403     403      403      403       403     403     403
 
@@ -309,6 +311,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "list_complaints": lambda c: ("/v1/complaints", None),
     "get_complaint": lambda c: (f"/v1/complaints/{c.complaint(ask=True)}", None),
     "create_outcome": lambda c: (f"/v1/complaints/{c.complaint()}/outcomes", {"outcome": "arrived"}),
+    "look_recipient_up": lambda c: ("/v1/recipients/lookups", {"number": mobile()}),
+    "put_recipient": lambda c: ("/v1/recipients", {"number": mobile()}),
     "get_routes": lambda c: ("/v1/routes", None),
     "put_routes": lambda c: ("/v1/routes", {"rows": [{"offers": [{"provider": "simulated:north"}]}]}),
 }  # fmt: skip

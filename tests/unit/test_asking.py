@@ -20,7 +20,8 @@ CALL = TemplateCall("voucher.redeemed", "zh-CN", 1, PARAMS)
 TAKEN = Attempt("aws", "msg_1-1", 100, "t", outcome=Status.SENT, provider_id="1", sent_at=101)
 SENT = Message(
     "msg_1", "voucher.redeemed", "010000000003", NUMBER, text_of(CALL), 90, Status.SENT, (TAKEN,), version=3,
-    template=CALL, use_by=1_000, client="till-1", tenant="shop-1",
+    template=CALL, use_by=1_000, country="CN", carrier="China Mobile", region="Beijing", client="till-1",
+    tenant="shop-1",
 )  # fmt: skip
 LATER = 101 + RESEND_AFTER_S
 
@@ -69,6 +70,7 @@ def test_a_resend_is_a_new_message_with_the_same_text_and_its_own_use_by() -> No
     assert (again.status, again.attempts, again.created_at, again.due_at) == (Status.QUEUED, (), LATER, LATER)
     assert again.use_by == LATER + 86_400
     assert (again.client, again.tenant, again.redemption) == (SENT.client, SENT.tenant, SENT.redemption)
+    assert (again.country, again.carrier, again.region) == ("CN", "China Mobile", "Beijing")
     assert linked(SENT, "msg_2").resends == ("msg_2",)
     assert linked(SENT, "msg_2").version == 4
 

@@ -57,11 +57,13 @@ def test_a_message_counts_by_its_status_and_each_attempt_by_its_outcome() -> Non
     failed = Attempt("north", "msg_1-1", 10, "a", outcome=Status.FAILED, reason="provider_down")
     arrived = Attempt("south", "msg_1-2", HOUR_S, "b", outcome=Status.DELIVERED, sent_at=HOUR_S, receipt_at=HOUR_S + 4)
     message = Message(
-        "msg_1", REDEEMED, "010000000003", "+86", "text", 0, Status.DELIVERED, (failed, arrived), template=CALL
-    )
-    first, second = Cell(0, "north", "", "", "provider_down", REDEEMED), Cell(1, "south", "", "", "", REDEEMED)
+        "msg_1", REDEEMED, "010000000003", "+86", "text", 0, Status.DELIVERED, (failed, arrived), template=CALL,
+        carrier="China Mobile", region="Beijing",
+    )  # fmt: skip
+    where = ("China Mobile", "Beijing")
+    first, second = Cell(0, "north", *where, "provider_down", REDEEMED), Cell(1, "south", *where, "", REDEEMED)
     assert counts(message) == {
-        (Cell(0, "south", "", "", "", REDEEMED), "m_delivered"): 1,
+        (Cell(0, "south", *where, "", REDEEMED), "m_delivered"): 1,
         (first, "a_failed"): 1,
         (second, "a_delivered"): 1,
         (second, f"t_{bucket(4)}"): 1,

@@ -17,6 +17,7 @@ from botocore.stub import Stubber
 from functions.domain.errors import Refusal
 from functions.domain.message import CODE_MAX, Outcome, Receipt, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, NO_RECEIPT, REASONS, REFUSED
+from functions.domain.recipient import Said
 from functions.notify import providers
 from functions.notify.providers import alibaba, aws, base, china, simulated, tencent, twilio
 
@@ -134,7 +135,19 @@ def test_a_receipt_tells_what_was_recorded(path: Path, monkeypatch: pytest.Monke
     told = provider_of(path).receipts(
         exchange["receipt"]["headers"], exchange["receipt"]["query"], exchange["receipt"]["body"].encode()
     )
-    assert told == [Receipt(**{**one, "status": Status(one["status"])}) for one in exchange["receipts"]]
+    receipts = [Receipt(**{**one, "status": Status(one["status"])}) for one in exchange["receipts"]]
+    assert list(told) == [*receipts, *(Said(**one) for one in exchange.get("said", ()))]
+
+
+@pytest.mark.parametrize("number", ["10690000", "+1069", "Kami", ""])
+def test_a_reply_from_what_is_no_phone_is_none(number: str) -> None:
+    assert base.said("p", number, "STOP", 1) == []
+
+
+def test_a_reply_by_way_of_aws_is_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "clock", lambda: 7)
+    told = {"originationNumber": "+14155552671", "messageBody": "STOP", "inboundMessageId": "i", "messageKeyword": "K"}
+    assert aws.Answered.model_validate(told).told() == [Said("aws", "+14155552671", "STOP", 7)]
 
 
 FORGERIES: Final = ("body", "proof", "no proof", "no secret", "reference")

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from functions.domain import templates
 from functions.domain.formats import DERIVED
-from functions.domain.kinds import CREDITED, EXPIRING, KINDS, RECOVERED, REDEEMED, REVERSED, kind_of, use_by
+from functions.domain.kinds import (
+    CREDITED,
+    EXPIRING,
+    EXPIRING_MERGED,
+    KINDS,
+    RECOVERED,
+    REDEEMED,
+    REVERSED,
+    kind_of,
+    use_by,
+)
 from functions.domain.lot import Status
 from functions.domain.message import TemplateCall
 from functions.domain.recovery import Action
@@ -49,6 +59,7 @@ VALUES: dict[str, Any] = {
     "amount": Money(10**12, "CNY"),
     "balance": Money(10**12, "CNY"),
     "ends": 1_800_000_000,
+    "count": 51,
     "reason": "campaign_over",
 }
 
@@ -127,12 +138,13 @@ WRONG: dict[str, list[Any]] = {
     "account": [None, "13812345678", "someone", "+86 138"],
     "amount": [5000, "50.00元", None],
     "ends": ["2026-12-31", None],
+    "count": ["3", 0, None],
 }
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_value_of_another_type_or_none_at_all_is_refused(name: str, value: Any) -> None:
-    kind = EXPIRING if name == "ends" else REDEEMED
+    kind = {"ends": EXPIRING, "count": EXPIRING_MERGED}.get(name, REDEEMED)
     with pytest.raises(ValueError, match=r"^no "):
         said(kind, "en", VALUES | {name: value})
     with pytest.raises(ValueError, match=f"lacks {name}"):

@@ -14,20 +14,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
-from functions.domain.message import Outcome, Receipt, Status, TemplateCall
+from functions.domain.message import Outcome, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, REFUSED
 from functions.notify.providers import china
 from functions.notify.providers.base import (
     NO_ACCOUNT,
     NO_TEMPLATE,
     Entry,
+    Heard,
     Reply,
     ask,
     clock,
@@ -36,6 +37,7 @@ from functions.notify.providers.base import (
     nonce,
     prove,
     reason_in,
+    said,
     same,
     settled,
     taken,
@@ -49,6 +51,7 @@ NAME = "alibaba"
 HOST = "dysmsapi.aliyuncs.com"
 VERSION = "2017-05-25"
 PAGE = 50
+CHINA_DIGITS = 11
 """The longest page of a day's messages to one number; Alibaba lets no number have so many."""
 
 CODES: dict[str, str] = {
@@ -174,10 +177,24 @@ class Report(Entry):
     biz_id: str = Field(min_length=1)
     out_id: str = ""
 
-    def told(self) -> list[Receipt]:
+    def told(self) -> Sequence[Heard]:
         reason = None if self.success else _reason(self.err_code)
         at = china.seconds(self.report_time) or clock()
         return told(NAME, reason, at, code=self.err_code, reference=self.out_id, provider_id=self.biz_id)
+
+
+class Answered(Entry):
+    """What a phone answered (上行短信, `SmsUp`)."""
+
+    phone_number: str = Field(pattern="^[0-9]{7,15}$")
+    content: str
+    send_time: str = ""
+
+    def told(self) -> Sequence[Heard]:
+        return said(NAME, _e164(self.phone_number), self.content, china.seconds(self.send_time))
+
+
+TOLD: TypeAdapter[Report | Answered] = TypeAdapter(Report | Answered)
 
 
 class AlibabaCloud:
@@ -236,10 +253,10 @@ class AlibabaCloud:
             return undelivered(_reason(code), code)
         return taken(status=Status.DELIVERED if found.get("SendStatus") == DELIVERED else None)
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """Proved by the token in the address."""
         prove(same(query.get("token"), account(NAME).get("receipts_token")))
-        return [receipt for entry in each(body, Report) for receipt in entry.told()]
+        return [receipt for entry in each(body, TOLD) for receipt in entry.told()]
 
 
 def _reason(code: str) -> str:
@@ -250,3 +267,8 @@ def _reason(code: str) -> str:
 def _number(to: str) -> str:
     """Of China without its country code; of elsewhere with it."""
     return to.removeprefix("+86") if to.startswith("+86") else to.removeprefix("+")
+
+
+def _e164(number: str) -> str:
+    """The other way round: a number of China has 11 digits, and begins with 1."""
+    return f"+86{number}" if len(number) == CHINA_DIGITS and number.startswith("1") else f"+{number}"

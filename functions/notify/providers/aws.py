@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/sms-voice/latest/userguide/configuration-sets-event-
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
@@ -19,7 +19,8 @@ from pydantic import Field
 from functions.domain.errors import Refusal
 from functions.domain.message import Outcome, Receipt, TemplateCall
 from functions.domain.reasons import IN_DOUBT, NO_RECEIPT, REFUSED, TECHNICAL_FAULT
-from functions.notify.providers.base import Entry, told
+from functions.domain.recipient import Said
+from functions.notify.providers.base import Entry, Heard, said, told
 from functions.store.aws import client
 
 SMS_ORIGINATION_IDENTITY = "SMS_ORIGINATION_IDENTITY"
@@ -60,7 +61,7 @@ class AwsEndUserMessaging:
         """Nothing can be asked."""
         return Outcome(IN_DOUBT)
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """None over HTTP, whoever says it is AWS. Raises Refusal `not_found`."""
         raise Refusal("not_found", "AWS's receipts come by SNS and SQS.")
 
@@ -144,3 +145,15 @@ def receipts(event: Event) -> list[Receipt]:
     silent = event.kind == "TEXT_UNKNOWN" and event.status == SILENCE
     reason = NO_RECEIPT if silent else EVENTS[event.kind]
     return told(NAME, reason, event.at_ms // 1000, code=event.kind, reference=reference, provider_id=event.id)
+
+
+class Answered(Entry):
+    """What a phone answered: two-way SMS, told by the topic that the sending number has for it."""
+
+    origin: str = Field(alias="originationNumber", max_length=16)
+    text: str = Field(alias="messageBody")
+    id: str = Field(alias="inboundMessageId", min_length=1)
+
+    def told(self) -> list[Said]:
+        """As of now: it has no time of its own."""
+        return said(NAME, self.origin, self.text, None)

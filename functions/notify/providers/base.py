@@ -10,22 +10,26 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import urllib3
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from functions.domain.account import E164
 from functions.domain.errors import Refusal
 from functions.domain.message import CODE_MAX, Outcome, Receipt, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, NO_RECEIPT, REFUSED, TECHNICAL_FAULT
+from functions.domain.recipient import Said
 
 CALL_TIMEOUT = urllib3.Timeout(connect=1.0, read=2.0, total=3.0)
 CALLS_S = 6.0
 """All calls of an attempt together (a look-up and a sending) take no longer."""
 ANSWER_BYTES_MAX = 262_144
 ID_LENGTH_MAX = 128
+SAID_MAX = 160
+"""So much of a reply is looked at."""
 SETTLED_S = 300
 """A provider that does not know a reference so long after it was asked to send has not taken it.
 
@@ -35,6 +39,9 @@ What was taken a moment ago may not be in a provider's list yet; so until then n
 NO_ACCOUNT = Outcome("account_refused", code="no account")
 NO_TEMPLATE = Outcome("account_refused", code="no template")
 """Nobody has told what is needed to ask this provider; another one may do."""
+
+Heard = Receipt | Said
+"""What a provider tells by itself."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -58,9 +65,12 @@ class Provider(Protocol):
         In doubt where nobody can tell, or not yet.
         """
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
-        """What a receipt tells. Raises Refusal `invalid_signature` unless the provider's proof holds, and
-        `invalid_request` where it holds and the body makes no sense."""
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
+        """What a receipt tells, or a reply by SMS.
+
+        Raises Refusal `invalid_signature` unless the provider's proof holds, and `invalid_request` where it holds and
+        the body makes no sense.
+        """
 
     @property
     def acknowledgement(self) -> dict[str, Any] | None:
@@ -166,6 +176,11 @@ def told(
     return [Receipt(provider, status, at, reference or None, id, reason, code[:CODE_MAX])]
 
 
+def said(provider: str, number: str, text: str, at: int | None) -> list[Said]:
+    """A reply; none where its number is none that SMS go to, as a short number's."""
+    return [Said(provider, number, text[:SAID_MAX], at or clock())] if E164.fullmatch(number) else []
+
+
 def settled(since: int, now: int) -> Outcome | None:
     """What it means that a provider does not know a reference."""
     return None if now >= since + SETTLED_S else Outcome(IN_DOUBT)
@@ -177,18 +192,20 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-def each(body: bytes, model: type[M]) -> list[M]:
+def each(body: bytes, adapter: TypeAdapter[M]) -> list[M]:
     """The entries of a JSON list that are what they should be; one that is not must not hold up the others.
 
-    Raises Refusal `invalid_request` where it is no list, or none of its entries makes sense.
+    An object is a list of one. Raises Refusal `invalid_request` where it is neither, or no entry makes sense.
     """
     try:
         entries = json.loads(body)
     except ValueError:
         raise Refusal("invalid_request", "The body is not JSON.") from None
+    if isinstance(entries, dict):
+        entries = [entries]
     if not isinstance(entries, list):
         raise Refusal("invalid_request", "The body is no list.")
-    adapter, found = TypeAdapter(model), []
+    found = []
     for entry in entries:
         try:
             found.append(adapter.validate_python(entry))

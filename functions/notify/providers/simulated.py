@@ -5,14 +5,14 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
-from functions.domain.message import Outcome, Receipt, TemplateCall
+from functions.domain.message import Outcome, TemplateCall
 from functions.domain.reasons import IN_DOUBT, REASONS, REFUSED
 from functions.notify.providers.aws import SMS_ORIGINATION_IDENTITY
-from functions.notify.providers.base import Entry, Reply, ask, each, prove, same, taken, told
+from functions.notify.providers.base import Entry, Heard, Reply, ask, each, prove, said, same, taken, told
 
 SIMULATED_CARRIER_URL = "SIMULATED_CARRIER_URL"
 SIMULATED_CARRIER_SECRET = "SIMULATED_CARRIER_SECRET"
@@ -33,9 +33,23 @@ class Report(Entry):
     code: str = ""
     at: int
 
-    def told(self, provider: str) -> list[Receipt]:
+    def told(self, provider: str) -> Sequence[Heard]:
         reason, code = (_reason(self.code), self.code) if self.code else (None, DELIVERED)
         return told(provider, reason, self.at, code=code, reference=self.reference, provider_id=self.id)
+
+
+class Answered(Entry):
+    """What a phone answered."""
+
+    number: str = Field(alias="from", max_length=16)
+    text: str
+    at: int
+
+    def told(self, provider: str) -> Sequence[Heard]:
+        return said(provider, self.number, self.text, self.at)
+
+
+TOLD: TypeAdapter[Report | Answered] = TypeAdapter(Report | Answered)
 
 
 class SimulatedCarrier:
@@ -59,11 +73,11 @@ class SimulatedCarrier:
         outcome = self._ask("GET", f"/{reference}", None)
         return None if outcome.reason == REFUSED else outcome
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """Proved by the signature over the body."""
         secret = os.environ.get(SIMULATED_CARRIER_SECRET, "")
         prove(bool(secret) and same(headers.get(SIGNATURE), signature(secret, body)))
-        return [receipt for entry in each(body, Report) for receipt in entry.told(f"simulated:{self._name}")]
+        return [receipt for entry in each(body, TOLD) for receipt in entry.told(f"simulated:{self._name}")]
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Outcome:
         url = f"{os.environ[SIMULATED_CARRIER_URL]}/{self._name}/messages{path}"

@@ -17,19 +17,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
-from functions.domain.message import Outcome, Receipt, Status, TemplateCall
+from functions.domain.message import Outcome, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, REFUSED
 from functions.notify.providers import china
 from functions.notify.providers.base import (
     NO_ACCOUNT,
     NO_TEMPLATE,
     Entry,
+    Heard,
     Reply,
     ask,
     clock,
@@ -37,6 +38,7 @@ from functions.notify.providers.base import (
     faulty,
     prove,
     reason_in,
+    said,
     same,
     taken,
     template_of,
@@ -135,10 +137,25 @@ class Report(Entry):
     user_receive_time: str = ""
     sid: str = Field(min_length=1)
 
-    def told(self) -> list[Receipt]:
+    def told(self) -> Sequence[Heard]:
         reason = None if self.report_status == "SUCCESS" else china.reason(self.errmsg) or REFUSED
         at = china.seconds(self.user_receive_time) or clock()
         return told(NAME, reason, at, code=self.errmsg, provider_id=self.sid)
+
+
+class Answered(Entry):
+    """What a phone answered (短信回复)."""
+
+    nationcode: str = Field(pattern="^[0-9]{1,3}$")
+    mobile: str = Field(pattern="^[0-9]{4,14}$")
+    text: str
+    time: int | None = None
+
+    def told(self) -> Sequence[Heard]:
+        return said(NAME, f"+{self.nationcode}{self.mobile}", self.text, self.time)
+
+
+TOLD: TypeAdapter[Report | Answered] = TypeAdapter(Report | Answered)
 
 
 class TencentCloud:
@@ -200,10 +217,10 @@ class TencentCloud:
         code = str(status.get("Description", ""))
         return undelivered(china.reason(code) or REFUSED, code, status.get("SerialNo"))
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """Proved by the token in the address."""
         prove(same(query.get("token"), account(NAME).get("receipts_token")))
-        return [receipt for entry in each(body, Report) for receipt in entry.told()]
+        return [receipt for entry in each(body, TOLD) for receipt in entry.told()]
 
 
 def _answer(reply: Reply | Outcome) -> tuple[dict[str, Any], Outcome | None]:

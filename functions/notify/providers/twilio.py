@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 import os
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,15 +25,17 @@ from urllib.parse import parse_qs, quote, urlencode
 import urllib3
 
 from functions.domain.errors import Refusal
-from functions.domain.message import Outcome, Receipt, Status, TemplateCall
+from functions.domain.message import Outcome, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, REFUSED
 from functions.notify.providers.base import (
     NO_ACCOUNT,
+    Heard,
     Reply,
     ask,
     clock,
     faulty,
     prove,
+    said,
     same,
     settled,
     taken,
@@ -150,10 +152,11 @@ def signature(token: str, url: str, fields: Mapping[str, list[str]]) -> str:
     return b64encode(hmac.digest(token.encode(), (url + said).encode(), "sha1")).decode()
 
 
-def _address(reference: str) -> str | None:
-    """Where a message's receipts go to; the same text each time, for it is part of what is signed."""
+def _address(reference: str | None) -> str | None:
+    """Where a message's receipts go to, or replies; the same text each time, for it is part of what is signed."""
     base = os.environ.get(SMS_RECEIPTS_URL)
-    return f"{base}/{NAME}?reference={quote(reference, safe='')}" if base else None
+    query = f"?reference={quote(reference, safe='')}" if reference is not None else ""
+    return f"{base}/{NAME}{query}" if base else None
 
 
 def _call(method: str, held: Mapping[str, Any], query: str, body: bytes | None) -> Reply | Outcome:
@@ -218,9 +221,9 @@ class Twilio:
             return undelivered(CODES.get(code, REFUSED), code, message.get("sid"))
         return taken(message.get("sid"), Status.DELIVERED if message.get("status") in DELIVERED else None)
 
-    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> list[Receipt]:
-        """Proved by the signature over the address and all fields."""
-        reference, token = query.get("reference", ""), account(NAME).get("auth_token")
+    def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
+        """Proved by the signature over the address and all fields. Replies come to the address without a reference."""
+        reference, token = query.get("reference"), account(NAME).get("auth_token")
         try:
             fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
         except ValueError:
@@ -228,6 +231,9 @@ class Twilio:
         address = _address(reference)
         prove(bool(token and address and fields))
         prove(same(headers.get("x-twilio-signature"), signature(str(token), str(address), fields)))
+        if reference is None:
+            sender, text = (fields.get(name, [""])[0] for name in ("From", "Body"))
+            return said(NAME, sender, text, clock())
         status, id, code = (fields.get(name, [""])[0] for name in ("MessageStatus", "MessageSid", "ErrorCode"))
         if not id:
             raise Refusal("invalid_request", "It names no message.")
