@@ -167,6 +167,7 @@ def test_what_was_not_delivered_is_tried_again_where_that_may_help(kami: Kami, c
 )
 def test_without_proof_it_is_refused_and_changes_nothing(kami: Kami, cloud: Cloud, answer: Any) -> None:
     message = sent_by(kami, NORTH)
+    cloud.drain()
     before = kami.writes()
     refusal = answer(cloud, message)
     refused(refusal, 401, "invalid_signature")
