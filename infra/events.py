@@ -51,6 +51,12 @@ RULES: Final = (
         "notify",
         _EVENT,
     ),
+    Rule(
+        "PartnersConcerned",
+        ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"),
+        "webhooks",
+        _EVENT,
+    ),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),

@@ -31,6 +31,8 @@ from functions.store.keys import (
     COMMAND,
     COUNTER,
     COUNTS,
+    DELIVERED,
+    DELIVERY,
     DRAW,
     ENROLMENT,
     ENTRY,
@@ -51,6 +53,7 @@ from functions.store.keys import (
     PERSON,
     POINTER,
     POOL,
+    PULSE,
     RECLAIMING,
     RECONCILIATION,
     RECORD_EXPORT,
@@ -63,6 +66,7 @@ from functions.store.keys import (
     STATISTICS,
     STOCK,
     VOUCHER,
+    WEBHOOK,
 )
 from infra.bundle import Assets
 from infra.data import Data
@@ -80,11 +84,13 @@ class Resource(StrEnum):
     DATA_KEY = "data key"
     SANDBOX_KEY = "sandbox key"
     AUTHENTICATOR_KEY = "authenticator key"
+    WEBHOOK_KEY = "webhook key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
+    DELIVERIES = "deliveries"
     ENTRIES = "entries"
     RECORD = "the record's queue"
     RECORD_KEY = "the record's key"
@@ -104,7 +110,7 @@ class Resource(StrEnum):
     SMS_ACCOUNTS = "accounts at SMS providers"
 
 
-QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.DELIVERIES, Resource.ENTRIES)
 """A function may have one of these queues as its own."""
 
 
@@ -282,6 +288,22 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             _VERIFY_TOKENS,
             _RECORDS,
             Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
+        ),
+    ),
+    "webhooks": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(DELIVERY, LOT, PULSE, VOUCHER, WEBHOOK)),
+            _table("GetItem", on=(CHANNEL, DELIVERY, PULSE, WEBHOOK)),
+            _table("PutItem", on=(DELIVERY, PULSE, WEBHOOK)),
+            _table("Query", on=(WEBHOOK,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (DELIVERED,)),
+            Grant(Resource.WEBHOOK_KEY, ("kms:Decrypt", "kms:GenerateDataKey")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            Grant(Resource.DELIVERIES, _TAKES_AND_SENDS),
         ),
     ),
     "relay": Spec(
@@ -464,6 +486,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.AUTHENTICATOR_KEY: Means(
             (data.authenticator_key.key_arn,), {"AUTHENTICATOR_KEY_ARN": data.authenticator_key.key_arn}
         ),
+        Resource.WEBHOOK_KEY: Means((data.webhook_key.key_arn,), {"WEBHOOK_KEY_ARN": data.webhook_key.key_arn}),
         Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

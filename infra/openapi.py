@@ -48,6 +48,7 @@ TAGS: Final = {
     "erase": "Persons · 个人信息",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
+    "webhooks": "Webhooks · 事件推送",
     "audit": "Record · 审计",
     "console": "About · 关于",
 }
@@ -67,6 +68,7 @@ SCOPES: Final = {
     Scope.RECOVERIES: "Recover vouchers and see what came of it · 回收卡密",
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
+    Scope.WEBHOOKS: "Have events told to an address of yours · 事件推送",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }
@@ -149,6 +151,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": f"{SERIAL_LENGTHS_SAID} digits.",
         "schema": {"type": "string", "minLength": 1},
         "example": "010000000003",
+    },
+    "delivery": {
+        "description": "A delivery to that webhook.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "whd_n5xw2y4k3q7x2m5c4wz6n7pj",
     },
     "provider": {
         "description": "The provider that it is from, as the deployment names it.",

@@ -29,9 +29,9 @@ PLACES: dict[str, str] = {
 """Entity → what of a person its items hold, and how it is found. A buyer is an order, not a person."""
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
-    "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported", "known", "line",
-    "lines", "lot", "moved", "pointer", "reconciliation", "recovered", "recovery", "refusals", "report", "reveal",
-    "shelf", "spans", "stock", "supply", "ticket",
+    "delivery", "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported",
+    "known", "line", "lines", "lot", "moved", "pointer", "pulse", "reconciliation", "recovered", "recovery",
+    "refusals", "report", "reveal", "shelf", "spans", "stock", "supply", "ticket", "webhook",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""

@@ -93,6 +93,12 @@ TYPES: dict[str, int] = {
     "import.completed": 1,
     "erasure.completed": 1,
     "stock.low": 1,
+    "webhook.created": 1,
+    "webhook.rotated": 1,
+    "webhook.disabled": 1,
+    "webhook.enabled": 1,
+    "webhook.deleted": 1,
+    "message.ended": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -574,6 +580,36 @@ def _resumed(old: Item, new: Item) -> Data:
     return {"recovery": recovery}
 
 
+def _webhook(old: Item, new: Item) -> Told:
+    """Never its address, which may hold a secret of its owner's, nor anything of ours."""
+    data = {"id": new["id"], "tenant": new["tenant"]}
+    was, now = (item.get("disabled_at") is not None for item in (old, new))
+    if not old:
+        yield "webhook.created", None, {**data, "events": sorted(new["types"])}
+    elif new.get("deleted_at") is not None:
+        yield "webhook.deleted", None, data
+    elif now and not was:
+        yield "webhook.disabled", None, {**data, "reason": new["disabled_for"]}
+    elif was and not now:
+        yield "webhook.enabled", None, data
+    elif new["secrets"] != old["secrets"]:
+        yield "webhook.rotated", None, data
+
+
+ENDS = ("delivered", "undelivered", "failed", "unknown", "suppressed")
+"""What a message may have come to; later word may still change it, and is told then."""
+
+
+def _message(old: Item, new: Item) -> Told:
+    """What became of an SMS: never its text, nor whom it was for."""
+    status = new.get("status")
+    if status in ENDS and status != old.get("status"):
+        last = (new.get("attempts") or [{}])[-1]
+        reason = None if status == "delivered" else new.get("reason") or last.get("reason")
+        data = {"id": new["id"], "serial": new["serial"], "event": new["event"], "status": status}
+        yield "message.ended", None, data | ({"reason": reason} if reason is not None else {})
+
+
 def _nothing(old: Item, new: Item) -> Told:
     """A write that changes whose word it is by which nothing may be done."""
     yield from ()
@@ -637,6 +673,8 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("import", ANY): _import,
     ("audit_export", ANY): _audit_export,
     ("erasure", ANY): _erasure,
+    ("webhook", ANY): _webhook,
+    ("message", ANY): _message,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 

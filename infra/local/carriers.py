@@ -42,6 +42,7 @@ BODY_MAX_BYTES: Final = 64 * 1024
 REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_BASE_S: Final = "0.25"
 POLL_S: Final = 0.05
+INBOX_MAX: Final = 1_000
 
 Json = dict[str, Any]
 
@@ -54,7 +55,8 @@ def overlay(url: str, secret: str) -> dict[str, dict[str, str]]:
             "SIMULATED_CARRIER_URL": url,
             "SIMULATED_CARRIER_SECRET": secret,
             "SMS_RETRY_BASE_S": RETRY_BASE_S,
-        }
+        },
+        "webhooks": {"WEBHOOK_LOOPBACK": "allowed"},
     }
 
 
@@ -139,6 +141,7 @@ class Carriers:
         self._lock = threading.Lock()
         self._all = {name: Carrier(name) for name in NAMES}
         self._phones: dict[str, list[Json]] = {}
+        self._inboxes: dict[str, list[Json]] = {}
 
     def set(self, name: str, fault: str, **more: Any) -> None:
         """Breaks or mends a carrier. `more`: `error` (refuse), `after_s` (slow), `seed` and `failures_max` (plan);
@@ -162,6 +165,11 @@ class Carriers:
         with self._lock:
             return list(self._phones.get(number, ()))
 
+    def inbox(self, name: str) -> list[Json]:
+        """The last webhooks that came to an address here, oldest first."""
+        with self._lock:
+            return list(self._inboxes.get(name, ()))
+
     @property
     def received(self) -> dict[str, int]:
         """How many SMS each phone received."""
@@ -176,7 +184,7 @@ class Carriers:
         """Mends everything and empties the phones."""
         with self._lock:
             self._all = {name: Carrier(name) for name in NAMES}
-            self._phones = {}
+            self._phones, self._inboxes = {}, {}
             self._told = []
 
     def deliver(self, until: float | None = None) -> int:
@@ -221,6 +229,14 @@ class Carriers:
             match method, parts:
                 case "GET", ["phones", number]:
                     return Reply(200, {"data": self.phone(number if number.startswith("+") else f"+{number.strip()}")})
+                case "GET", ["webhooks", name]:
+                    return Reply(200, {"data": self.inbox(name)})
+                case "POST", ["webhooks", name]:
+                    with self._lock:
+                        inbox = self._inboxes.setdefault(name, [])
+                        inbox.append(sent)
+                        del inbox[:-INBOX_MAX]
+                    return Reply(200, {})
                 case "GET", ["carriers"]:
                     return Reply(200, {"data": [self._state(name) for name in NAMES]})
                 case "PUT", ["carriers", name]:

@@ -154,6 +154,10 @@ class Caller:
             sent["idempotency-key"] = key
         return self.cloud.request("POST", target, headers=sent, body=body, token=self.token, address=self.address)
 
+    def delete(self, target: str) -> Answer:
+        """DELETE with the caller's token."""
+        return self.cloud.request("DELETE", target, token=self.token, address=self.address)
+
     def redeem(self, code: str, key: str | None = None, account: str | None = None, **order: Any) -> Answer:
         """Redeem a code for a mobile number, under a fresh key and for a fresh number unless they are given."""
         body = {"code": code, "account": {"type": "mobile", "number": account or mobile()}, **order}

@@ -96,6 +96,15 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "notify/messages": 200,
     "notify/receipts": 200,
     "notify/receipts-without-proof": (401, "invalid_signature"),
+    "webhooks/deliveries": 200,
+    "webhooks/replay": 202,
+    "webhooks/rotation": 201,
+    "webhooks/test": 201,
+    "webhooks/webhook": 201,
+    "webhooks/webhook-deletion": 204,
+    "webhooks/webhook-read": 200,
+    "webhooks/webhook-without-tls": (400, "invalid_request"),
+    "webhooks/webhooks": 200,
     "erase/erasure": 202,
     "erase/erasure-read": 200,
     "recover/recoveries": 200,
@@ -119,7 +128,7 @@ ORDERS: Final = [
     "audit/event", "audit/export-job", "audit/seal", "erase/job",
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
     "notify/event", "notify/overdue", "notify/receipt", "notify/receipt-of-aws", "notify/reminders",
-    "notify/reminders-page", "recover/job",
+    "notify/reminders-page", "recover/job", "webhooks/delivery", "webhooks/event",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

@@ -16,8 +16,9 @@ import pytest
 import urllib3
 from moto.sqs.models import sqs_backends
 
+from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.kinds import KINDS
-from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, WAIT_MAX_S, message_id
+from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
 from functions.notify import receipts, service
 from functions.notify.providers import SimulatedCarrier, base
 from functions.store import jobs, table
