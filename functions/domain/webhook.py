@@ -1,9 +1,9 @@
 """Webhooks: whom of a tenant's systems an event is told to, what it is told, and what becomes of it.
 
 As Standard Webhooks has it (https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md): an id
-that stays the same however often it is sent, the time of sending, and a signature over id, time and body for each secret
-that is good at the time. What was not answered with a 2xx is sent again, for days; an endpoint that fails all the while
-is disabled. An endpoint that fails, or is slow, is left alone for a while, so that it keeps nobody waiting.
+that stays the same however often it is sent, the time of sending, and a signature over id, time and body for each
+secret that is good at the time. What was not answered with a 2xx is sent again, for days; an endpoint that fails all
+the while is disabled. An endpoint that fails, or is slow, is left alone for a while, so that it keeps nobody waiting.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class Pulse:
 
     @property
     def _pause_s(self) -> int:
-        return min(PROBE_MAX_S, PROBE_BASE_S * 2 ** min(max(self.strikes - STRIKES_MAX, 0), 10))
+        return min(PROBE_MAX_S, PROBE_BASE_S << min(max(self.strikes - STRIKES_MAX, 0), 10))
 
 
 class Attempt(NamedTuple):

@@ -642,7 +642,7 @@ NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
     ("surrogate as a name", '{"\\ud800": 1}'), ("raw control", '{"reason": "a\nb"}'), ("NUL", '{"reason": "\x00"}'),
     ("escape", '{"reason": "\\x41"}'), ("only NUL", "\x00"), ("true", "TRUE"),
 ]  # fmt: skip
-ASKS_FOR_NOTHING: Final = {"POST /v1/audit/exports"}
+ASKS_FOR_NOTHING: Final = {"POST /v1/audit/exports", "POST /v1/webhooks/{id}/rotations"}
 """Routes whose bodies may be empty objects."""
 NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]
 

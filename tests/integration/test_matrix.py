@@ -211,7 +211,6 @@ class Case:
     def message(self) -> str:
         return str(granted(self.operator.get(f"/v1/messages?recipient={self.number()}"))["data"][0]["id"])
 
-
     def webhook(self) -> str:
         """The owner's, the only one."""
         for known in granted(self.owner.get("/v1/webhooks"))["data"]:

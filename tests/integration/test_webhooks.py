@@ -314,7 +314,8 @@ def test_what_fails_is_sent_again_under_the_same_id_until_it_is_taken(kami: Kami
 def test_a_worker_that_dies_before_it_has_noted_the_answer_sends_the_same_id_again(
     kami: Kami, partner: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noted, died = service._noted, []
+    noted = service._noted
+    died: list[int] = []
 
     def dies_once(*given: Any) -> Any:
         if not died:
@@ -464,16 +465,17 @@ def test_an_endpoint_that_says_it_is_gone_is_disabled_at_once(kami: Kami, partne
     kami.cloud.drain(delayed=False)
     assert len(partner.got) == 1
     assert granted(partner.owner.get(partner.path))["disabled_for"] == "gone"
-    assert {delivery["reason"] for delivery in partner.deliveries} == {"gone", "endpoint_disabled"}
+    assert partner.delivery["reason"] == "gone", "of what happened since it is told nothing"
 
 
-def test_what_is_never_taken_is_given_up_after_three_days(kami: Kami, partner: Desk) -> None:
+def test_what_is_never_taken_is_given_up_in_the_end(kami: Kami, partner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.domain.webhook.LASTS_S", 3_600)  # not three days, which would be hundreds of rounds
     partner.servers.answers[partner.name] = [500]
     partner.redeem()
     kami.cloud.drain()
     delivery = partner.delivery
     assert delivery["status"] == "failed" and delivery["reason"] in ("bad_status", "expired")
-    assert 10 <= delivery["attempts_made"] == len(partner.got) <= 40
+    assert 4 <= delivery["attempts_made"] == len(partner.got) <= 40
 
 
 def test_of_a_deleted_endpoint_nothing_is_sent_any_more(kami: Kami, partner: Desk) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events, holdings
 from functions.domain.lot import Segment, Status, rewritten
 from functions.domain.serials import serial_of
-from functions.edge import record
 from functions.domain.webhook import TOLD
+from functions.edge import record
 from functions.notify.models import ORDER, EventType, Told
 from functions.webhooks import models as webhooks
 

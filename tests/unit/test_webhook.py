@@ -100,7 +100,7 @@ def test_what_is_told_is_what_the_table_says_and_not_who_did_it() -> None:
     "https://acme.example/" + "a" * 500, "https://a_b/",
 ])  # fmt: skip
 def test_no_endpoint_is(url: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong with it
         target_of(url)
 
 

@@ -129,7 +129,7 @@ def names(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     """What a resolver would say; and what it was asked."""
     asked: list[str] = []
 
-    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
         asked.append(host)
         family = {True: socket.AF_INET6, False: socket.AF_INET}
         return [(family[":" in a], socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
@@ -162,7 +162,12 @@ def test_a_name_without_an_address_is_not_resolved(monkeypatch: pytest.MonkeyPat
 
 def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "RESOLVE_S", 0.05)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(0.5) or [])
+
+    def late(*_: Any, **__: Any) -> list[Any]:
+        time.sleep(0.5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", late)
     began = time.monotonic()
     assert post(TARGET, {}, b"", loopback=False) == Result("not_resolved")
     assert time.monotonic() - began < 0.4
