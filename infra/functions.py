@@ -53,7 +53,9 @@ from functions.store.keys import (
     PERSON,
     POINTER,
     POOL,
+    PROVIDER,
     PULSE,
+    RATE,
     RECLAIMING,
     RECONCILIATION,
     RECORD_EXPORT,
@@ -62,6 +64,7 @@ from functions.store.keys import (
     RECOVERY,
     REFUSED,
     REVEAL,
+    ROUTING,
     SHELF,
     STATISTICS,
     STOCK,
@@ -276,9 +279,10 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         timeout_s=60,
         slow_ms=30_000,
         grants=(
-            _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, VOUCHER)),
-            _table("GetItem", on=(MESSAGE, POINTER)),
-            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER)),
+            _table("BatchGetItem", on=(CAMPAIGN, LOT, MESSAGE, PROVIDER, ROUTING, VOUCHER)),
+            _table("GetItem", on=(MESSAGE, POINTER, ROUTING)),
+            _table("PutItem", on=(EXPIRY, MESSAGE, POINTER, PROVIDER, ROUTING)),
+            _table("UpdateItem", on=(RATE,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (EXPIRING, "RECIPIENT#")),
             Grant(Resource.WALLETS, ("dynamodb:Query",), (AWAITING,)),
             Grant(Resource.BUS, ("events:PutEvents",)),
@@ -537,6 +541,8 @@ def _of_sms(data: Data, settings: Settings) -> dict[Resource, Means]:
         "SMS_RECEIPTS_URL": sms.receipts_url,
         "SMS_RETRY_BASE_S": str(sms.retry_base_s),
         "SMS_RECEIPT_WITHIN_S": str(sms.receipt_within_h * 3600),
+        "SMS_RATE_PER_S": str(sms.rate_per_s) if sms.rate_per_s is not None else "",
+        "SMS_BREAKER_OPEN_S": str(sms.breaker_open_s),
     }
     held = {f"SMS_ACCOUNT_{name.upper()}": secret.secret_arn for name, secret in accounts.items()}
     return {

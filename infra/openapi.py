@@ -69,6 +69,7 @@ SCOPES: Final = {
     Scope.APPROVE: "Approve or reject what another asked to recover · 审批回收申请",
     Scope.MESSAGES: "Read what SMS were sent, and how · 查询短信",
     Scope.WEBHOOKS: "Have events told to an address of yours · 事件推送",
+    Scope.MANAGE_MESSAGES: "Say which providers carry which SMS · 管理短信路由",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }
@@ -196,6 +197,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "required": True,
         "schema": {"type": "string", "minLength": 1, "maxLength": 64},
         "example": "member-1024",
+    },
+    "If-Match": {
+        "description": "The `ETag` of what is to be replaced.",
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+        "example": '"3"',
     },
     "If-None-Match": {"description": "The `ETag` of the copy at hand.", "schema": {"type": "string"}},
 }
@@ -513,6 +519,8 @@ def _parameters(route: Route) -> Iterator[Json]:
     if route.idempotency_key is not Key.NONE:
         required = route.idempotency_key is Key.REQUIRED
         yield {"name": "Idempotency-Key", "in": "header", "required": required, **PARAMETERS["Idempotency-Key"]}
+    if route.takes_a_version:
+        yield {"name": "If-Match", "in": "header", "required": True, **PARAMETERS["If-Match"]}
     if HTTPStatus.NOT_MODIFIED in route.success:
         yield {"name": "If-None-Match", "in": "header", **PARAMETERS["If-None-Match"]}
 
@@ -527,7 +535,7 @@ def _successes(operation: Operation, schemas: Json) -> Iterator[tuple[str, Json]
             headers |= _headers("Location", required=False)
         if route.idempotency_key is not Key.NONE:
             headers |= _headers("Idempotency-Replayed", required=False)
-        if HTTPStatus.NOT_MODIFIED in route.success:
+        if HTTPStatus.NOT_MODIFIED in route.success or route.versioned:
             headers |= _headers("ETag")
         response: Json = {"description": HTTPStatus(status).phrase, "headers": headers}
         answer = operation.preview if operation.preview and status == HTTPStatus.OK else operation.answer

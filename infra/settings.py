@@ -43,7 +43,8 @@ ACCOUNTS: Final = ("alibaba", "tencent", "twilio")
 class Sms:
     """Who sends the SMS, in order of preference, as whom, and how long a second attempt waits at least about.
 
-    What no receipt has come for in `receipt_within_h` hours is `unknown`.
+    What no receipt has come for in `receipt_within_h` hours is `unknown`. Until routes are set, each provider is given
+    `rate_per_s` SMS a second (None: as many as there are). One that fails too often is left alone for `breaker_open_s`.
     `origination` is a resource of AWS End User Messaging in this account: `pool/…`, `phone-number/…` or
     `sender-id/NAME/COUNTRY`; empty lets AWS choose among all of them. `accounts` are the other providers that may be
     used, each with a secret to be filled in (infra/README.md). `receipts_url` is where they reach this deployment:
@@ -55,6 +56,8 @@ class Sms:
     receipts_url: str = ""
     origination: str = ""
     retry_base_s: int = 2
+    rate_per_s: int | None = None
+    breaker_open_s: int = 30
     receipt_within_h: int = 72
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from functions.domain.events import ENTITIES
+from functions.edge.batch import THREADS_MAX
 from functions.store.record import ENTRIES_PER_WRITE
 from infra.data import Data
 from infra.functions import FUNCTIONS, Function
@@ -26,7 +27,7 @@ class Batch(NamedTuple):
 
 BATCHES: Final = {
     "Jobs": Batch(5),
-    "Messages": Batch(5),
+    "Messages": Batch(THREADS_MAX),
     "Deliveries": Batch(4),  # each may take ten seconds, and all must be done within the function's time
     "Entries": Batch(ENTRIES_PER_WRITE, Duration.seconds(1)),
 }

@@ -23,6 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "reconciliations",
         "messages",
         "webhooks",
+        "messages:manage",
         "erasures",
         "audit",
     ),

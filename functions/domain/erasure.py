@@ -30,8 +30,8 @@ PLACES: dict[str, str] = {
 NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "counter",
     "delivery", "dispute", "enrolment", "expiry", "export", "findings", "front", "history", "import", "imported",
-    "known", "line", "lines", "lot", "moved", "pointer", "pulse", "reconciliation", "recovered", "recovery",
-    "refusals", "report", "reveal", "shelf", "spans", "stock", "supply", "ticket", "webhook",
+    "known", "line", "lines", "lot", "moved", "pointer", "provider", "pulse", "reconciliation", "recovered",
+    "recovery", "refusals", "report", "reveal", "routing", "shelf", "spans", "stock", "supply", "ticket", "webhook",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only. Neither do the counts of limits (by the account's id),
 and those of guards (by hash) expire within hours."""

@@ -26,6 +26,13 @@ PROBLEMS: dict[str, Problem] = {
     "body_too_large": Problem(413, "The body is too large", "请求体过大"),
     "unsupported_media_type": Problem(415, "The content type is not supported", "不支持的内容类型"),
     "idempotency_key_reused": Problem(422, "This Idempotency-Key had another body", "Idempotency-Key 已用于另一请求"),
+    "precondition_required": Problem(
+        428,
+        "An If-Match header is required",
+        "缺少 If-Match 请求头",
+        "Get what you would change, and send its ETag as If-Match.",
+    ),
+    "precondition_failed": Problem(412, "It has changed since", "内容已被修改，请重新获取"),
     # who asks
     "invalid_client": Problem(401, "The client is unknown or its secret is wrong", "客户端不存在或密钥错误"),
     "unauthorized": Problem(401, "A valid access token is required", "需要有效的访问令牌"),

@@ -33,6 +33,7 @@ TYPES: dict[str, int] = {
     "client.withdrawn": 1,
     "campaign.created": 1,
     "channel.created": 1,
+    "routes.changed": 1,
     "ticket.issued": 1,
     "ticket.used": 1,
     "record.exported": 1,
@@ -306,6 +307,11 @@ def _campaign(old: Item, new: Item) -> Told:
 def _channel(old: Item, new: Item) -> Told:
     if not old:
         yield "channel.created", None, {"id": new["id"], "kind": new["kind"]}
+
+
+def _routing(old: Item, new: Item) -> Told:
+    providers = {offer[0] for row in new["rows"] for offer in row[0]}
+    yield "routes.changed", None, {"version": new["version"], "providers": sorted(providers)}
 
 
 def _ticket(old: Item, new: Item) -> Told:
@@ -631,6 +637,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("enrolment", ANY): _enrolment,
     ("campaign", ANY): _campaign,
     ("channel", ANY): _channel,
+    ("routing", ANY): _routing,
     ("ticket", ANY): _ticket,
     ("batch", ANY): _batch,
     ("command", ANY): _command,

@@ -248,16 +248,6 @@ class Message:
         sent = [a.sent_at or a.at for a in self.attempts if a.outcome is Status.SENT]
         return max(sent, default=None) if self.status is Status.SENT else None
 
-    def provider(self, providers: tuple[str, ...]) -> str:
-        """Whom to ask next: the first of the list, and after a provider's fault the one that follows it."""
-        if not self.attempts:
-            return providers[0]
-        last = self.attempts[-1]
-        if self.doubt or REASONS[last.reason or IN_DOUBT].remedy is not Remedy.OTHER_PROVIDER:
-            return last.provider
-        place = providers.index(last.provider) + 1 if last.provider in providers else 0
-        return providers[place % len(providers)]
-
     def begun(self, provider: str, turn: str, now: int, *, traceable: bool) -> Message:
         """The message with one more attempt open."""
         doubt = self.doubt

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 IN_DOUBT = "no_reply"
 """The one reason that leaves open whether an SMS is on its way."""
 NO_RECEIPT, EXPIRED, ERASED, SANDBOX = "no_receipt", "expired", "erased", "sandbox"
+NO_ROUTE = "destination_not_served"
 REFUSED, TECHNICAL_FAULT = "refused", "technical_fault"
 """Of a code that has no row in its provider's table: a refusal, and a fault of the provider's own."""
 
@@ -217,7 +218,7 @@ REASONS: dict[str, Reason] = {
             ),
         ),
     ),
-    "destination_not_served": Reason(
+    NO_ROUTE: Reason(
         Remedy.OTHER_PROVIDER,
         "failed",
         _told(

@@ -7,6 +7,7 @@ content type and body, the function; what is refused on the way is answered as a
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from base64 import b64decode
 from collections import Counter
@@ -89,6 +90,18 @@ class Call:
         unique = self.idempotency_key if self.idempotency_key is not None else f"\n{secrets.token_hex(16)}"
         return f"{prefix}_{derived(self.by.client, self.route, *self.path.values(), unique)}"
 
+    def seen_version(self) -> int:
+        """The version that `If-Match` names (RFC 9110 §13.1.1). Raises Refusal `precondition_required`.
+
+        Raises `invalid_request` where it is no tag that Kami gives.
+        """
+        given = self.headers.get("if-match")
+        if given is None:
+            raise Refusal("precondition_required")
+        if not re.fullmatch(r'"[0-9]{1,9}"', given, re.ASCII):
+            refuse_fields([("header.If-Match", "an ETag as it was given, in quotation marks")])
+        return int(given[1:-1])
+
     def customer_address(self, stated: str | None) -> str | None:
         """The customer's address for the guards: as a trusted client states it, or a customer's own.
 
@@ -133,6 +146,11 @@ class Reply(Generic[B]):
 def ok(body: B, **headers: str) -> Reply[B]:
     """200."""
     return Reply(body, 200, headers)
+
+
+def versioned(body: B, version: int) -> Reply[B]:
+    """200, with the version as the ETag."""
+    return ok(body, ETag=f'"{version}"')
 
 
 def created(body: B, *, replayed: bool, location: str | None = None) -> Reply[B]:

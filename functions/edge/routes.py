@@ -32,6 +32,7 @@ class Scope(StrEnum):
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
     WEBHOOKS = "webhooks"
+    MANAGE_MESSAGES = "messages:manage"
     ERASURES = "erasures"
     AUDIT = "audit"
 
@@ -44,7 +45,8 @@ class Route:
     problems it can answer beyond those that follow from the rest of the row. What a function answers as a model is JSON
     beside another `media_type`. With `raw_bytes_max` the body may be anything of that length, and the function gets it
     as it came. With `csv` the body may be a file of serial ranges, and these parameters say then what its JSON would;
-    it may be longer than other bodies where the row says so.
+    it may be longer than other bodies where the row says so. What is `versioned` is answered with its `ETag`, and
+    changed only by who sends that as `If-Match`.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Route:
     csv: tuple[str, ...] | None = None
     csv_bytes_max: int | None = None
     raw_bytes_max: int | None = None
+    versioned: bool = False
 
     @property
     def key(self) -> str:
@@ -72,6 +75,11 @@ class Route:
     def takes_a_code(self) -> bool:
         """Whether who calls it shows a secret that could be guessed, so that refusals are on record."""
         return "too_many_attempts" in self.errors
+
+    @property
+    def takes_a_version(self) -> bool:
+        """Whether it changes what its caller must have seen."""
+        return self.versioned and self.method == "PUT"
 
 
 _PAGED = ("limit", "cursor")
@@ -404,6 +412,15 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/webhooks/{id}/deliveries/{delivery}/replays", "webhooks", "create_replay", Scope.WEBHOOKS,
         "Send a delivery again, under the same webhook-id", "重新投递（webhook-id 不变）",
         Key.REQUIRED, success=(202,), errors=("webhook_disabled", "replay_limit_reached"),
+    ),
+    Route(
+        "GET", "/v1/routes", "notify", "get_routes", Scope.MANAGE_MESSAGES,
+        "Get which providers carry which messages", "查询短信路由", versioned=True,
+    ),
+    Route(
+        "PUT", "/v1/routes", "notify", "put_routes", Scope.MANAGE_MESSAGES,
+        "Set which providers carry which messages", "设置短信路由", versioned=True,
+        errors=("precondition_required", "precondition_failed"),
     ),
     # persons
     Route(

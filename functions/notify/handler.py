@@ -6,17 +6,20 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import ValidationError
+
 from functions.domain.account import E164, masked
-from functions.domain.message import Message, Receipt, Status
+from functions.domain.message import Message, Receipt, Status, message_id
 from functions.domain.reasons import told
 from functions.domain.reminder import day_named
+from functions.domain.routing import Routes
 from functions.domain.story import story
 from functions.domain.times import rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
-from functions.edge.http import App, Call, Event, Raw, Reply, Response, ok, refuse_fields
+from functions.edge.http import App, Call, Event, Raw, Reply, Response, ok, refuse_fields, versioned
 from functions.edge.log import logger
-from functions.notify import receipts, reminders, service
+from functions.notify import receipts, reminders, routing, service
 from functions.notify.models import (
     ORDER,
     Awaiting,
@@ -28,6 +31,8 @@ from functions.notify.models import (
     Page,
     ReceiptsTaken,
     Received,
+    RoutesAnswer,
+    RoutesRequest,
     Sweep,
     Told,
 )
@@ -73,6 +78,25 @@ def create_receipts(request: Raw, call: Call) -> Reply[ReceiptsTaken | None]:
     return Reply(ReceiptsTaken.model_validate(wanted)) if wanted else Reply(None, HTTPStatus.NO_CONTENT)
 
 
+@app.route("GET /v1/routes")
+def get_routes(call: Call) -> Reply[RoutesAnswer]:
+    return _routes(routing.find())
+
+
+@app.route("PUT /v1/routes")
+def put_routes(request: RoutesRequest, call: Call) -> Reply[RoutesAnswer]:
+    """They hold for every attempt from now on. A message that no row fits fails as `destination_not_served`.
+
+    Whoever sends the same once more is answered the same.
+    """
+    rows = tuple(row.row() for row in request.rows)
+    return _routes(routing.change(rows, call.seen_version(), call.by, call.now))
+
+
+def _routes(routes: Routes) -> Reply[RoutesAnswer]:
+    return versioned(RoutesAnswer.of(routes), routes.version)
+
+
 def _shown(message: Message) -> dict[str, Any]:
     said = told(message.status, message.why)
     template = message.template
@@ -112,6 +136,22 @@ def _time(at: int | None) -> str | None:
     return rfc3339(at) if at is not None else None
 
 
+def _lane(body: str) -> str:
+    """What is about one message is not done side by side: it would only meet itself."""
+    try:
+        order = ORDER.validate_json(body)
+    except ValidationError:
+        return body
+    match order:
+        case Due():
+            return order.message
+        case Told():
+            return message_id(order.id)
+        case Received(receipt=receipt) if receipt.reference is not None:
+            return receipts.message_of(receipt.reference)
+    return body
+
+
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
@@ -134,7 +174,7 @@ def take(body: str) -> None:
             for receipt in aws.receipts(order):
                 _receive(receipt, 0, now)
         case Due():
-            _log(order.attempt, service.proceed(service.find(order.message), order.attempt, now))
+            _log(order.attempt, service.go_on(order.message, order.attempt, now, order.waits))
         case Told():
             _tell(order, now)
 
@@ -182,4 +222,4 @@ def _log(number: int, message: Message) -> None:
 
 
 def handle(event: Event, context: Any) -> Response:
-    return queue.each(event, take) if "Records" in event else app(event, context)
+    return queue.together(event, take, _lane) if "Records" in event else app(event, context)

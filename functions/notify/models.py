@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
+from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPTS_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
-from functions.edge.models import RFC_3339, Answer, Serial, Time
+from functions.domain.routing import IN_FLIGHT_MAX, Offer, Routes, Row, When
+from functions.domain.times import rfc3339
+from functions.edge.batch import THREADS_MAX
+from functions.edge.models import RFC_3339, Answer, Request, Serial, Text, Time
 from functions.notify.providers import aws
 from functions.store.keys import LIST_SHARDS
 
@@ -56,10 +60,11 @@ class Told(Taken):
 
 
 class Due(Taken):
-    """The next attempt at a message."""
+    """The next attempt at a message, whose order has waited so often for leave to make it."""
 
     message: Id
     attempt: int = Field(ge=1, le=ATTEMPTS_MAX)
+    waits: int = Field(default=0, ge=0)
 
 
 class End(Taken):
@@ -213,3 +218,127 @@ class ReceiptsTaken(Answer):
     msg: str | None = Field(default=None, description="Alibaba Cloud", examples=["OK"])
     result: Literal[0] | None = Field(default=None, description="Tencent Cloud")
     errmsg: str | None = Field(default=None, description="Tencent Cloud", examples=["OK"])
+
+
+ProviderName = Annotated[str, StringConstraints(max_length=40, pattern="^[a-z]+(:[a-z]+)?$"), Field(examples=["aws"])]
+Weight = Annotated[
+    int, Field(ge=0, le=1_000, description="Its share among the offers, by `weight`; 0 comes last.", examples=[1])
+]
+Price = Annotated[
+    int, Field(ge=0, le=10**9, description="Of one SMS, in millionths of your currency.", examples=[45_000])
+]
+Rate = Annotated[
+    int, Field(ge=1, le=10_000, description="So many a second at most, of all workers together.", examples=[20])
+]
+InFlight = Annotated[
+    int, Field(ge=1, le=THREADS_MAX, description="So many calls at most that one worker has under way.", examples=[5])
+]
+Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1.", examples=["CN"])]
+Carrier = Annotated[Text, Field(description="As numbers tell it, in English.", examples=["China Mobile"])]
+Region = Annotated[Text, Field(description="A province or state, in English.", examples=["Guangdong"])]
+
+
+def _kind(name: str) -> str:
+    if name not in KINDS:
+        raise ValueError("there is no such kind of message")
+    return name
+
+
+MessageKind = Annotated[str, AfterValidator(_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+AskedBy = Annotated[
+    Literal["list", "price", "weight"],
+    Field(description="As listed, the cheapest first, or by weight.", examples=["list"]),
+]
+
+
+class RouteOffer(Request):
+    """A provider, and on what terms it is asked."""
+
+    provider: ProviderName
+    weight: Weight = 1
+    price_micros: Price = 0
+    rate_per_s: Rate | None = None
+    in_flight_max: InFlight = IN_FLIGHT_MAX
+
+
+class RouteWhen(Request):
+    """What a row is for; what is left out fits every message."""
+
+    countries: list[Country] = Field(default_factory=list, max_length=250)
+    carriers: list[Carrier] = Field(default_factory=list, max_length=50)
+    regions: list[Region] = Field(default_factory=list, max_length=50)
+    kinds: list[MessageKind] = Field(default_factory=list, max_length=50)
+
+
+class RouteRow(Request):
+    """Who may carry the messages that a row is for, and in which order they are asked."""
+
+    offers: Annotated[list[RouteOffer], Field(min_length=1, max_length=10)]
+    by: AskedBy = "list"
+    when: RouteWhen = RouteWhen()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len({offer.provider for offer in self.offers}) < len(self.offers):
+            raise ValueError("a provider is named twice")
+        return self
+
+    def row(self) -> Row:
+        """As the domain has it."""
+        offers = tuple(Offer(**offer.model_dump()) for offer in self.offers)
+        return Row(offers, self.by, When(*(tuple(wanted) for wanted in self.when.model_dump().values())))
+
+
+class RoutesRequest(Request):
+    """All routes; the first row that fits a message counts."""
+
+    rows: Annotated[list[RouteRow], Field(min_length=1, max_length=50)]
+
+
+class RouteOfferAnswer(Answer):
+    """A provider, and on what terms it is asked."""
+
+    provider: ProviderName
+    weight: Weight
+    price_micros: Price
+    rate_per_s: Rate | None = None
+    in_flight_max: InFlight
+
+
+class RouteWhenAnswer(Answer):
+    """What a row is for; what is left out fits every message."""
+
+    countries: list[Country]
+    carriers: list[Carrier]
+    regions: list[Region]
+    kinds: list[MessageKind]
+
+
+class RouteRowAnswer(Answer):
+    """Who may carry the messages that a row is for, and in which order they are asked."""
+
+    offers: list[RouteOfferAnswer]
+    by: AskedBy
+    when: RouteWhenAnswer
+
+
+class RoutesAnswer(Answer):
+    """All routes. Version 0, which nobody has set, is what the deployment's settings say."""
+
+    version: int = Field(ge=0, examples=[3])
+    changed_at: Time | None = None
+    rows: list[RouteRowAnswer]
+
+    @classmethod
+    def of(cls, routes: Routes) -> Self:
+        """As the domain has it."""
+        rows = [
+            {
+                "offers": [offer._asdict() for offer in row.offers],
+                "by": row.by,
+                "when": {name: list(wanted) for name, wanted in row.when._asdict().items()},
+            }
+            for row in routes.rows
+        ]
+        changed_at = rfc3339(routes.changed_at) if routes.version else None
+        return cls.model_validate({"version": routes.version, "changed_at": changed_at, "rows": rows})

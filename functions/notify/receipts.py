@@ -49,7 +49,7 @@ def take(provider: str, headers: Mapping[str, str], query: Mapping[str, str], bo
 def receive(receipt: Receipt, tries: int, now: int) -> Message | None:
     """Note a receipt with its attempt, and see to the next attempt if one follows. None where it has none (yet)."""
     receipt = receipt._replace(reference=receipt.reference or _reference(receipt))
-    message = table.read(MESSAGE, keys.message(_message_id(receipt.reference))) if receipt.reference else None
+    message = table.read(MESSAGE, keys.message(message_of(receipt.reference))) if receipt.reference else None
     if message is None or attempt_of(message, receipt) is None:
         if tries < len(WAITS_S):
             jobs.send_receipt(receipt, tries + 1, WAITS_S[tries])
@@ -81,7 +81,8 @@ def _reference(receipt: Receipt) -> str | None:
     return pointer.reference if pointer is not None else None
 
 
-def _message_id(reference: str) -> str:
+def message_of(reference: str) -> str:
+    """The id of the message that a reference of ours is of."""
     return reference.rpartition("-")[0]
 
 

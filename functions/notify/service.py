@@ -34,18 +34,22 @@ from functions.domain.message import (
     message_id,
     pause_s,
 )
-from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, SANDBOX
+from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, NO_ROUTE, SANDBOX
 from functions.domain.reminder import is_held
+from functions.domain.routing import Destination
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.templates import of_end, of_recovery, of_redemption, rendered
 from functions.domain.voucher import Redemption, Voucher, standing
-from functions.notify import providers
+from functions.notify import admission, providers
+from functions.notify.admission import Seen, Worker
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import MESSAGE, POINTER
 
 SMS_RETRY_BASE_S = "SMS_RETRY_BASE_S"
 BY = By("notify", "system", "operator", "queue", "")
+WORKER = Worker()
+"""This one; its threads share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,15 @@ def tell(occasion: Occasion, now: int) -> Message | None:
     if position is None:
         raise LookupError("no serial")
     places = keys.message(message_id(occasion.event_id)), keys.voucher(position), keys.lot(position // LOT_SIZE)
-    message, voucher, lot = map(table.get_many(places).get, places)
+    items = table.get_many([*places, *admission.places()])
+    seen = admission.seen(items)
+    message, voucher, lot = map(items.get, places)
     if message is not None:
-        return proceed(MESSAGE.load(message), 1, now)
+        return proceed(MESSAGE.load(message), 1, now, seen)
     if voucher is None or lot is None:
         raise LookupError("no such voucher")
     composed = _composed(occasion, VOUCHER.load(voucher), LOT.load(lot), now)
-    return composed and proceed(composed, 1, now)
+    return composed and proceed(composed, 1, now, seen)
 
 
 def _composed(occasion: Occasion, voucher: Voucher, lot: Lot, now: int) -> Message | None:
@@ -140,19 +146,77 @@ def _holder(voucher: Voucher) -> str | None:
     return _mobile(max(uses, key=lambda redemption: redemption.at)) if uses else None
 
 
-def proceed(message: Message, number: int, now: int) -> Message:
-    """Carry out order `number` of a message: make its attempt if that is still to be made, and see to what follows."""
+def go_on(id: str, number: int, now: int, waits: int) -> Message:
+    """Carry out order `number` of a message, which has waited so often for leave to make its attempt.
+
+    Raises Refusal `not_found`.
+    """
+    place = keys.message(id)
+    items = table.get_many([place, *admission.places()])
+    if place not in items:
+        raise _no_message()
+    return proceed(MESSAGE.load(items[place]), number, now, admission.seen(items), waits)
+
+
+def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0) -> Message:
+    """Carry out order `number` of a message: make its attempt if that is still to be made, and see to what follows.
+
+    Where no provider may be asked at present the order comes back later, and no attempt is used up.
+    """
     if message.is_over:
-        return message if message.version else _change(message, lambda current: None if current.version else current)
-    turn, began = secrets.token_hex(8), time.monotonic()
-    message = _change(message, lambda current: _begun(current, number, turn, now))
-    attempt = message.attempts[-1]
-    if attempt.turn == turn and attempt.outcome is Status.SENDING:
-        outcome = _asked(message, attempt, began, now)
-        _point(attempt, outcome, now)
-        message = _change(message, lambda current: _ended(current, turn, outcome, now))
+        return _kept(message)
+    turn = secrets.token_hex(8)
+    if not _may_be_sent(message, number, now):
+        message = _change(message, lambda current: _begun(current, number, turn, now, None))
+        _see_to_what_follows(message, number, turn, now)
+        return message
+    with WORKER.admitted(message, _destination(message), seen, turn, now, waits) as leave:
+        if leave.wait_s is not None:
+            message = _kept(message)
+            jobs.send_message(message.id, number, _within_use(message, leave.wait_s, now), waits + 1)
+            return message
+        if leave.provider is None:
+            return _change(message, lambda current: None if current.is_over else current.ruled(NO_ROUTE, now))
+        return _attempted(message, number, turn, leave.provider, seen, now)
+
+
+def _attempted(message: Message, number: int, turn: str, provider: str, seen: Seen, now: int) -> Message:
+    began = time.monotonic()
+    message = _change(message, lambda current: _begun(current, number, turn, now, provider))
+    attempt = next((each for each in message.attempts if each.turn == turn), None)
+    if attempt is None or attempt.outcome is not Status.SENDING:
+        _see_to_what_follows(message, number, turn, now)
+        return message
+    asked_at = time.monotonic()
+    outcome = _asked(message, attempt, began, now)
+    took_s = time.monotonic() - asked_at
+    _point(attempt, outcome, now)
+    message = _change(message, lambda current: _ended(current, turn, outcome, now))
     _see_to_what_follows(message, number, turn, now)
+    WORKER.note(provider, outcome, took_s, seen, turn, now)
     return message
+
+
+def _kept(message: Message) -> Message:
+    """The message, which is in the table if it was new."""
+    return message if message.version else _change(message, lambda current: None if current.version else current)
+
+
+def _may_be_sent(message: Message, number: int, now: int) -> bool:
+    """Whether order `number` is to make an attempt, as far as was read."""
+    is_next = number == len(message.attempts) + 1 and E164.fullmatch(message.recipient) is not None
+    return is_next and (message.doubt is not None or message.is_of_use(now))
+
+
+def _within_use(message: Message, wait_s: int, now: int) -> int:
+    """A wait, cut to how long the message is of use; doubt may be cleared at any time."""
+    if message.use_by is None or message.doubt:
+        return wait_s
+    return max(min(wait_s, message.use_by - now), 1)
+
+
+def _destination(message: Message) -> Destination:
+    return Destination(kind=message.template.name if message.template is not None else message.event)
 
 
 def _change(message: Message, decide: Callable[[Message], Message | None]) -> Message:
@@ -161,8 +225,11 @@ def _change(message: Message, decide: Callable[[Message], Message | None]) -> Me
     return table.change(MESSAGE, known, lambda current: decide(current or message), "message", BY)
 
 
-def _begun(message: Message, number: int, turn: str, now: int) -> Message | None:
-    """The message with attempt `number` open, or with one closed that has been open for too long; None if neither."""
+def _begun(message: Message, number: int, turn: str, now: int, provider: str | None) -> Message | None:
+    """The message with attempt `number` open, or with one closed that has been open for too long; None if neither.
+
+    Raises LookupError where the attempt before was never made, or this one has no leave.
+    """
     made = len(message.attempts)
     if message.is_over or number < made:
         return None
@@ -176,7 +243,8 @@ def _begun(message: Message, number: int, turn: str, now: int) -> Message | None
         return message.ruled(ERASED, now)
     if not (message.doubt or message.is_of_use(now)):
         return message.ruled(EXPIRED, now)
-    provider = message.provider(providers.names())
+    if provider is None:
+        raise LookupError("it became due meanwhile")
     return message.begun(provider, turn, now, traceable=providers.named(provider).traceable)
 
 
@@ -238,8 +306,12 @@ def find(id: str) -> Message:
     """A message. Raises Refusal `not_found`."""
     message = table.read(MESSAGE, keys.message(id))
     if message is None:
-        raise Refusal("not_found", "There is no such message.")
+        raise _no_message()
     return message
+
+
+def _no_message() -> Refusal:
+    return Refusal("not_found", "There is no such message.")
 
 
 def page(recipient: str, limit: int, cursor: str | None, by: By) -> tuple[list[Message], str | None]:

@@ -7,6 +7,7 @@ can end inside that window.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ NEVER_REPEATED = ("pinpoint-sms-voice-v2",)
 """Services whose calls AWS does not recognise when they come again: the SDK sends each once."""
 WRITES = ("PutItem", "UpdateItem", "TransactWriteItems")
 
+_making = threading.Lock()
 _latest_start: ContextVar[float | None] = ContextVar("latest_start", default=None)
 
 
@@ -77,8 +79,9 @@ def client(service: Literal["pinpoint-sms-voice-v2"]) -> Any: ...
 @overload
 def client(service: Literal["events"]) -> Any: ...
 def client(service: str) -> Any:
-    """The process's one client of a service, made when it is first needed."""
-    return _client(service)
+    """The process's one client of a service, made when it is first needed; threads may ask for it together."""
+    with _making:
+        return _client(service)
 
 
 @cache

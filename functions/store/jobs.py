@@ -41,11 +41,12 @@ def send_reminders(date: str, shard: int, after: str | None) -> None:
     client("sqs").send_message(QueueUrl=os.environ[MESSAGES_QUEUE_URL], MessageBody=json.dumps(body))
 
 
-def send_message(id: str, attempt: int, delay_s: int) -> None:
-    """Have an attempt at an SMS made in so many seconds."""
+def send_message(id: str, attempt: int, delay_s: int, waits: int = 0) -> None:
+    """Have an attempt at an SMS made in so many seconds; its order has waited so often for leave to make it."""
+    body = {"message": id, "attempt": attempt} | ({"waits": waits} if waits else {})
     client("sqs").send_message(
         QueueUrl=os.environ[MESSAGES_QUEUE_URL],
-        MessageBody=json.dumps({"message": id, "attempt": attempt}),
+        MessageBody=json.dumps(body),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
     )
 

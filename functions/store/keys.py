@@ -12,6 +12,7 @@ LOT, VOUCHER, GUARD, REVEAL = "LOT#", "VOUCHER#", "GUARD#", "REVEAL#"
 RECOVERY, RECOVERED, STATISTICS = "RECOVERY#", "RECOVERED#", "STATISTICS#"
 HISTORY, COUNTS, MESSAGE = "HISTORY#", "COUNTS#", "MESSAGE#"
 AWAITING, POINTER = "AWAITING#", "POINTER#"
+ROUTING, PROVIDER, RATE = "ROUTING#", "PROVIDER#", "RATE#"
 EXPORT = "EXPORT#"
 BATCHES, RECLAIMING = "BATCHES#", "RECLAIMING#"
 CHANNEL, STOCK = "CHANNEL#", "STOCK#"
@@ -436,6 +437,21 @@ def awaiting_until(since: int) -> str:
 def pointer(provider: str, provider_id: str) -> Key:
     """Our reference of what a provider tells of by an id of its own."""
     return _own(POINTER, f"{provider}#{provider_id}")
+
+
+def routing() -> Key:
+    """The routes of messages."""
+    return _own(ROUTING, "ALL")
+
+
+def provider(name: str) -> Key:
+    """How a provider of SMS is doing."""
+    return _own(PROVIDER, name)
+
+
+def rate(provider: str, second: int) -> Key:
+    """How many SMS may have been handed to a provider within a second."""
+    return _own(RATE, f"{provider}#{second:012d}")
 
 
 def received(number: str, id: str, created_at: int) -> Key:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -320,24 +320,38 @@ def query(
 
 
 def add_below(key: Key, limit: int, ttl_epoch_s: int) -> bool:
-    """Count one more on a transient counter unless it stands at `limit`; says whether it was counted.
+    """Count one more on a transient counter unless it stands at `limit`; says whether it was counted."""
+    return add_up_to(key, 1, limit, ttl_epoch_s) == 1
+
+
+def add_up_to(key: Key, wanted: int, limit: int, ttl_epoch_s: int) -> int:
+    """Count so many more on a transient counter, or as many as it lacks of `limit`; says how many were counted.
 
     The counter keeps a mark of the call that raised it last, so that a call whose reply was lost, and which the SDK
-    sends again, counts once.
+    sends again, counts once. None are counted where others are at the same counter for too long.
     """
     dynamodb = client("dynamodb")
-    mark = f"{random.getrandbits(64):016x}"
-    try:
-        dynamodb.update_item(
-            TableName=table_name(),
-            Key=_wire(key._asdict()),
-            UpdateExpression="ADD #count :one SET #mark = :mark, ttl_epoch_s = :ttl",
-            ConditionExpression="attribute_not_exists(#count) OR (#count < :limit AND #mark <> :mark)",
-            ExpressionAttributeNames={"#count": "count", "#mark": "mark"},
-            ExpressionAttributeValues=_wire({":one": 1, ":mark": mark, ":ttl": ttl_epoch_s, ":limit": limit}),
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-    except dynamodb.exceptions.ConditionalCheckFailedException as refused:
-        old: Any = refused.response.get("Item", {})
-        return _plain(old).get("mark") == mark
-    return True
+    mark, amount = f"{random.getrandbits(64):016x}", min(wanted, limit)
+    for _ in range(CONFLICTS_MAX):
+        try:
+            dynamodb.update_item(
+                TableName=table_name(),
+                Key=_wire(key._asdict()),
+                UpdateExpression="ADD #count :amount SET #mark = :mark, ttl_epoch_s = :ttl",
+                ConditionExpression="attribute_not_exists(#count) OR (#count <= :room AND #mark <> :mark)",
+                ExpressionAttributeNames={"#count": "count", "#mark": "mark"},
+                ExpressionAttributeValues=_wire(
+                    {":amount": amount, ":mark": mark, ":ttl": ttl_epoch_s, ":room": limit - amount}
+                ),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except dynamodb.exceptions.ConditionalCheckFailedException as refused:
+            old = _plain(cast("Any", refused.response).get("Item", {}))
+            if old.get("mark") == mark:
+                return amount
+            if old.get("count", limit) >= limit:
+                return 0
+            amount = min(amount, limit - old["count"])
+        else:
+            return amount
+    return 0

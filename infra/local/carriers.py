@@ -41,6 +41,7 @@ SLOW_S: Final = 4.0
 BODY_MAX_BYTES: Final = 64 * 1024
 REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_BASE_S: Final = "0.25"
+BREAKER_OPEN_S: Final = "2"
 POLL_S: Final = 0.05
 INBOX_MAX: Final = 1_000
 
@@ -55,6 +56,7 @@ def overlay(url: str, secret: str) -> dict[str, dict[str, str]]:
             "SIMULATED_CARRIER_URL": url,
             "SIMULATED_CARRIER_SECRET": secret,
             "SMS_RETRY_BASE_S": RETRY_BASE_S,
+            "SMS_BREAKER_OPEN_S": BREAKER_OPEN_S,
         },
         "webhooks": {"WEBHOOK_LOOPBACK": "allowed"},
     }

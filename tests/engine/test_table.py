@@ -399,7 +399,7 @@ def test_every_kind_of_item_is_known_here() -> None:
         "recovery", "report", "recovered", "history", "message", "pointer", "export", "ticket",
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
         "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
-        "findings", "webhook", "pulse", "delivery",
+        "findings", "webhook", "pulse", "delivery", "routing", "provider",
     }  # fmt: skip
 
 

@@ -321,6 +321,15 @@ def strained(kami: Kami, partner: Caller) -> None:
             kami.cloud.drain()
 
 
+def limit_a_provider(kami: Kami) -> None:
+    """So many SMS a second; they are counted."""
+    granted(kami.operator.get("/v1/routes"))
+    offers = [{"provider": "simulated:north", "rate_per_s": 100}, {"provider": "simulated:south"}]
+    granted(kami.operator.put("/v1/routes", {"rows": [{"offers": offers}]}))
+    granted(kami.merchant.redeem(kami.voucher().code, account=mobile()), 201)
+    kami.cloud.drain()
+
+
 def reconcile(kami: Kami) -> None:
     """By order and by the clock, while there are few lots and nothing differs, which would be looked at for minutes."""
     used = kami.voucher()
@@ -356,6 +365,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         use_everything(kami)
         give_receipts(kami)
         use_webhooks(kami)
+        limit_a_provider(kami)
         use_channels(kami)
         use_the_sandbox(kami)
         erase_somebody(kami)

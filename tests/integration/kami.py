@@ -158,6 +158,11 @@ class Caller:
         """DELETE with the caller's token."""
         return self.cloud.request("DELETE", target, token=self.token, address=self.address)
 
+    def put(self, target: str, body: Any, tag: str | None = '"0"') -> Answer:
+        """PUT a body as JSON over what had this ETag."""
+        sent = {"content-type": "application/json"} | ({"if-match": tag} if tag is not None else {})
+        return self.cloud.request("PUT", target, headers=sent, body=body, token=self.token, address=self.address)
+
     def redeem(self, code: str, key: str | None = None, account: str | None = None, **order: Any) -> Answer:
         """Redeem a code for a mobile number, under a fresh key and for a fresh number unless they are given."""
         body = {"code": code, "account": {"type": "mobile", "number": account or mobile()}, **order}

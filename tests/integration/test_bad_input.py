@@ -117,6 +117,7 @@ BODIES: Final[dict[str, Json]] = {
     },
     "POST /v1/webhooks": {"url": "${inbox}", "events": ["voucher.redeemed"]},
     "POST /v1/webhooks/{id}/rotations": {"overlap_s": 60},
+    "PUT /v1/routes": {"rows": [{"offers": [{"provider": "simulated:north"}]}]},
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recoveries/{id}/approvals": {"digest": "${digest}", "decision": "reject"},
     "POST /v1/audit/exports": {"from": "2026-11-21T08:00:00Z", "to": "2036-11-21T08:00:00Z"},
@@ -257,6 +258,8 @@ class Shop:
             headers["content-type"] = FORM
         if route.idempotency_key is not Key.NONE:
             headers["idempotency-key"] = unique()
+        if route.takes_a_version:
+            headers["if-match"] = '"0"'
         return headers
 
     def send(

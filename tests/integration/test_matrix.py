@@ -82,6 +82,8 @@ GET  /v1/reconciliations/{id}             200      403      403     403      403
 
 GET  /v1/messages                         200      403      403     403      403      403       200     403     403
 GET  /v1/messages/{id}                    200      403      403     403      403      403       200     403     403
+GET  /v1/routes                           200      403      403     403      403      403       403     403     403
+PUT  /v1/routes                           200      403      403     403      403      403       403     403     403
 
 POST /v1/webhooks                         201      403      201     201      201      201       403     403     403
 GET  /v1/webhooks                         200      403      200     none     200      none      403     403     403
@@ -304,6 +306,8 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (f"/v1/messages?recipient={c.number()}", None),
     "get_message": lambda c: (f"/v1/messages/{c.message()}", None),
+    "get_routes": lambda c: ("/v1/routes", None),
+    "put_routes": lambda c: ("/v1/routes", {"rows": [{"offers": [{"provider": "simulated:north"}]}]}),
 }  # fmt: skip
 """Operation → a good request for it, about what is the owner's. What follows # is looked for in a list."""
 CAMPAIGN: Final[Json] = {
@@ -375,6 +379,8 @@ def cell(kami: Kami, callers: dict[str, Caller], route: Route, column: str) -> s
 def send(caller: Caller, route: Route, path: str, body: Any) -> Answer:
     if route.method == "DELETE":
         return caller.delete(path)
+    if route.method == "PUT":
+        return caller.put(path, body)
     return caller.get(path) if route.method == "GET" else caller.post(path, body, unique())
 
 

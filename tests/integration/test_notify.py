@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
@@ -17,9 +18,11 @@ import urllib3
 from moto.sqs.models import sqs_backends
 
 from functions.domain.delivery import WAIT_MAX_S
+from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
-from functions.notify import receipts, service
+from functions.notify import admission, receipts, service
+from functions.notify.admission import Worker
 from functions.notify.providers import SimulatedCarrier, base
 from functions.store import jobs, table
 from infra.local.carriers import NAMES, Carriers
@@ -30,6 +33,8 @@ from tests.integration.kami import Json, Kami, Voucher, granted, mobile, refused
 
 REDEEMED, REVERSED, RECOVERED = "voucher.redeemed", "voucher.reversed", "voucher.recovered"
 READ_TIMEOUT_S = 0.3
+OPEN_S = 30
+BLOCKED_S = 10
 ROUNDS_MAX = 200
 
 
@@ -145,7 +150,19 @@ def notify(kami: Kami, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Notify:
     monkeypatch.setattr(base, "CALL_TIMEOUT", urllib3.Timeout(connect=1, read=READ_TIMEOUT_S))
     kami.cloud.carriers.reset()
     monkeypatch.setitem(kami.cloud.stack.functions["notify"].environment, "SMS_RETRY_BASE_S", "2")
+    monkeypatch.setitem(kami.cloud.stack.functions["notify"].environment, "SMS_BREAKER_OPEN_S", str(OPEN_S))
+    monkeypatch.setattr(service, "WORKER", Worker())
+    forget(kami)
     return Notify(kami, clock)
+
+
+def forget(kami: Kami) -> None:
+    """Routes and breakers are as on the first day, for each test's clock begins at the same time."""
+    (name,) = kami.cloud.stack.tables
+    for pk, sk in kami.items():
+        if pk.startswith(("PROVIDER#", "ROUTING#", "RATE#")):
+            key = {"pk": {"S": pk}, "sk": {"S": sk}}
+            kami.cloud.client("dynamodb").delete_item(TableName=name, Key=key)
 
 
 # one event, one message
@@ -195,7 +212,7 @@ def test_every_event_delivered_twice_and_in_the_wrong_order_is_one_sms(notify: N
     texts = {message["event"]: message["text"] for message in notify.messages(number)}
     assert "已撤销，20.00元 已退回卡内，卡内余额 50.00元" in texts[REVERSED]
     assert "已被收回" in texts[RECOVERED]
-    assert second["balance_minor"] == 4000 and "卡内余额 40.00元" in notify.phone(number)[1]
+    assert second["balance_minor"] == 4000 and any("卡内余额 40.00元" in text for text in notify.phone(number))
 
 
 def test_nobody_is_told_where_no_mobile_number_is_known(notify: Notify) -> None:
@@ -529,8 +546,8 @@ class Crash(BaseException):
 
 
 STEPS: list[tuple[Any, str]] = [
-    (table, "get"), (table, "get_many"), (table, "put"), (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"),
-    (jobs, "send_message"),
+    (table, "get"), (table, "get_many"), (table, "put"), (table, "add_up_to"),
+    (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"), (jobs, "send_message"),
 ]  # fmt: skip
 
 
@@ -558,7 +575,9 @@ def crash_at(place: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return lambda: passed
 
 
-PLANS: dict[str, dict[str, str]] = {"well": {}, "down": {"north": "down"}, "lost": {"north": "lose_reply"}}
+PLANS: dict[str, dict[str, str]] = {
+    "well": {}, "limited": {}, "down": {"north": "down"}, "lost": {"north": "lose_reply"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -566,6 +585,8 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
     notify: Notify, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crashes = 0
+    if plan == "limited":
+        route(notify, {"offers": [offer("north", rate_per_s=1)]})
     for place in range(1, 100):
         _, number, event = notify.redeem()
         notify.faults(**PLANS[plan])
@@ -583,7 +604,7 @@ def test_a_crash_between_any_two_steps_leaves_one_sms(
         assert notify.message(number)["status"] == "sent"
         if crashed is None:
             break
-    assert crashes == place - 1 >= {"well": 8, "down": 18, "lost": 18}[plan]
+    assert crashes == place - 1 >= {"well": 8, "limited": 10, "down": 18, "lost": 18}[plan]
 
 
 def run_until_crash(notify: Notify, event: Json) -> Any:
@@ -603,7 +624,7 @@ def run_until_crash(notify: Notify, event: Json) -> Any:
 
 def test_a_worker_that_stood_still_does_not_send_any_more(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
     _, number, event = notify.redeem()
-    late = iter([0.0, float(ATTEMPT_S)])
+    late = iter([0.0, 0.0, float(ATTEMPT_S)])
     with monkeypatch.context() as patched:
         patched.setattr(service, "time", SimpleNamespace(monotonic=late.__next__))
         assert notify.deliver(event) == [0]
@@ -624,6 +645,183 @@ def test_what_a_provider_cannot_trace_is_unknown_after_a_crash_and_never_sent_ag
     assert (notify.message(number)["status"], notify.orders()) == ("unknown", [])
     assert notify.deliver(event) == []
     assert len(notify.phone(number)) == 1
+
+
+# whom to ask
+
+
+def offer(carrier: str, **terms: int) -> Json:
+    return {"provider": f"simulated:{carrier}", **terms}
+
+
+def route(notify: Notify, *rows: Json) -> None:
+    tag = granted(notify.kami.operator.get("/v1/routes"))["version"]
+    granted(notify.kami.operator.put("/v1/routes", {"rows": rows}, f'"{tag}"'))
+
+
+def breaker(notify: Notify, carrier: str) -> Json:
+    item = notify.kami.items().get((f"PROVIDER#simulated:{carrier}", "PROVIDER"), {})
+    return {name: next(iter(value.values())) for name, value in item.items()}
+
+
+def test_routes_are_replaced_by_who_has_seen_them(notify: Notify) -> None:
+    operator = notify.kami.operator
+    first = operator.get("/v1/routes")
+    assert (first.header("etag"), granted(first)["version"]) == ('"0"', 0)
+    assert [each["provider"] for each in first.json()["rows"][0]["offers"]] == ["simulated:north", "simulated:south"]
+    body = {"rows": [{"offers": [offer("south", rate_per_s=5), offer("north")], "by": "price",
+                      "when": {"countries": ["CN"], "kinds": [REDEEMED]}}, {"offers": [offer("north")]}]}  # fmt: skip
+    refused(operator.put("/v1/routes", body, None), 428, "precondition_required")
+    refused(operator.put("/v1/routes", body, '"1"'), 412, "precondition_failed")
+    for tag in ("0", "*", 'W/"0"', '"x"', ""):
+        refused(operator.put("/v1/routes", body, tag), 400, "invalid_request")
+    for _ in range(2):
+        answer = operator.put("/v1/routes", body)
+        assert (answer.header("etag"), granted(answer)["version"]) == ('"1"', 1)
+    refused(operator.put("/v1/routes", {"rows": body["rows"][1:]}), 412, "precondition_failed")
+    read = granted(operator.get("/v1/routes"))
+    assert read == answer.json()
+    assert read["rows"][0]["offers"][0] == {
+        "provider": "simulated:south", "weight": 1, "price_micros": 0, "rate_per_s": 5, "in_flight_max": 5,
+    }  # fmt: skip
+    assert read["rows"][0]["when"] == {"countries": ["CN"], "carriers": [], "regions": [], "kinds": [REDEEMED]}
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"offers": [{"provider": "simulated:east"}]}, "rows.0.offers.0.provider"),
+        ({"offers": [{"provider": "nobody"}]}, "rows.0.offers.0.provider"),
+        ({"offers": []}, "rows.0.offers"),
+        ({"offers": [offer("north"), offer("north")]}, "rows.0"),
+        ({"offers": [offer("north", rate_per_s=0)]}, "rows.0.offers.0.rate_per_s"),
+        ({"offers": [offer("north", in_flight_max=11)]}, "rows.0.offers.0.in_flight_max"),
+        ({"offers": [offer("north")], "when": {"kinds": ["voucher.lost"]}}, "rows.0.when.kinds.0"),
+        ({"offers": [offer("north")], "when": {"countries": ["cn"]}}, "rows.0.when.countries.0"),
+        ({"offers": [offer("north")], "by": "luck"}, "rows.0.by"),
+    ],
+)
+def test_routes_that_make_no_sense_are_named(notify: Notify, row: Json, field: str) -> None:
+    problem = refused(notify.kami.operator.put("/v1/routes", {"rows": [row]}), 400, "invalid_request")
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+def test_a_message_goes_where_the_first_row_that_fits_it_says(notify: Notify) -> None:
+    route(notify, {"offers": [offer("south")], "when": {"kinds": [REDEEMED]}}, {"offers": [offer("north")]})
+    redemption, number, redeemed = notify.redeem()
+    granted(notify.kami.merchant.reverse(redemption["id"]), 201)
+    assert notify.deliver(redeemed, told(REVERSED, redemption["serial"], redemption["id"], reversal="r")) == []
+    asked = {message["event"]: outcomes(message) for message in notify.messages(number)}
+    assert asked == {REDEEMED: [("south", "sent", None)], REVERSED: [("north", "sent", None)]}
+
+
+def test_what_no_row_fits_fails_and_says_why(notify: Notify) -> None:
+    route(notify, {"offers": [offer("south")], "when": {"kinds": [REVERSED]}})
+    _, number, event = notify.redeem()
+    assert notify.deliver(event, event) == []
+    message = notify.message(number)
+    assert (message["status"], message["reason"], message["attempts"]) == ("failed", "destination_not_served", [])
+    assert (notify.orders(), notify.phone(number)) == ([], [])
+
+
+def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify) -> None:
+    for _ in range(FAILURES_MIN):
+        notify.deliver(notify.redeem()[2])
+    before = notify.asked("north")
+    notify.clock.advance(1)
+    notify.faults(north="down")
+    events = [notify.redeem() for _ in range(FAILURES_MIN + 2)]
+    for _, _, event in events:
+        assert notify.deliver(event) == []
+    assert (notify.asked("north") - before, notify.asked("south")) == (FAILURES_MIN, 2)
+    assert breaker(notify, "north")["state"] == "open"
+    notify.faults()
+    notify.settle(times=2)
+    assert notify.asked("north") - before == FAILURES_MIN
+    assert {len(notify.phone(number)) for _, number, _ in events} == {1}
+    notify.clock.advance(OPEN_S)
+    for probe in range(1, PROBES + 1):
+        assert breaker(notify, "north")["state"] == ("open" if probe == 1 else "half_open")
+        _, _, event = notify.redeem()
+        notify.deliver(event)
+        assert notify.asked("north") - before == FAILURES_MIN + probe
+    closed = breaker(notify, "north")
+    assert "state" not in closed
+    _, _, event = notify.redeem()
+    notify.deliver(event)
+    assert notify.asked("north") - before == FAILURES_MIN + PROBES + 1
+    assert breaker(notify, "north") == closed  # a success is not worth a write
+
+
+def test_where_all_are_left_alone_a_message_waits_and_uses_up_no_attempt(notify: Notify) -> None:
+    notify.faults(north="down", south="down")
+    events = [notify.redeem() for _ in range(FAILURES_MIN + 1)]
+    for _, _, event in events[:-1]:
+        assert notify.deliver(event) == []
+    for body, _ in notify.orders():
+        assert notify.deliver(body) == []
+    assert {breaker(notify, name)["state"] for name in NAMES} == {"open"}
+    notify.orders()
+    _, number, event = events[-1]
+    assert notify.deliver(event) == []
+    ((body, delay),) = notify.orders()
+    assert json.loads(body) == {"message": message_id(event["id"]), "attempt": 1, "waits": 1}
+    assert OPEN_S <= delay <= OPEN_S * 1.25
+    assert (notify.message(number)["status"], notify.message(number)["attempts"]) == ("queued", [])
+    notify.faults()
+    notify.clock.advance(delay)
+    assert notify.deliver(body) == []
+    assert outcomes(notify.message(number)) == [("north", "sent", None)]
+    assert len(notify.phone(number)) == 1
+
+
+def test_more_than_a_provider_takes_a_second_comes_back_and_uses_up_no_attempt(notify: Notify) -> None:
+    route(notify, {"offers": [offer("north", rate_per_s=2), offer("south")]})
+    events = [notify.redeem() for _ in range(5)]
+    assert notify.deliver(*(event for _, _, event in events)) == []
+    messages = [notify.message(number) for _, number, _ in events]
+    assert sorted(message["status"] for message in messages) == ["queued"] * 3 + ["sent"] * 2
+    assert sum(len(message["attempts"]) for message in messages) == 2
+    assert all(1 <= delay <= 2 for delay in notify.settle())
+    assert [len(notify.phone(number)) for _, number, _ in events] == [1] * 5
+    assert (notify.asked("north"), notify.asked("south")) == (5, 0)
+    counted = [int(item["count"]["N"]) for (pk, _), item in notify.kami.items().items() if pk.startswith("RATE#")]
+    assert sum(counted) == 5 and max(counted) == 2
+
+
+def test_a_slow_provider_holds_up_nothing_but_itself(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "ROOM_WAIT_S", 0.01)
+    narrow = {"offers": [offer("north", in_flight_max=1)], "when": {"kinds": [REDEEMED]}}
+    route(notify, narrow, {"offers": [offer("south")]})
+    events = [notify.redeem() for _ in range(5)]
+    redemption, _, _ = events[0]
+    granted(notify.kami.merchant.reverse(redemption["id"]), 201)
+    others_done = threading.Semaphore(0)
+    send, send_message = SimulatedCarrier.send, jobs.send_message
+
+    def sending(self: SimulatedCarrier, *args: Any) -> Any:
+        if self._name == "north":
+            assert all(others_done.acquire(timeout=BLOCKED_S) for _ in range(5))
+            return send(self, *args)
+        outcome = send(self, *args)
+        others_done.release()
+        return outcome
+
+    def going_back(*args: Any, **kwargs: Any) -> None:
+        send_message(*args, **kwargs)
+        others_done.release()
+
+    reversed_ = told(REVERSED, redemption["serial"], redemption["id"], reversal="r")
+    with monkeypatch.context() as planted:
+        planted.setattr(SimulatedCarrier, "send", sending)
+        planted.setattr(jobs, "send_message", going_back)
+        assert notify.deliver(*(event for _, _, event in events), reversed_) == []
+    made = [notify.messages(number) for _, number, _ in events]
+    assert {len(messages) for messages in made} == {1, 2} and notify.asked("north") == 1
+    assert sum(len(message["attempts"]) for messages in made for message in messages) == 2
+    assert {message["status"] for messages in made for message in messages} == {"queued", "sent"}
+    notify.settle()
+    assert sum(len(notify.phone(number)) for _, number, _ in events) == 6
 
 
 # bad input

@@ -158,7 +158,7 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_customers = {"voucher.dispensed", "voucher.claimed", "stock.low", "voucher.offered", "voucher.transferred",
                     "voucher.offer_returned", "voucher.expiring"}  # fmt: skip
     of_rights = {"client.created", "client.rotated", "client.revoked", "client.enrolled", "client.withdrawn",
-                 "channel.created"}  # fmt: skip
+                 "channel.created", "routes.changed"}  # fmt: skip
     of_ledger = {"ledger.posted", "ledger.disputed", "reconciliation.requested", "reconciliation.completed"}
     of_partners = {type for type in TYPES if type.startswith("webhook.")} | {"message.ended"}
     elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers | of_partners

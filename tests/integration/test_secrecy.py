@@ -45,7 +45,8 @@ SHOWN: Final = re.compile(
 ELSEWHERE: Final = {
     "client.enrolled", "client.withdrawn", "ledger.disputed", "lot.restored", "lot.resumed",
     "reconciliation.completed", "reconciliation.requested", "recovery.announced", "recovery.approval_requested",
-    "recovery.approved", "recovery.rejected", "recovery.stopped", "voucher.activated", "voucher.credited",
+    "recovery.approved", "recovery.rejected", "recovery.stopped", "routes.changed", "voucher.activated",
+    "voucher.credited",
     "voucher.extended", "voucher.issued", "voucher.reissued", "voucher.restored", "voucher.resumed",
     "voucher.suspended", "voucher.voided", "webhook.deleted", "webhook.disabled", "webhook.enabled",
 }  # fmt: skip

@@ -153,6 +153,10 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("channel", "create_channel", id="chn_1", kind="offline", name="Shop 12"),
         [("channel.created", {"id": "chn_1", "kind": "offline"})],
     ),
+    "routes set": (
+        None, item("routing", "change_routes", rows=[[[["north", 1, 0, None, 5], ["aws", 1, 0, 20, 5]], "list", []]]),
+        [("routes.changed", {"version": 1, "providers": ["aws", "north"]})],
+    ),
     "a ticket issued": (
         None, item("ticket", "issue_ticket", **TICKET), [("ticket.issued", {"export": "exp_1", "ticket": "tkt_1"})],
     ),

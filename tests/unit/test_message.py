@@ -26,8 +26,9 @@ from functions.domain.message import (
     with_receipt,
 )
 from functions.domain.reasons import IN_DOUBT, REASONS, Remedy
+from functions.domain.routing import Offer, asked
 
-PROVIDERS = ("north", "south", "west")
+OFFERS = tuple(map(Offer, ("north", "south", "west")))
 NEW = Message("msg_1", "voucher.redeemed", "010000000003", "+8613812345678", "text", 0)
 STOPPING = [reason for reason, row in REASONS.items() if row.remedy is Remedy.STOP]
 PASSING = [reason for reason in REASONS if reason not in STOPPING]
@@ -36,7 +37,7 @@ PASSING = [reason for reason in REASONS if reason not in STOPPING]
 def after(*reasons: str | None, traceable: bool = True, message: Message = NEW) -> Message:
     """A message whose attempts ended like this."""
     for turn, reason in enumerate(reasons):
-        provider = message.provider(PROVIDERS)
+        provider = asked(OFFERS, message)[0].provider
         message = message.begun(provider, str(turn), turn, traceable=traceable)
         message = message.ended(str(turn), Outcome(reason), turn, 1)
     return message
@@ -143,11 +144,11 @@ def test_doubt_is_cleared_after_its_use_too() -> None:
     ],
 )
 def test_a_fault_goes_round_the_list_and_doubt_stays_where_it_arose(reasons: tuple[str], provider: str) -> None:
-    assert after(*reasons).provider(PROVIDERS) == provider
+    assert asked(OFFERS, after(*reasons))[0].provider == provider
 
 
 def test_a_provider_that_is_no_longer_listed_is_followed_by_the_first() -> None:
-    assert after("provider_down").provider(("south", "west")) == "south"
+    assert asked(OFFERS[1:], after("provider_down"))[0].provider == "south"
 
 
 def test_attempts_have_references_of_their_own_but_doubt_is_cleared_under_the_same_one() -> None:
@@ -281,7 +282,7 @@ def test_a_receipt_that_overtakes_the_reply_keeps_its_word_and_the_reply_adds_th
 def test_a_second_attempt_follows_an_undelivered_one_and_either_may_yet_arrive() -> None:
     again = with_receipt(after(None), receipt(Status.UNDELIVERED, reason="phone_full"), 9, 900)
     assert (again.status, again.due_at, again.why) == (Status.QUEUED, 909, "phone_full")
-    twice = again.begun(again.provider(PROVIDERS), "2", 909, traceable=True).ended("2", Outcome(), 910)
+    twice = again.begun(asked(OFFERS, again)[0].provider, "2", 909, traceable=True).ended("2", Outcome(), 910)
     assert [a.reference for a in twice.attempts] == ["msg_1-1", "msg_1-2"]
     assert with_receipt(twice, receipt(Status.DELIVERED, 1), 950).status is Status.DELIVERED
     open_ = again.begun("north", "2", 909, traceable=True)
