@@ -179,6 +179,7 @@ def webhooks(kami: Kami, run: Run) -> None:
     rotated = granted(kami.operator.post(f"{path}/rotations", {}, unique()), 201)
     run.tickets += [each["secret"].removeprefix("whsec_") for each in (made, rotated)]
     granted(kami.operator.post(f"{path}/tests", None, unique()), 201)
+    kami.cloud.carriers.set("north", "none", receipts="prompt")
     for read in (path, f"{path}/deliveries", "/v1/webhooks", f"/v1/webhooks/{made['secret'][6:]}"):
         kami.operator.get(read)
 
