@@ -31,6 +31,7 @@ class Data(Construct):
         self.table_key.add_to_resource_policy(_through("dynamodb"))
         self.data_key = self._symmetric_key("DataKey", "Wraps the keys from which each batch's codes are computed")
         self.sandbox_key = self._symmetric_key("SandboxKey", "Wraps the keys of batches of the sandbox, and no others")
+        self.webhook_key = self._symmetric_key("WebhookKey", "Wraps the secrets that webhooks are signed with")
         self.authenticator_key = self._symmetric_key("AuthenticatorKey", "Wraps the secrets of clients' authenticators")
         self.signing_keys = [
             self._signing_key(f"SigningKey{name}", "Signs Kami's access tokens (ES256)")

@@ -59,6 +59,12 @@ RULES: Final = (
         _EVENT,
     ),
     Rule("MessageRequested", ("message.requested",), "notify", _JOB),
+    Rule(
+        "PartnersConcerned",
+        ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"),
+        "webhooks",
+        _EVENT,
+    ),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),

@@ -33,7 +33,9 @@ from functions.store.keys import (
     COMPLAINT,
     COUNTER,
     COUNTS,
+    DELIVERED,
     DELIVERIES,
+    DELIVERY,
     DELIVERY_COUNTED,
     DRAW,
     ENROLMENT,
@@ -57,6 +59,7 @@ from functions.store.keys import (
     POINTER,
     POOL,
     PROVIDER,
+    PULSE,
     RATE,
     RECIPIENT,
     RECLAIMING,
@@ -75,6 +78,7 @@ from functions.store.keys import (
     STOCK,
     TENANT,
     VOUCHER,
+    WEBHOOK,
 )
 from infra.bundle import Assets
 from infra.data import Data
@@ -92,11 +96,13 @@ class Resource(StrEnum):
     DATA_KEY = "data key"
     SANDBOX_KEY = "sandbox key"
     AUTHENTICATOR_KEY = "authenticator key"
+    WEBHOOK_KEY = "webhook key"
     SIGNING_KEYS = "signing keys"
     RECEIPT_KEY = "receipt key"
     CURSOR_SECRET = "cursor secret"
     JOBS = "jobs"
     MESSAGES = "messages"
+    DELIVERIES = "deliveries"
     ENTRIES = "entries"
     RECORD = "the record's queue"
     RECORD_KEY = "the record's key"
@@ -116,7 +122,7 @@ class Resource(StrEnum):
     SMS_ACCOUNTS = "accounts at SMS providers"
 
 
-QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.ENTRIES)
+QUEUES: Final = (Resource.JOBS, Resource.MESSAGES, Resource.DELIVERIES, Resource.ENTRIES)
 """A function may have one of these queues as its own."""
 
 
@@ -305,6 +311,22 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
             Grant(Resource.MESSAGES, _TAKES_AND_SENDS),
         ),
     ),
+    "webhooks": Spec(
+        timeout_s=60,
+        slow_ms=30_000,
+        grants=(
+            _table("BatchGetItem", on=(DELIVERY, LOT, PULSE, VOUCHER, WEBHOOK)),
+            _table("GetItem", on=(CHANNEL, DELIVERY, PULSE, WEBHOOK)),
+            _table("PutItem", on=(DELIVERY, PULSE, WEBHOOK)),
+            _table("Query", on=(WEBHOOK,)),
+            Grant(Resource.INDEX, ("dynamodb:Query",), (DELIVERED,)),
+            Grant(Resource.WEBHOOK_KEY, ("kms:Decrypt", "kms:GenerateDataKey")),
+            Grant(Resource.CURSOR_SECRET, ("secretsmanager:GetSecretValue",)),
+            _VERIFY_TOKENS,
+            _RECORDS,
+            Grant(Resource.DELIVERIES, _TAKES_AND_SENDS),
+        ),
+    ),
     "relay": Spec(
         timeout_s=60,
         slow_ms=30_000,
@@ -485,6 +507,7 @@ def _of_data(data: Data, settings: Settings) -> dict[Resource, Means]:
         Resource.AUTHENTICATOR_KEY: Means(
             (data.authenticator_key.key_arn,), {"AUTHENTICATOR_KEY_ARN": data.authenticator_key.key_arn}
         ),
+        Resource.WEBHOOK_KEY: Means((data.webhook_key.key_arn,), {"WEBHOOK_KEY_ARN": data.webhook_key.key_arn}),
         Resource.SANDBOX_KEY: Means((data.sandbox_key.key_arn,), {"SANDBOX_KEY_ARN": data.sandbox_key.key_arn}),
         Resource.SIGNING_KEYS: Means(
             signing, {"SIGNING_KEY_ARNS": ",".join(signing), "ISSUER": f"kami-{settings.name}"}

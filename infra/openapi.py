@@ -50,6 +50,7 @@ TAGS: Final = {
     "erase": "Persons · 个人信息",
     "ledger": "Ledger · 账本",
     "notify": "Messages · 短信",
+    "webhooks": "Webhooks · 事件推送",
     "audit": "Record · 审计",
     "console": "About · 关于",
 }
@@ -71,6 +72,7 @@ SCOPES: Final = {
     Scope.MESSAGES: "Read what SMS were sent, and how; have one resent, complain of one · 查询、重发与投诉短信",
     Scope.MESSAGES_SUPPORT: "See how SMS fare, and settle complaints · 短信统计与投诉处理",
     Scope.MANAGE_MESSAGES: "Set the rules for SMS: of recipients, and of routes · 管理短信规则",
+    Scope.WEBHOOKS: "Have events told to an address of yours · 事件推送",
     Scope.ERASURES: "Erase persons · 删除个人信息",
     Scope.AUDIT: "Read the record · 查询审计记录",
 }
@@ -175,6 +177,11 @@ PARAMETERS: Final[dict[str, Json]] = {
         "description": f"{SERIAL_LENGTHS_SAID} digits.",
         "schema": {"type": "string", "minLength": 1},
         "example": "010000000003",
+    },
+    "delivery": {
+        "description": "A delivery to that webhook.",
+        "schema": {"type": "string", "minLength": 1},
+        "example": "whd_n5xw2y4k3q7x2m5c4wz6n7pj",
     },
     "provider": {
         "description": "The provider that it is from, as the deployment names it.",

@@ -226,7 +226,9 @@ def _bounds(schema: Json, low: str, high: str) -> str:
 
 
 def _curl(method: str, path: str, described: Json) -> str:
-    parts = [f'curl "$KAMI{re.sub(r"{(.+?)}", lambda name: f"${name[1].upper()}", path)}"']
+    implied = "POST" if "requestBody" in described else "GET"
+    verb = "" if method == implied else f"-X {method} "
+    parts = [f'curl {verb}"$KAMI{re.sub(r"{(.+?)}", lambda name: f"${name[1].upper()}", path)}"']
     if any("token" in way for way in described["security"]):
         parts.append('-H "Authorization: Bearer $TOKEN"')
     for parameter in described["parameters"]:

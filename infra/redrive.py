@@ -1,8 +1,8 @@
 """Have what was set aside tried again, once its cause is mended. Everything here bears being done twice.
 
-QUEUE is a function with a queue (generate, distribute, recover, erase, notify, ledger, audit): its dead letters go back
-to it. `events`: what the rules could not deliver is put on the bus again. `relay`: the records in the failure bucket
-are given to relay again; an object that succeeds is deleted.
+QUEUE is a function with a queue (generate, distribute, recover, erase, notify, webhooks, ledger, audit): its dead
+letters go back to it. `events`: what the rules could not deliver is put on the bus again. `relay`: the records in the
+failure bucket are given to relay again; an object that succeeds is deleted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ DEAD_LETTERS: Final = {
     "recover": "RecoverDeadLettersArn",
     "erase": "EraseDeadLettersArn",
     "notify": "NotifyDeadLettersArn",
+    "webhooks": "WebhooksDeadLettersArn",
     "audit": "AuditDeadLettersArn",
     "ledger": "LedgerDeadLettersArn",
 }

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
 BATCHES: Final = {
     "Jobs": Batch(5),
     "Messages": Batch(THREADS_MAX),
+    "Deliveries": Batch(4),  # each may take ten seconds, and all must be done within the function's time
     "Entries": Batch(ENTRIES_PER_WRITE, Duration.seconds(1)),
 }
 """By what lies in the queue."""

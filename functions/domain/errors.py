@@ -147,6 +147,10 @@ PROBLEMS: dict[str, Problem] = {
         "提取凭证无效",
         "A ticket is good for one file of its export, once and for 15 minutes; ask for another.",
     ),
+    # webhooks
+    "webhook_limit_reached": Problem(409, "There are as many webhooks as there may be", "webhook 端点数量已达上限"),
+    "webhook_disabled": Problem(409, "The webhook is disabled", "webhook 端点已停用"),
+    "replay_limit_reached": Problem(409, "It was sent again too many times", "重新投递次数已达上限"),
     # the service
     "try_again": Problem(503, "The service is busy", "系统繁忙，请稍后再试"),
     "internal_error": Problem(

@@ -100,6 +100,11 @@ TYPES: dict[str, int] = {
     "message.ended": 1,
     "complaint.created": 1,
     "complaint.closed": 1,
+    "webhook.created": 1,
+    "webhook.rotated": 1,
+    "webhook.disabled": 1,
+    "webhook.enabled": 1,
+    "webhook.deleted": 1,
 }
 """Every type with the version of its schema, in the order of a card's life, which is how a tie within a second is
 broken when the histories of a lot and of a voucher are merged."""
@@ -645,6 +650,22 @@ def _resuming(old: Item, new: Item) -> Data:
     return {"recovery": recovery, "lifts": lifts}
 
 
+def _webhook(old: Item, new: Item) -> Told:
+    """Never its address, which may hold a secret of its owner's, nor anything of ours."""
+    data = {"id": new["id"], "tenant": new["tenant"]}
+    was, now = (item.get("disabled_at") is not None for item in (old, new))
+    if not old:
+        yield "webhook.created", None, {**data, "events": sorted(new["types"])}
+    elif new.get("deleted_at") is not None:
+        yield "webhook.deleted", None, data
+    elif now and not was:
+        yield "webhook.disabled", None, {**data, "reason": new["disabled_for"]}
+    elif was and not now:
+        yield "webhook.enabled", None, data
+    elif new["secrets"] != old["secrets"]:
+        yield "webhook.rotated", None, data
+
+
 def _nothing(old: Item, new: Item) -> Told:
     """A write that was told before the table was restored."""
     yield from ()
@@ -739,6 +760,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("erasure", ANY): _erasure,
     ("message", ANY): _message,
     ("complaint", ANY): _complaint,
+    ("webhook", ANY): _webhook,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""
 

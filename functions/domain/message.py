@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from functions.domain.delivery import WAIT_MAX_S, wait_s
 from functions.domain.ids import derived
 from functions.domain.reasons import ERASED, EXPIRED, IN_DOUBT, MERGED, NO_RECEIPT, REASONS, SANDBOX, Remedy
 
 ATTEMPTS_MAX = 16
 """With a base of 2 s the last one is made about an hour after the first: most outages of a provider are shorter."""
-WAIT_MAX_S = 900
-"""SQS delays a message by no more."""
 ATTEMPT_S = 20
 """An attempt belongs to the worker that opened it for so long; the calls it makes have ended by then."""
 POINTED_S = 30 * 86_400
@@ -406,14 +405,6 @@ def with_receipt(message: Message, receipt: Receipt, now: int, wait_s: float = 0
 def message_id(event: str) -> str:
     """One event, one message: the id of the message that an event causes."""
     return f"msg_{derived(event)}"
-
-
-def wait_s(attempt: int, base_s: float, jitter: float) -> float:
-    """How long to wait before attempt n, the first being 0: min(900, base · 2ⁿ) s with full jitter (0 ≤ jitter < 1).
-
-    The exponential back-off of M. Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
-    """
-    return min(WAIT_MAX_S, base_s * 2.0 ** min(attempt, 64)) * jitter
 
 
 def pause_s(reason: str | None, attempt: int, base_s: float, jitter: float) -> float:

@@ -32,6 +32,7 @@ class Scope(StrEnum):
     APPROVE = "recoveries:approve"
     MESSAGES = "messages"
     MESSAGES_SUPPORT = "messages:support"
+    WEBHOOKS = "webhooks"
     MANAGE_MESSAGES = "messages:manage"
     ERASURES = "erasures"
     AUDIT = "audit"
@@ -415,6 +416,44 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/receipts/{provider}", "notify", "create_receipts", None,
         "Tell what became of SMS, as their provider", "短信服务商状态回执（凭服务商签名）", success=(200, 204),
         query=("reference", "token"), errors=("invalid_signature", "invalid_request"), raw_bytes_max=262_144,
+    ),
+    # webhooks
+    Route(
+        "POST", "/v1/webhooks", "webhooks", "create_webhook", Scope.WEBHOOKS,
+        "Have events told to an address of yours, signed (Standard Webhooks)", "创建 webhook 端点（签名推送事件）",
+        Key.REQUIRED, success=(201,), errors=("webhook_limit_reached",),
+    ),
+    Route(
+        "GET", "/v1/webhooks", "webhooks", "list_webhooks", Scope.WEBHOOKS,
+        "List your webhooks, newest first", "webhook 端点列表",
+    ),
+    Route(
+        "GET", "/v1/webhooks/{id}", "webhooks", "get_webhook", Scope.WEBHOOKS,
+        "Get a webhook and how it does", "查询 webhook 端点及其状态",
+    ),
+    Route(
+        "DELETE", "/v1/webhooks/{id}", "webhooks", "delete_webhook", Scope.WEBHOOKS,
+        "Delete a webhook", "删除 webhook 端点", success=(204,),
+    ),
+    Route(
+        "POST", "/v1/webhooks/{id}/rotations", "webhooks", "create_rotation", Scope.WEBHOOKS,
+        "Get a new secret, beside which the old one is good for a while", "轮换 webhook 密钥（新旧并行一段时间）",
+        Key.REQUIRED, success=(201,),
+    ),
+    Route(
+        "POST", "/v1/webhooks/{id}/tests", "webhooks", "create_test", Scope.WEBHOOKS,
+        "Send a test to a webhook; success enables it again", "发送测试事件（成功则重新启用）",
+        Key.REQUIRED, success=(201,),
+    ),
+    Route(
+        "GET", "/v1/webhooks/{id}/deliveries", "webhooks", "list_deliveries", Scope.WEBHOOKS,
+        "List what was sent to a webhook, with each attempt, newest first", "webhook 投递记录（含每次尝试）",
+        query=_PAGED,
+    ),
+    Route(
+        "POST", "/v1/webhooks/{id}/deliveries/{delivery}/replays", "webhooks", "create_replay", Scope.WEBHOOKS,
+        "Send a delivery again, under the same webhook-id", "重新投递（webhook-id 不变）",
+        Key.REQUIRED, success=(202,), errors=("webhook_disabled", "replay_limit_reached"),
     ),
     Route(
         "GET", "/v1/routes", "notify", "get_routes", Scope.MANAGE_MESSAGES,

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from functions.domain.actor import By
+from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.errors import Refusal
 from functions.domain.health import WINDOW_S, Health, is_failure
-from functions.domain.message import WAIT_MAX_S, Message, Outcome
+from functions.domain.message import Message, Outcome
 from functions.domain.routing import Choice, Destination, Offer, Routes, asked, by_default, choices, free_at, offers
 from functions.notify import providers
 from functions.store import keys, table

@@ -11,6 +11,7 @@ from functions.store.aws import client
 
 JOBS_QUEUE_URL = "JOBS_QUEUE_URL"
 MESSAGES_QUEUE_URL = "MESSAGES_QUEUE_URL"
+DELIVERIES_QUEUE_URL = "DELIVERIES_QUEUE_URL"
 
 DELAY_MAX_S = 900
 BATCH_MAX = 10
@@ -51,6 +52,15 @@ def send_message(id: str, attempt: int, delay_s: int, waits: int = 0) -> None:
     client("sqs").send_message(
         QueueUrl=os.environ[MESSAGES_QUEUE_URL],
         MessageBody=json.dumps(body),
+        DelaySeconds=min(delay_s, DELAY_MAX_S),
+    )
+
+
+def send_delivery(id: str, attempt: int, delay_s: int) -> None:
+    """Have an attempt of a webhook's delivery made in so many seconds."""
+    client("sqs").send_message(
+        QueueUrl=os.environ[DELIVERIES_QUEUE_URL],
+        MessageBody=json.dumps({"delivery": id, "attempt": attempt}),
         DelaySeconds=min(delay_s, DELAY_MAX_S),
     )
 

@@ -28,6 +28,8 @@ CHECKPOINT, RECORD_EXPORT = "CHECKPOINT#", "RECORDEXPORT#"
 RECORDED, ABOUT, ACTOR = "RECORDED#", "ABOUT#", "ACTOR#"
 
 ERASURE, PERSON = "ERASURE#", "PERSON#"
+WEBHOOK, PULSE = "WEBHOOK#", "PULSE#"
+DELIVERY, DELIVERED = "DELIVERY#", "DELIVERED#"
 LEDGER, ACCOUNTS, MOVED = "LEDGER#", "ACCOUNTS#", "MOVED#"
 RECONCILIATION = "RECONCILIATION#"
 ENROLMENT, SPENT = "ENROLMENT#", "SPENT#"
@@ -560,6 +562,36 @@ def in_deliveries(sk: str) -> tuple[int, list[str]]:
 def delivery_counted(message: str, version: int) -> Key:
     """That what a version of a message moved is counted."""
     return Key(DELIVERY_COUNTED + message, f"{version:08d}")
+
+
+def webhook(tenant: str, id: str) -> Key:
+    """An endpoint of a tenant."""
+    return Key(webhooks_of(tenant), WEBHOOK + id)
+
+
+def webhooks_of(tenant: str) -> str:
+    """The partition of a tenant's endpoints."""
+    return WEBHOOK + tenant
+
+
+def pulse(webhook_id: str) -> Key:
+    """How an endpoint does."""
+    return _own(PULSE, webhook_id)
+
+
+def delivery(id: str) -> Key:
+    """An event to an endpoint."""
+    return _own(DELIVERY, id)
+
+
+def delivered(webhook_id: str, id: str, created_at: int) -> Key:
+    """Where a delivery stands among those to its endpoint, oldest first within a shard (index `gsi1`)."""
+    return Key(delivered_to(webhook_id)[sum(id.encode()) % LIST_SHARDS], f"{created_at:012d}#{id}")
+
+
+def delivered_to(webhook_id: str) -> list[str]:
+    """The index partitions of the deliveries to an endpoint."""
+    return [f"{DELIVERED}{webhook_id}#{shard}" for shard in range(LIST_SHARDS)]
 
 
 def entry(id: str) -> Key:

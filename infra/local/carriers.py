@@ -43,6 +43,7 @@ REQUEST_TIMEOUT_S: Final = 30.0
 RETRY_BASE_S: Final = "0.25"
 BREAKER_OPEN_S: Final = "2"
 POLL_S: Final = 0.05
+INBOX_MAX: Final = 1_000
 
 Json = dict[str, Any]
 
@@ -57,7 +58,8 @@ def overlay(url: str, secret: str) -> dict[str, dict[str, str]]:
             "SMS_RETRY_BASE_S": RETRY_BASE_S,
             "SMS_QUIET_HOURS": "",
             "SMS_BREAKER_OPEN_S": BREAKER_OPEN_S,
-        }
+        },
+        "webhooks": {"WEBHOOK_LOOPBACK": "allowed"},
     }
 
 
@@ -142,6 +144,7 @@ class Carriers:
         self._lock = threading.Lock()
         self._all = {name: Carrier(name) for name in NAMES}
         self._phones: dict[str, list[Json]] = {}
+        self._inboxes: dict[str, list[Json]] = {}
 
     def set(self, name: str, fault: str, **more: Any) -> None:
         """Breaks or mends a carrier. `more`: `error` (refuse), `after_s` (slow), `seed` and `failures_max` (plan);
@@ -165,6 +168,11 @@ class Carriers:
         with self._lock:
             return list(self._phones.get(number, ()))
 
+    def inbox(self, name: str) -> list[Json]:
+        """The last webhooks that came to an address here, oldest first."""
+        with self._lock:
+            return list(self._inboxes.get(name, ()))
+
     @property
     def received(self) -> dict[str, int]:
         """How many SMS each phone received."""
@@ -179,7 +187,7 @@ class Carriers:
         """Mends everything and empties the phones."""
         with self._lock:
             self._all = {name: Carrier(name) for name in NAMES}
-            self._phones = {}
+            self._phones, self._inboxes = {}, {}
             self._told = []
 
     def deliver(self, until: float | None = None) -> int:
@@ -224,6 +232,14 @@ class Carriers:
             match method, parts:
                 case "GET", ["phones", number]:
                     return Reply(200, {"data": self.phone(number if number.startswith("+") else f"+{number.strip()}")})
+                case "GET", ["webhooks", name]:
+                    return Reply(200, {"data": self.inbox(name)})
+                case "POST", ["webhooks", name]:
+                    with self._lock:
+                        inbox = self._inboxes.setdefault(name, [])
+                        inbox.append(sent)
+                        del inbox[:-INBOX_MAX]
+                    return Reply(200, {})
                 case "GET", ["carriers"]:
                     return Reply(200, {"data": [self._state(name) for name in NAMES]})
                 case "PUT", ["carriers", name]:

@@ -74,6 +74,27 @@ def _receipts_token(samples: Samples) -> str:
     return str(json.loads(secret)["receipts_token"])
 
 
+def inbox(cloud: Cloud, name: str) -> str:
+    """An address here that takes webhooks."""
+    url = cloud.stack.functions["notify"].environment["SIMULATED_CARRIER_URL"]
+    return f"{url.removesuffix('carriers')}webhooks/{name}"
+
+
+def _webhook(samples: Samples) -> str:
+    body = {"url": inbox(samples._cloud, "sample"), "events": ["voucher.redeemed", "message.ended"]}
+    return str(samples.post("/v1/webhooks", body, key=str(uuid.uuid4()))["id"])
+
+
+def _delivery(samples: Samples) -> str:
+    return str(samples.post(f"/v1/webhooks/{samples('webhook')}/tests", None, key=str(uuid.uuid4()))["id"])
+
+
+def _replayed_delivery(samples: Samples) -> str:
+    id = _delivery(samples)
+    samples.post(f"/v1/webhooks/{samples('webhook')}/deliveries/{id}/replays", None, key=str(uuid.uuid4()))
+    return id
+
+
 def _campaign(samples: Samples) -> str:
     face_value = {"amount_minor": 5000, "currency": "CNY"}
     body = {"name": "Sample", "kind": "gift", "face_value": face_value, "redemption": "balance"}
@@ -330,6 +351,10 @@ MAKERS: Final[dict[str, Callable[[Samples], str]]] = {
     "message": _message,
     "unsent_message": _unsent_message,
     "complaint": _complaint,
+    "inbox": lambda samples: inbox(samples._cloud, "sample"),
+    "webhook": _webhook,
+    "delivery": _delivery,
+    "replayed_delivery": _replayed_delivery,
     "record": _record,
     "open_record": _open_record,
     "large_batch": _large_batch,

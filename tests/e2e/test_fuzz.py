@@ -22,7 +22,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from functions.edge.routes import ROUTES
 from infra.local.cloud import Cloud
 from infra.local.gateway import Request
-from infra.local.samples import BOUGHT, RECIPIENT
+from infra.local.samples import BOUGHT, RECIPIENT, inbox
 from infra.local.template import synthesized
 from infra.openapi import CONSOLE
 
@@ -142,6 +142,9 @@ class Existing:
         complaint = self._post(path, {"customer": account["number"]})
         person = {"number": "+8613812345600", "reason": "request_of_the_person"}
         erasure = self._post("/v1/erasures", person)
+        address = inbox(cloud, "fuzz")
+        webhook = self._post("/v1/webhooks", {"url": address, "events": ["voucher.redeemed"]})
+        delivery = self._post(f"/v1/webhooks/{webhook['id']}/tests", None)
         client_id, client_secret = cloud.demo_client("operator")
         self.ids = {
             "campaigns": campaign["id"],
@@ -166,6 +169,8 @@ class Existing:
             "audit": record["id"],
             "imports": import_["id"],
             "file": "1",
+            "webhooks": webhook["id"],
+            "delivery": delivery["id"],
         }
         self.values = {
             "code": codes,
@@ -184,6 +189,7 @@ class Existing:
             "serial": serials[2:4],
             "token": [offer["token"]],
             "digest": [awaiting["approval"]["digest"]],
+            "url": [address],
             "scope": ["campaigns", "vouchers:verify vouchers:redeem"],
         }
 
@@ -196,7 +202,7 @@ class Existing:
             "valid_days_after_activation": 30,
         }
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         headers = {"Idempotency-Key": f"existing-{next(self._keys)}"}
         answer = self._cloud.request("POST", path, headers=headers, body=body, token=self._token)
         assert answer.status in (200, 201, 202), answer.body

@@ -389,8 +389,8 @@ STORES = [importlib.import_module(f"functions.store.{found.name}") for found in 
 KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(module).values() if isinstance(e, Entity)}
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry", "account",
-                       "line", "dispute", "moved", "known", "findings", "spans", "lines", "checkpoint",
-                       "merging")  # fmt: skip
+                       "line", "dispute", "moved", "known", "findings", "spans", "lines", "checkpoint", "merging",
+                       "webhook")  # fmt: skip
 """The others have a partition each."""
 
 
@@ -401,7 +401,7 @@ def test_every_kind_of_item_is_known_here() -> None:
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
         "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
         "findings", "spans", "lines", "checkpoint", "audit_export", "recipient", "merging", "routing", "provider",
-        "complaint",
+        "complaint", "webhook", "pulse", "delivery",
     }  # fmt: skip
 
 

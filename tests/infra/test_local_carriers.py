@@ -145,12 +145,13 @@ def test_bad_requests_are_told(http: httpx.Client, method: str, path: str, body:
     assert http.request(method, path, json=body).status_code in (400, 404)
 
 
-def test_notify_alone_has_another_environment_than_the_template_says() -> None:
+def test_notify_and_webhooks_alone_have_another_environment_than_the_template_says() -> None:
     with Cloud.in_process(synthesized()) as cloud:
         told = cloud.stack.functions["notify"].environment
         assert told["SMS_PROVIDERS"] == "simulated:north,simulated:south"
         assert httpx.get(f"{told['SIMULATED_CARRIER_URL']}/north/messages/r").status_code == 404
-        assert overlay("", "").keys() == {"notify"}
+        assert overlay("", "").keys() == {"notify", "webhooks"}
+        assert overlay("", "")["webhooks"] == {"WEBHOOK_LOOPBACK": "allowed"}
         assert not any(
             "SIMULATED_CARRIER_URL" in f.environment for n, f in cloud.stack.functions.items() if n != "notify"
         )

@@ -20,9 +20,9 @@ from functions.store.records import CAMPAIGN
 from functions.store.wire import write
 from infra.local.carriers import NAMES
 from infra.local.cloud import Cloud
-from infra.local.samples import LARGE, RECIPIENT
+from infra.local.samples import LARGE, RECIPIENT, inbox
 from infra.local.template import synthesized
-from tests.integration.kami import NOBODY, Kami, claim, granted, mobile, refused, reminded, unique
+from tests.integration.kami import NOBODY, Caller, Kami, claim, granted, mobile, refused, reminded, unique
 
 pytestmark = pytest.mark.xdist_group("grants")
 QUEUE = "sqs:SendMessage on arn:aws:sqs:us-east-1:123456789012:"
@@ -316,6 +316,42 @@ def hold_sms_back(kami: Kami) -> None:
     kami.cloud.drain()
 
 
+def use_webhooks(kami: Kami) -> None:
+    """A partner's endpoint, through all that may become of it."""
+    partner = kami.client("partner")
+    endpoint = {"url": inbox(kami.cloud, "partner"), "events": ["voucher.redeemed"]}
+    id = granted(partner.post("/v1/webhooks", endpoint, unique()), 201)["id"]
+    granted(partner.post(f"/v1/webhooks/{id}/rotations", {}, unique()), 201)
+    made = granted(partner.post(f"/v1/webhooks/{id}/tests", None, unique()), 201)
+    again = partner.post(f"/v1/webhooks/{id}/deliveries/{made['id']}/replays", None, unique())
+    assert granted(again, 202)["status"] == "queued"
+    campaign = kami.batch(kami.campaign()["id"], 1)
+    kami.distribute(to=kami.channel(kind="partner", tenant=partner.tenant)["id"], batch=campaign["id"])
+    kami.activate(batch=campaign["id"])
+    granted(kami.merchant.redeem(kami.codes(kami.serials(campaign["id"]))[0]), 201)
+    kami.cloud.drain(delayed=False)
+    assert len(granted(partner.get(f"/v1/webhooks/{id}/deliveries?limit=1"))["data"]) == 1
+    granted(partner.get(f"/v1/webhooks/{id}"))
+    told = [each["type"] for each in kami.cloud.carriers.inbox("partner")]
+    assert told == ["webhook.test", "webhook.test", "voucher.redeemed"]
+    strained(kami, partner)
+
+
+def strained(kami: Kami, partner: Caller) -> None:
+    """An endpoint that nobody answers for, and one that is gone."""
+    for name, gone in (("nobody", False), ("gone", True)):
+        endpoint = {"url": f"http://127.0.0.1:9/{name}", "events": ["voucher.redeemed"]}
+        id = granted(partner.post("/v1/webhooks", endpoint, unique()), 201)["id"]
+        made = granted(partner.post(f"/v1/webhooks/{id}/tests", None, unique()), 201)
+        granted(partner.post(f"/v1/webhooks/{id}/deliveries/{made['id']}/replays", None, unique()), 202)
+        if gone:
+            assert partner.delete(f"/v1/webhooks/{id}").status == 204
+        kami.cloud.drain(delayed=False)
+        if not gone:
+            assert partner.delete(f"/v1/webhooks/{id}").status == 204
+            kami.cloud.drain()
+
+
 def limit_a_provider(kami: Kami) -> None:
     """So many SMS a second; they are counted."""
     granted(kami.operator.get("/v1/routes"))
@@ -360,6 +396,7 @@ def test_no_function_has_a_grant_that_it_does_not_need() -> None:
         use_everything(kami)
         give_receipts(kami)
         hold_sms_back(kami)
+        use_webhooks(kami)
         limit_a_provider(kami)
         use_channels(kami)
         use_the_sandbox(kami)

@@ -19,6 +19,7 @@ from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
 from functions.notify import receipts
 from functions.store import accounts, draws
+from functions.webhooks import handler as webhooks
 from infra.alarms import (
     GUESSING,
     LEDGER_DISPUTED,
@@ -26,6 +27,7 @@ from infra.alarms import (
     RECEIPTS_UNMATCHED,
     RECONCILIATION_DIFFERS,
     STOCK_LOW,
+    WEBHOOK_DISABLED,
     receipts_of,
 )
 from infra.functions import FUNCTIONS
@@ -231,7 +233,7 @@ def test_each_job_queue_dead_letters_and_feeds_its_function_a_few_at_a_time(temp
         assert queue["VisibilityTimeout"] >= 6 * functions[mapping["FunctionName"]["Ref"]]["Timeout"]
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["ScalingConfig"]["MaximumConcurrency"] >= 2
-    assert fed == 7
+    assert fed == 8
     assert len(queues) == 2 * fed + 1, "a queue and its dead letters each, and what the rules could not deliver"
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
 
@@ -403,9 +405,11 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "message.requested": "Notify",
         "erasure.requested": "Erase",
         "recovery.approved": "Recover",
-        "voucher.redeemed": "Ledger Notify",
-        "voucher.reversed": "Ledger Notify",
-        "voucher.recovered": "Notify",
+        "voucher.redeemed": "Ledger Notify Webhooks",
+        "voucher.reversed": "Ledger Notify Webhooks",
+        "voucher.recovered": "Notify Webhooks",
+        "recovery.completed": "Webhooks",
+        "message.ended": "Webhooks",
         "voucher.expiring": "Notify",
         "account.frozen": "Notify",
         "account.unfrozen": "Notify",
@@ -545,6 +549,15 @@ def test_each_account_is_a_secret_that_notify_alone_reads(template: Template) ->
     for id in held:
         readers = [name for name in FUNCTIONS if id in json.dumps(template.statements(name))]
         assert readers == ["notify"]
+
+
+def test_webhooks_alone_opens_their_secrets_and_counts_those_that_are_disabled(template: Template) -> None:
+    told = template.functions()["webhooks"]["Environment"]["Variables"]
+    key = told["WEBHOOK_KEY_ARN"]["Fn::GetAtt"][0]
+
+    assert [name for name in FUNCTIONS if key in json.dumps(template.statements(name))] == ["webhooks"]
+    assert "WEBHOOK_LOOPBACK" not in told, "in the cloud no request goes to where it came from"
+    assert f'"{webhooks.DISABLED}"' in WEBHOOK_DISABLED.pattern
 
 
 def test_a_provider_without_an_account_is_refused() -> None:

@@ -154,6 +154,10 @@ class Caller:
             sent["idempotency-key"] = key
         return self.cloud.request("POST", target, headers=sent, body=body, token=self.token, address=self.address)
 
+    def delete(self, target: str) -> Answer:
+        """DELETE with the caller's token."""
+        return self.cloud.request("DELETE", target, token=self.token, address=self.address)
+
     def put(self, target: str, body: Any, tag: str | None = '"0"') -> Answer:
         """PUT a body as JSON over what had this ETag."""
         sent = {"content-type": "application/json"} | ({"if-match": tag} if tag is not None else {})

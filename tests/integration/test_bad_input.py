@@ -22,7 +22,7 @@ from functions.edge.routes import ROUTES, Key, Route
 from functions.notify.providers import simulated
 from infra.local.carriers import NAMES
 from infra.local.gateway import PAYLOAD_MAX_BYTES, Answer
-from infra.local.samples import RECIPIENT
+from infra.local.samples import RECIPIENT, inbox
 from tests.integration.kami import CAMPAIGN, FORM, PROBLEM, Caller, Json, Kami, claim, granted, mobile, refused, unique
 
 JSON: Final = "application/json"
@@ -118,6 +118,8 @@ BODIES: Final[dict[str, Json]] = {
         "one_time_code": "123456",
         "channel": "${channel}",
     },
+    "POST /v1/webhooks": {"url": "${inbox}", "events": ["voucher.redeemed"]},
+    "POST /v1/webhooks/{id}/rotations": {"overlap_s": 60},
     "PUT /v1/routes": {"rows": [{"offers": [{"provider": "simulated:north"}]}]},
     "POST /v1/erasures": {"customer": "nobody-1001", "tenant": "operator", "reason": "consent_withdrawn"},
     "POST /v1/recipients/lookups": {"number": "+8613812345678"},
@@ -144,6 +146,7 @@ OPTIONAL: Final = {
     "reclaim_unactivated_after_days", "one_time_code", "void_above", "reveal_above", "allow",
     "opted_out", "quiet_hours", "zone", "frozen", "security_hold",
     "claims_per_customer", "claims_max", "tiers", "low_stock", "sandbox", "buyer", "channel", "tier",
+    "overlap_s",
 }  # fmt: skip
 """Members that may be left out, so that null or nothing is good in their place (or refused for another reason)."""
 ONE_OF: Final = {("POST /v1/claims", "campaign"), ("POST /v1/recoveries", "selection"),
@@ -197,6 +200,12 @@ IDS: Final = {
     "GET /v1/audit/exports/{id}": "${record}",
     "GET /v1/audit/exports/{id}/file": "${record}",
     "GET /v1/erasures/{id}": "${erasure}",
+    "GET /v1/webhooks/{id}": "${webhook}",
+    "DELETE /v1/webhooks/{id}": "${webhook}",
+    "POST /v1/webhooks/{id}/rotations": "${webhook}",
+    "POST /v1/webhooks/{id}/tests": "${webhook}",
+    "GET /v1/webhooks/{id}/deliveries": "${webhook}",
+    "POST /v1/webhooks/{id}/deliveries/{delivery}/replays": "${webhook}",
 }
 """What stands for the parameter of each path that has one."""
 QUERIES: Final = {
@@ -251,7 +260,7 @@ class Shop:
         path = re.sub(
             r"\{(id|serial|provider)\}", lambda _: self.filled(IDS[route.key]) if id is None else id, route.path
         )
-        path = path.replace("{file}", MANIFEST)
+        path = path.replace("{file}", MANIFEST).replace("{delivery}", self.names["delivery"])
         return path + self.filled(QUERIES.get(route.key, ""))
 
     def body(self, route: Route) -> str | None:
@@ -353,6 +362,11 @@ def shop(kami: Kami) -> Shop:
     )
     person = {"customer": "nobody", "reason": "other"}
     erasure = granted(kami.operator.post("/v1/erasures", person, unique()), 202)["id"]
+    endpoint = {"url": inbox(kami.cloud, "shop"), "events": ["voucher.redeemed"]}
+    webhook = granted(kami.operator.post("/v1/webhooks", endpoint, unique()), 201)["id"]
+    delivery, _ = (
+        granted(kami.operator.post(f"/v1/webhooks/{webhook}/tests", None, unique()), 201)["id"] for _ in range(2)
+    )
     lists = {
         "campaigns": "/v1/campaigns?limit=1",
         "vouchers": f"/v1/batches/{batch}/vouchers?limit=1",
@@ -381,6 +395,7 @@ def shop(kami: Kami) -> Shop:
         "ticket": granted(kami.operator.post(f"/v1/exports/{export}/tickets", None), 201)["ticket"],
         "channel": channel, "other_channel": other_channel, "distribution": distribution, "extension": extension,
         "ending_campaign": kami.campaign(reclaim_unactivated_after_days=1)["id"],
+        "inbox": endpoint["url"], "webhook": webhook, "delivery": delivery,
         "dispense": dispense, "record": record, "erasure": erasure,
         "awaiting_recovery": awaiting["id"], "digest": awaiting["approval"]["digest"],
         "message": message, "complaint": complaint, "phone": recipient,
@@ -557,6 +572,9 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/transfers", "customer", REFERENCES),
     ("POST /v1/transfers/{id}/acceptances", "token", ["", "t" * 65]),
     ("POST /v1/transfers/{id}/acceptances", "customer", REFERENCES),
+    ("POST /v1/webhooks", "url", ["", "https://", "ftp://a.example/", "https://a@b.example/", "https://a/#b"]),
+    ("POST /v1/webhooks", "events", [[], ["voucher.created"], ["voucher.redeemed"] * 6]),
+    ("POST /v1/webhooks/{id}/rotations", "overlap_s", [-1, 604_801, *HUGE, *FRACTIONS]),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/erasures", "reason", ["", "because", None, 1]),
     ("POST /v1/erasures", "customer", ["", "a b", "客户", "c" * 65]),
@@ -661,6 +679,7 @@ NOT_JSON: Final[list[tuple[str, str | bytes]]] = [
 ]  # fmt: skip
 ASKS_FOR_NOTHING: Final = {
     "POST /v1/audit/exports", "POST /v1/messages/{id}/resends", "POST /v1/messages/{id}/complaints",
+    "POST /v1/webhooks/{id}/rotations",
 }  # fmt: skip
 """Routes whose bodies may be empty objects."""
 NOT_AN_OBJECT: Final = ["[]", "null", "5", '"x"', "true", "[{}]", "NaN", "{}"]

@@ -104,6 +104,15 @@ EXPECTED: Final[dict[str, int | tuple[int, str]]] = {
     "notify/statistics": 200,
     "notify/receipts": 200,
     "notify/receipts-without-proof": (401, "invalid_signature"),
+    "webhooks/deliveries": 200,
+    "webhooks/replay": 202,
+    "webhooks/rotation": 201,
+    "webhooks/test": 201,
+    "webhooks/webhook": 201,
+    "webhooks/webhook-deletion": 204,
+    "webhooks/webhook-read": 200,
+    "webhooks/webhook-without-tls": (400, "invalid_request"),
+    "webhooks/webhooks": 200,
     "notify/routes": 200,
     "notify/routes-not-seen": (412, "precondition_failed"),
     "notify/routes-read": 200,
@@ -131,7 +140,7 @@ ORDERS: Final = [
     "generate/export-job", "generate/import-job", "ledger/event", "ledger/job", "ledger/late", "ledger/sweep",
     "notify/account-frozen", "notify/event", "notify/held", "notify/job", "notify/overdue",
     "notify/receipt", "notify/receipt-of-aws", "notify/reminders", "notify/reminders-page", "notify/reply",
-    "notify/reply-of-aws", "recover/job",
+    "notify/reply-of-aws", "recover/job", "webhooks/delivery", "webhooks/event",
 ]  # fmt: skip
 """One message each, too, but what it begins is not over with it."""
 

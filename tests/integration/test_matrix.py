@@ -17,7 +17,7 @@ from functions.domain.export import MANIFEST
 from functions.edge.routes import ROUTES, Route
 from infra.local.carriers import NAMES
 from infra.local.gateway import Answer
-from infra.local.samples import BOUGHT, RECIPIENT
+from infra.local.samples import BOUGHT, RECIPIENT, inbox
 from tests.integration.kami import Caller, Json, Kami, Voucher, claim, granted, mobile, unique
 
 TABLE: Final = """
@@ -93,6 +93,15 @@ POST /v1/recipients/lookups               200      403      403     403      403
 PUT  /v1/recipients                       200      403      403     403      403      403       403     403     403
 GET  /v1/routes                           200      403      403     403      403      403       403     403     403
 PUT  /v1/routes                           200      403      403     403      403      403       403     403     403
+
+POST /v1/webhooks                         201      403      201     201      201      201       403     403     403
+GET  /v1/webhooks                         200      403      200     none     200      none      403     403     403
+GET  /v1/webhooks/{id}                    200      403      200     404      200      404       403     403     403
+DELETE /v1/webhooks/{id}                  204      403      204     404      204      404       403     403     403
+POST /v1/webhooks/{id}/rotations          201      403      201     404      201      404       403     403     403
+POST /v1/webhooks/{id}/tests              201      403      201     404      201      404       403     403     403
+GET  /v1/webhooks/{id}/deliveries         200      403      200     404      200      404       403     403     403
+POST /v1/webhooks/{id}/deliveries/{delivery}/replays 202 403    202     404      202      404       403     403     403
 
 POST /v1/erasures                         202      403      403     403      403      403       403     403     403
 GET  /v1/erasures/{id}                    200      403      403     403      403      403       403     403     403
@@ -234,6 +243,20 @@ class Case:
         id = str(granted(self.operator.post(path, body), 201)["id"])
         return f"{id}?customer={body['customer'].replace('+', '%2B')}" if ask else id
 
+    def webhook(self) -> str:
+        """The owner's, the only one."""
+        for known in granted(self.owner.get("/v1/webhooks"))["data"]:
+            self.owner.delete(f"/v1/webhooks/{known['id']}")
+        return str(granted(self.owner.post("/v1/webhooks", self.endpoint(), unique()), 201)["id"])
+
+    def endpoint(self) -> Json:
+        return {"url": inbox(self.kami.cloud, "matrix"), "events": ["voucher.redeemed"]}
+
+    def delivery(self) -> str:
+        id = self.webhook()
+        made = granted(self.owner.post(f"/v1/webhooks/{id}/tests", None, unique()), 201)
+        return f"/v1/webhooks/{id}/deliveries/{made['id']}/replays"
+
 
 Request = tuple[str, Any]
 MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
@@ -301,6 +324,14 @@ MAKERS: Final[dict[str, Callable[[Case], Request]]] = {
     "create_reconciliation": lambda c: ("/v1/reconciliations", {"selection": {"serials": [c.card().serial]}}),
     "list_reconciliations": lambda c: ("/v1/reconciliations", None),
     "get_reconciliation": lambda c: (f"/v1/reconciliations/{_reconciliation(c)}", None),
+    "create_webhook": lambda c: ("/v1/webhooks", c.endpoint()),
+    "list_webhooks": lambda c: (f"/v1/webhooks#{c.webhook()}", None),
+    "get_webhook": lambda c: (f"/v1/webhooks/{c.webhook()}", None),
+    "delete_webhook": lambda c: (f"/v1/webhooks/{c.webhook()}", None),
+    "create_rotation": lambda c: (f"/v1/webhooks/{c.webhook()}/rotations", {}),
+    "create_test": lambda c: (f"/v1/webhooks/{c.webhook()}/tests", None),
+    "list_deliveries": lambda c: (f"/v1/webhooks/{c.webhook()}/deliveries", None),
+    "create_replay": lambda c: (c.delivery(), None),
     "create_erasure": lambda c: ("/v1/erasures", ERASURE),
     "get_erasure": lambda c: (f"/v1/erasures/{c.ordered('/v1/erasures', ERASURE)}", None),
     "list_messages": lambda c: (c.messages(), None),
@@ -389,6 +420,8 @@ def cell(kami: Kami, callers: dict[str, Caller], route: Route, column: str) -> s
 
 
 def send(caller: Caller, route: Route, path: str, body: Any) -> Answer:
+    if route.method == "DELETE":
+        return caller.delete(path)
     if route.method == "PUT":
         return caller.put(path, body)
     return caller.get(path) if route.method == "GET" else caller.post(path, body, unique())

@@ -17,9 +17,10 @@ import pytest
 import urllib3
 from moto.sqs.models import sqs_backends
 
+from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
-from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, WAIT_MAX_S, message_id
+from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
 from functions.domain.times import rfc3339
 from functions.notify import admission, receipts, service
 from functions.notify.admission import Worker

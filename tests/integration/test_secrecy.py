@@ -29,7 +29,7 @@ from functions.store import keys, table, vault
 from functions.store.aws import FENCE_S
 from functions.store.entities import LOT
 from infra.local.gateway import Answer
-from infra.local.samples import RECIPIENT
+from infra.local.samples import RECIPIENT, inbox
 from infra.local.template import ACCOUNT
 from tests.integration.conftest import Log
 from tests.integration.kami import (
@@ -50,13 +50,17 @@ from tests.integration.kami import (
 PHONES: Final = ["+8613987654321", "+8615123456789", "+14155552671"]
 BROADBAND: Final = "gz.home-00420042@isp"
 SHOWN: Final = re.compile(
-    r"POST /v1/(reveals|tokens|dispenses|claims|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances)"
+    r"POST /v1/(reveals|tokens|dispenses|claims|exports/[^/]+/tickets|transfers|transfers/[^/]+/acceptances"
+    r"|webhooks|webhooks/[^/]+/rotations)"
     r"|GET /v1/vouchers/[^/]+/qr.*"
 )
 """Routes whose answers are there to show a secret."""
 
-ELSEWHERE: Final = {"lot.restored", "voucher.restored", "routes.changed"}
-"""Types of events that this run does not cause: those of a table that was restored, and of routes that were changed."""
+ELSEWHERE: Final = {
+    "lot.restored", "voucher.restored", "routes.changed", "webhook.deleted", "webhook.disabled", "webhook.enabled",
+}  # fmt: skip
+"""Types of events that this run does not cause: those of a table that was restored, of routes that were changed, and of
+endpoints that were given up."""
 
 
 def in_base64(raw: bytes) -> Iterator[str]:
@@ -136,6 +140,7 @@ def written(value: Any) -> Any:
 
 def everything(kami: Kami, run: Run) -> None:
     """Each function's work, good and bad, with secrets where they belong and where they do not."""
+    webhooks(kami, run)
     single = kami.voucher()
     gift, another_gift = (kami.voucher(redemption="balance") for _ in range(2))
     digits = kami.voucher(code_format="digits20")
@@ -169,9 +174,26 @@ def everything(kami: Kami, run: Run) -> None:
     books(kami, run)
     jobs(kami, run)
     the_record(kami, run)
+    told = kami.cloud.carriers.inbox("secrecy")
+    assert {"voucher.redeemed", "message.ended"} <= {each["type"] for each in told}
+    run.messages.append(json.dumps(told))
     stored = s3_backends[ACCOUNT]["aws"].buckets.values()
     found = [(name, key.metadata, key.value) for one in stored for name, key in one.keys.items()]
     run.objects = "".join(f"{name} {dict(about)} {written(value)}" for name, about, value in found)
+
+
+def webhooks(kami: Kami, run: Run) -> None:
+    """An endpoint that is told all that happens, signed with a secret and then with another."""
+    events = ["voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"]
+    body = {"url": inbox(kami.cloud, "secrecy"), "events": events}
+    made = granted(kami.operator.post("/v1/webhooks", body, unique()), 201)
+    path = f"/v1/webhooks/{made['id']}"
+    rotated = granted(kami.operator.post(f"{path}/rotations", {}, unique()), 201)
+    run.tickets += [each["secret"].removeprefix("whsec_") for each in (made, rotated)]
+    granted(kami.operator.post(f"{path}/tests", None, unique()), 201)
+    kami.cloud.carriers.set("north", "none", receipts="prompt")
+    for read in (path, f"{path}/deliveries", "/v1/webhooks", f"/v1/webhooks/{made['secret'][6:]}"):
+        kami.operator.get(read)
 
 
 def holds(kami: Kami, code: str) -> None:

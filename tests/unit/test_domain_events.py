@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from functions.domain.events import DATED, ENTITIES, EVENTS, TYPES, UnknownCommand, changed, counts, events, holdings
 from functions.domain.lot import Segment, Status, rewritten
 from functions.domain.serials import serial_of
+from functions.domain.webhook import TOLD
 from functions.edge import record
 from functions.notify.models import ORDER, EventType, Told
+from functions.webhooks import models as webhooks
 
 FOLDER = Path(__file__).parents[2] / "events"
 AT = 1_800_000_000
@@ -123,6 +125,12 @@ KNOWN = {"id": "support-1", "role": "support", "tenant": "operator"}
 RULES: Item = {"kind": "gift", "redemption": "single", "code_format": "digits20", "amount_minor": 9, "currency": "CNY"}
 TICKET: Item = {"id": "tkt_1", "export": "exp_1", "sha256": b"wrapped"}
 
+WEBHOOK: Item = {
+    "id": "whk_1", "tenant": "acme", "url": "https://acme.example/+8613812345678",
+    "types": ["message.ended", "voucher.redeemed"], "secrets": [[b"wrapped", "whk"]],
+}  # fmt: skip
+ENDPOINT: Item = {"id": "whk_1", "tenant": "acme"}
+OFF: Item = {"disabled_at": AT, "disabled_for": "gone"}
 CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a client created": (
         None, item("client", "create_client", **CLIENT, secrets=[[b"wrapped", None]]), [("client.created", KNOWN)],
@@ -581,6 +589,32 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         None, item("recovered", "recover", position=POSITION, recovery="rec_1", action="void", reason="stolen"),
         [("voucher.recovered", {**CARD, "recovery": "rec_1", "action": "void", "reason": "stolen", "generation": 1})],
     ),
+    "a webhook made": (
+        None, item("webhook", "create", **WEBHOOK),
+        [("webhook.created", {"id": "whk_1", "tenant": "acme", "events": ["message.ended", "voucher.redeemed"]})],
+    ),
+    "a webhook's secret rotated": (
+        item("webhook", "create", **WEBHOOK),
+        item("webhook", "rotate", 2, **{**WEBHOOK, "secrets": [[b"wrapped too", "rot"], [b"wrapped", "whk", AT]]}),
+        [("webhook.rotated", ENDPOINT)],
+    ),
+    "a webhook disabled": (
+        item("webhook", "create", **WEBHOOK), item("webhook", "disable", 2, **WEBHOOK, **OFF),
+        [("webhook.disabled", {**ENDPOINT, "reason": "gone"})],
+    ),
+    "a webhook enabled": (
+        item("webhook", "disable", 2, **WEBHOOK, **OFF), item("webhook", "enable", 3, **WEBHOOK),
+        [("webhook.enabled", ENDPOINT)],
+    ),
+    "a webhook deleted while it was disabled": (
+        item("webhook", "disable", 2, **WEBHOOK, **OFF),
+        item("webhook", "delete", 3, **{**WEBHOOK, "url": "", "types": [], "secrets": []}, **OFF, deleted_at=AT),
+        [("webhook.deleted", ENDPOINT)],
+    ),
+    "a message that is over and erased": (
+        message(1, status="failed", reason="expired"),
+        item("message", "erase", 2, **SMS, status="failed", reason="expired", recipient="acc_1"), [],
+    ),
 }  # fmt: skip
 
 
@@ -634,6 +668,15 @@ def test_notify_understands_the_example_of_what_it_takes(type: str) -> None:
     order = ORDER.validate_python(json.loads(example)["detail"])
     assert isinstance(order, Told)
     assert (order.type, order.version) == (type, TYPES[type])
+
+
+@pytest.mark.parametrize("type", get_args(webhooks.EventType))
+def test_webhooks_understands_the_example_of_what_it_takes(type: str) -> None:
+    example = (FOLDER / "bus" / f"{type}.json").read_text()
+    order = webhooks.ORDER.validate_python(json.loads(example)["detail"])
+    assert isinstance(order, webhooks.Told)
+    assert set(TOLD[type]) & set(order.data)
+    assert order.by.by()
 
 
 @pytest.mark.parametrize(
@@ -730,6 +773,8 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         "delivery_counts",
         "delivery_counted",
         "pointer",
+        "pulse",
+        "delivery",
         "report",
         "entry",
         "page",

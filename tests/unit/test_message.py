@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.domain.delivery import WAIT_MAX_S, wait_s
 from functions.domain.message import (
     ATTEMPT_S,
     ATTEMPTS_MAX,
@@ -16,14 +17,12 @@ from functions.domain.message import (
     OVER,
     RANKS,
     TRANSITIONS,
-    WAIT_MAX_S,
     Message,
     Outcome,
     Receipt,
     Status,
     message_id,
     pause_s,
-    wait_s,
     with_receipt,
 )
 from functions.domain.reasons import IN_DOUBT, REASONS, Remedy
