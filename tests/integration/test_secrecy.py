@@ -172,6 +172,7 @@ def everything(kami: Kami, run: Run) -> None:
     draws(kami, run)
     recoveries(kami, run)
     books(kami, run)
+    asking(kami)
     jobs(kami, run)
     the_record(kami, run)
     told = kami.cloud.carriers.inbox("secrecy")
@@ -194,6 +195,20 @@ def webhooks(kami: Kami, run: Run) -> None:
     kami.cloud.carriers.set("north", "none", receipts="prompt")
     for read in (path, f"{path}/deliveries", "/v1/webhooks", f"/v1/webhooks/{made['secret'][6:]}"):
         kami.operator.get(read)
+
+
+def asking(kami: Kami) -> None:
+    """An SMS that arrived, complained of all the same, and sent once more; and what its recipient wants."""
+    kami.cloud.drain()
+    found = granted(kami.operator.get(f"/v1/messages?recipient={quote(PHONES[0])}"))["data"]
+    path = f"/v1/messages/{next(sms['id'] for sms in found if sms['status'] == 'delivered')}"
+    granted(kami.operator.post(f"{path}/resends", {"customer": PHONES[0]}, unique()), 201)
+    ticket = granted(kami.operator.post(f"{path}/complaints", {"customer": PHONES[0]}, unique()), 201)["id"]
+    granted(kami.operator.post(f"/v1/complaints/{ticket}/outcomes", {"outcome": "carrier_side"}, unique()), 201)
+    for read in (path, f"/v1/complaints/{ticket}", "/v1/complaints", "/v1/messages/statistics"):
+        granted(kami.operator.get(read))
+    granted(kami.operator.post("/v1/recipients/lookups", {"number": PHONES[0]}))
+    granted(kami.operator.put("/v1/recipients", {"number": PHONES[0], "opted_out": ["reminders"]}))
 
 
 def holds(kami: Kami, code: str) -> None:
