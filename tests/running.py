@@ -29,6 +29,8 @@ LAST_LINE: Final = "grant_type=client_credentials"
 POLL_S: Final = 0.05
 DEAD_LETTERS: Final = ("DeadLettersArn", "UndeliveredArn")
 """How the outputs end that name queues for what was set aside."""
+DUE: Final = ("", "NotVisible")
+"""The ends of the names by which SQS counts messages that are due."""
 TOKEN_KEPT_S: Final = 300
 REPLY_TIMEOUT_S: Final = 60
 CONNECTIONS_MAX: Final = 32
@@ -149,10 +151,10 @@ class Running:
         """How many SMS the carriers have taken."""
         return sum(carrier["messages"] for carrier in self.done("GET", "/local/carriers")["data"])
 
-    def waiting(self) -> int:
-        """How many messages lie in all queues: visible, in somebody's hands, or delayed."""
+    def at_work(self) -> int:
+        """How many messages of all queues are visible or in somebody's hands; others are delayed."""
         sqs = self.aws("sqs")
-        return sum(_depth(sqs, url) for url in sqs.list_queues()["QueueUrls"])
+        return sum(_depth(sqs, url, DUE) for url in sqs.list_queues()["QueueUrls"])
 
     def set_aside(self) -> dict[str, int]:
         """How many messages lie in each dead-letter queue, and objects in the bucket for what relay failed on."""
@@ -167,8 +169,8 @@ def mobile(number: int) -> str:
     return f"+86138{number:08d}"
 
 
-def _depth(sqs: Any, url: str) -> int:
-    names = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+def _depth(sqs: Any, url: str, states: tuple[str, ...] = (*DUE, "Delayed")) -> int:
+    names = [f"ApproximateNumberOfMessages{state}" for state in states]
     return sum(map(int, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
 
 

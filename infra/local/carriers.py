@@ -109,6 +109,8 @@ class Carrier:
     """How often it was asked to send, by reference."""
     messages: dict[str, str] = field(default_factory=dict)
     """Which message it was asked to send under a reference; a sender may ask for one under several."""
+    told: dict[str, list[str]] = field(default_factory=dict)
+    """The codes that it tells, or has told, of what it took, in order and by reference; empty for delivered."""
     _met: Counter[str] = field(default_factory=Counter)
 
     def now_wrong(self, reference: str) -> str:
@@ -242,6 +244,8 @@ class Carriers:
                     return Reply(200, {})
                 case "GET", ["carriers"]:
                     return Reply(200, {"data": [self._state(name) for name in NAMES]})
+                case "GET", ["carriers", name, "taken"] if name in NAMES:
+                    return Reply(200, {"data": self._taken(name)})
                 case "PUT", ["carriers", name]:
                     self.set(name, **sent)
                     return Reply(200, self._state(name))
@@ -254,9 +258,16 @@ class Carriers:
         return Reply(404, {"error": "not_found"})
 
     def _state(self, name: str) -> Json:
-        carrier = self._all[name]
-        state = {"name": name, "fault": carrier.fault, "messages": len(carrier.taken)}
-        return {**state, "receipts": carrier.receipts, "receipt_code": carrier.receipt_code}
+        with self._lock:
+            carrier = self._all[name]
+            due = sum(told.carrier == name for told in self._told)
+            state = {"name": name, "fault": carrier.fault, "messages": len(carrier.taken), "receipts_due": due}
+            return {**state, "receipts": carrier.receipts, "receipt_code": carrier.receipt_code}
+
+    def _taken(self, name: str) -> list[Json]:
+        with self._lock:
+            carrier = self._all[name]
+            return [{"reference": each, "id": id, "told": carrier.told[each]} for each, id in carrier.taken.items()]
 
     def _send(self, name: str, reference: str, to: str, sender: str, text: str) -> Reply:
         with self._lock:
@@ -272,6 +283,7 @@ class Carriers:
             if reference not in carrier.taken:
                 carrier.taken[reference] = f"{name}-{len(carrier.taken) + 1}"
                 how, codes = carrier.receipts_of(reference)
+                carrier.told[reference] = codes
                 if "" in codes or not codes:  # else it is said not to arrive, and does not
                     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
                     self._phones.setdefault(to, []).append({"from": sender, "text": text, "at": at})
