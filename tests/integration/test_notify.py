@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from base64 import urlsafe_b64decode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -712,6 +713,27 @@ def crashed_everywhere(notify: Notify, plan: str, plant: Plant, monkeypatch: pyt
         if crashed is None:
             return crashes
     raise AssertionError("it does not end")
+
+
+def test_a_crash_never_has_sent_again_what_a_provider_cannot_trace(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedCarrier, "traceable", False)
+    ends = Counter[tuple[str, int]]()
+    for place in range(1, PLACES_MAX):
+        _, number, event = notify.redeem()
+        before = notify.asked("north")
+        with monkeypatch.context() as planted:
+            crash_at_call(place, planted)
+            crashed = run_until_crash(notify, event)
+        monkeypatch.setattr(service, "WORKER", Worker())
+        notify.clock.advance(ATTEMPT_S)
+        notify.deliver(crashed or event)
+        notify.settle(times=2)
+        ends[notify.message(number)["status"], notify.asked("north") - before] += 1
+        if crashed is None:
+            break
+    assert ends.keys() == {("sent", 1), ("unknown", 0), ("unknown", 1)}
 
 
 def run_until_crash(notify: Notify, event: Json) -> Any:
