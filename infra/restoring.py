@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from functions.domain.restore import (
 )
 from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.times import epoch
 from functions.edge import clock
 from functions.ledger.models import Replaced
 from functions.ledger.models import Told as Used
@@ -301,7 +301,7 @@ def _is_over(item: Json) -> bool:
 
 
 def _retold(event: Json) -> Event:
-    at, by = int(datetime.fromisoformat(event["at"]).timestamp()), By(**event["by"])
+    at, by = epoch(event["at"]), By(**event["by"])
     more = {"changes": event.get("changes", {}), "sandbox": event.get("sandbox", False)}
     return Event(event["id"], event["type"], at, by, None, event["data"], 0, **more)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from functions.domain.account import E164, masked
 from functions.domain.message import Message
 from functions.domain.reminder import day_named
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import App, Call, Event, Reply, Response, ok, refuse_fields
@@ -59,7 +58,7 @@ def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
     order, now = ORDER.validate_json(body), clock.now()
     if isinstance(order, End):
-        reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+        reminders.expect(order.data.serial, epoch(order.at), now)
         return
     if isinstance(order, Sweep):
         logger.info("reminders", ordered=reminders.sweep(now))
@@ -80,7 +79,7 @@ def take(body: str) -> None:
         if data.action is not None and data.reason is not None:
             recovery = service.Recall(data.action, data.reason, data.generation)
         redemption = data.redemption.id if data.redemption else None
-        at = int(datetime.fromisoformat(order.at).timestamp())
+        at = epoch(order.at)
         occasion = service.Occasion(order.id, order.type, data.serial, redemption, recovery, at)
         try:
             number, told = 1, service.tell(occasion, now)
