@@ -14,8 +14,9 @@ from functions.store import keys, table
 from functions.store.entities import LOT
 
 WORKERS_MAX = 8
-CHUNK = 64
-"""So many lots are handed out at a time; between chunks the clock is looked at."""
+CHUNK = 13 * WORKERS_MAX
+"""So many lots are handed out at a time, a million vouchers' and no more than a few; between chunks the clock is looked
+at."""
 
 T = TypeVar("T")
 R = TypeVar("R")
