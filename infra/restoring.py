@@ -47,7 +47,7 @@ from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Line
 from functions.store.keys import Key
 from functions.store.records import COUNTER, RECOVERY
-from functions.store.table import BATCH_GET_MAX, Conflict
+from functions.store.table import Conflict
 
 COMMAND: Final = "restore"
 WORKERS: Final = 8
@@ -286,11 +286,8 @@ def _recovery(id: str, did: Sequence[Json], completed: Json | None) -> Counter[s
 def _go_on(orders: Mapping[str, Json]) -> int:
     """Tell of orders again that the table has and that are not finished: what was to be done next was in no table."""
     places = {id: Key(found.key, found.key.partition("#")[0]) for id in orders if (found := cause(orders[id]))}
-    under_way: list[Event] = []
-    for at in range(0, len(places), BATCH_GET_MAX):
-        some = list(places)[at : at + BATCH_GET_MAX]
-        items = table.get_many(places[id] for id in some)
-        under_way += (_retold(orders[id]) for id in some if places[id] in items and not _is_over(items[places[id]]))
+    items = table.get_all(places.values())
+    under_way = [_retold(orders[id]) for id, key in places.items() if key in items and not _is_over(items[key])]
     bus.publish(under_way)
     return len(under_way)
 

@@ -50,7 +50,7 @@ from functions.store.pool import Barred
 from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.singles import is_suspended
-from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX
+from functions.store.table import CONFLICTS_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
@@ -441,10 +441,5 @@ def touched_in(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
 
 def _read(lot: Lot, wanted: list[int]) -> dict[int, Voucher]:
     start = lot.number * LOT_SIZE
-    found: dict[int, Voucher] = {}
-    for at in range(0, len(wanted), BATCH_GET_MAX):
-        items = table.get_many(keys.voucher(start + index) for index in wanted[at : at + BATCH_GET_MAX])
-        for item in items.values():
-            voucher = VOUCHER.load(item)
-            found[voucher.position - start] = voucher
-    return found
+    items = table.get_all(keys.voucher(start + index) for index in wanted)
+    return {voucher.position - start: voucher for voucher in map(VOUCHER.load, items.values())}

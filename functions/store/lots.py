@@ -39,13 +39,8 @@ def in_chunks(todo: Sequence[T], work: Callable[[T], R], until: float, size: int
 
 def read_many(numbers: Iterable[int]) -> dict[int, Lot]:
     """Lots by number, consistently; absent ones are absent."""
-    wanted = [keys.lot(number) for number in dict.fromkeys(numbers)]
-    found: dict[int, Lot] = {}
-    for start in range(0, len(wanted), table.BATCH_GET_MAX):
-        for item in table.get_many(wanted[start : start + table.BATCH_GET_MAX]).values():
-            lot = LOT.load(item)
-            found[lot.number] = lot
-    return found
+    found = map(LOT.load, table.get_all(map(keys.lot, numbers)).values())
+    return {lot.number: lot for lot in found}
 
 
 def refuse_unknown(lots: dict[int, Lot], ranges: Iterable[tuple[int, list[tuple[int, int]]]]) -> None:
