@@ -20,7 +20,6 @@ from functions.domain.events import Event
 from functions.domain.formats import FORMATS
 from functions.domain.ids import derived
 from functions.domain.ledger import Kind
-from functions.domain.pieces import in_parts
 from functions.domain.record import Entry
 from functions.domain.restore import (
     RECOVERED,
@@ -35,13 +34,11 @@ from functions.domain.restore import (
     told,
     voucher_after,
 )
-from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE, position_of
 from functions.domain.times import epoch
 from functions.edge import clock
 from functions.ledger.models import Replaced
 from functions.ledger.models import Told as Used
-from functions.recover.service import SPANS_IN_ITEM_MAX
 from functions.store import bus, draws, history, keys, ledger, persons, record, seals, selected, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Line
@@ -275,11 +272,7 @@ def _recovery(id: str, did: Sequence[Json], completed: Json | None) -> Counter[s
     if table.get(keys.recovery(id)) is not None:
         return Counter()
     found = recovery(id, did, completed)
-    parts = list(in_parts(found.spans)) if len(found.spans) > SPANS_IN_ITEM_MAX else []
-    if parts:
-        found = replace(found, spans=(), parts=tuple(lot_count(part) for part in parts))
-        selected.keep(found, parts, [], found.by)
-    table.put(RECOVERY.item(found, COMMAND, found.by), 0)
+    table.put(RECOVERY.item(selected.kept(found), COMMAND, found.by), 0)
     return Counter({"recoveries": 1})
 
 
