@@ -1,10 +1,11 @@
-"""Range commands: one change to many lots, written lot by lot, that a crash and a retry neither repeat nor undo.
+"""Range commands: one change to many lots, written share by share, that a crash and a retry neither repeat nor undo.
 
 The command's item is written first. Each lot remembers the commands done on it, with what they did; one that finds
 its own id counts that lot as done. A lot forgets a command only once that command is known to have completed, and a
 runner reads its command's item after its lots: completed means hands off, and not completed means that the lots it read
 had forgotten nothing. So not even a runner that slept through the completion and eight later commands can touch a lot
-again: its write is conditional on the lot's version.
+again: its write is conditional on the lot's version. Of a share, which is one transaction, the others are written
+without the lot whose version has moved, and that one alone.
 """
 
 from __future__ import annotations
