@@ -19,7 +19,7 @@ from functions.domain.recipient import Quiet, Recipient
 from functions.domain.reminder import day_named
 from functions.domain.routing import Routes
 from functions.domain.story import story
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import (
@@ -37,6 +37,7 @@ from functions.edge.http import (
 )
 from functions.edge.log import logger
 from functions.notify import answers, asking, numbers, receipts, recipients, reminders, routing, service
+from functions.notify.admission import PROVIDER_DOWN
 from functions.notify.models import (
     ORDER,
     AccountTold,
@@ -53,6 +54,7 @@ from functions.notify.models import (
     MessageList,
     MessageStory,
     OfRecipient,
+    Order,
     OutcomeRequest,
     Page,
     ReceiptsTaken,
@@ -338,10 +340,15 @@ def _lane(body: str) -> str:
 
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
-    order, now = ORDER.validate_json(body), clock.now()
+    _take(ORDER.validate_json(body), body, clock.now())
+    for provider in sorted(service.WORKER.opened()):
+        logger.warning("breaker open", provider=provider, alarm=PROVIDER_DOWN)
+
+
+def _take(order: Order, body: str, now: int) -> None:
     match order:
         case End():
-            reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+            reminders.expect(order.data.serial, epoch(order.at), now)
         case Sweep(sweep="reminders"):
             logger.info("reminders", ordered=reminders.sweep(now))
         case Sweep(sweep="held"):
@@ -384,7 +391,7 @@ def _tell(order: Told, body: str, now: int) -> None:
     if data.action is not None and data.reason is not None:
         recovery = service.Recall(data.action, data.reason, data.generation)
     redemption = data.redemption.id if data.redemption else None
-    at = int(datetime.fromisoformat(order.at).timestamp())
+    at = epoch(order.at)
     try:
         message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery, at), now)
     except service.TooEarly:

@@ -29,7 +29,7 @@ from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
 from functions.domain.story import UNTRACEABLE
 from functions.domain.times import rfc3339
 from functions.notify import admission, handler, receipts, service
-from functions.notify.admission import Worker
+from functions.notify.admission import PROVIDER_DOWN, Worker
 from functions.notify.providers import SimulatedCarrier, base
 from functions.notify.service import TOO_EARLY_MAX_S, TOO_EARLY_S
 from functions.store import jobs, recipients, table
@@ -856,7 +856,7 @@ def test_what_no_row_fits_fails_and_says_why(notify: Notify) -> None:
     assert (notify.orders(), notify.phone(number)) == ([], [])
 
 
-def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify) -> None:
+def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify, log: Log) -> None:
     for _ in range(FAILURES_MIN):
         notify.deliver(notify.redeem()[2])
     before = notify.asked("north")
@@ -867,6 +867,8 @@ def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is
         assert notify.deliver(event) == []
     assert (notify.asked("north") - before, notify.asked("south")) == (FAILURES_MIN, 2)
     assert breaker(notify, "north")["state"] == "open"
+    told = [line["provider"] for line in log.lines if line.get("alarm") == PROVIDER_DOWN]
+    assert told == ["simulated:north"]
     notify.faults()
     notify.settle(times=2)
     assert notify.asked("north") - before == FAILURES_MIN
