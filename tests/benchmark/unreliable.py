@@ -128,6 +128,7 @@ def told_of_all(kami: Running, redemptions: int, untouched: int, rounds: int = 1
         for first, faults in zip(range(0, reached, slice_size), cycle(FAULTS), strict=False):
             _switch(kami, faults)
             redeem(first, min(first + slice_size, reached))
+            _begun(kami, min(first + slice_size, reached))
         _switch(kami, {})
         _quiet(kami, reached)
         took_s = perf_counter() - since
@@ -157,6 +158,13 @@ def told_of_all(kami: Running, redemptions: int, untouched: int, rounds: int = 1
 def _switch(kami: Running, faults: dict[str, Json]) -> None:
     for name in NAMES:
         kami.done("PUT", f"/local/carriers/{name}", WELL | faults.get(name, {}))
+
+
+def _begun(kami: Running, messages: int) -> None:
+    """Wait until so many messages are there, however they fare, so that what is wrong is met by some."""
+    until = monotonic() + STALLED_AFTER_S
+    while len(kami.items(keys.MESSAGE)) < messages and monotonic() < until:
+        sleep(POLL_S)
 
 
 def _quiet(kami: Running, messages: int) -> None:
