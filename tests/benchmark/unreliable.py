@@ -189,7 +189,7 @@ def _quiet(kami: Running, messages: int) -> None:
 
 
 def _over(kami: Running) -> int:
-    return sum(message["status"]["S"] in OVER for message in kami.items(keys.MESSAGE))
+    return sum("status" in message and message["status"]["S"] in OVER for message in kami.items(keys.MESSAGE))
 
 
 def _followed(kami: Running, number: int, serial: str) -> Followed:
