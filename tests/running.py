@@ -34,6 +34,8 @@ DUE: Final = ("", "NotVisible")
 TOKEN_KEPT_S: Final = 300
 REPLY_TIMEOUT_S: Final = 60
 CONNECTIONS_MAX: Final = 32
+IDLE_MAX_S: Final = 2
+"""The server closes a connection that was idle for 5 s: one that it is about to close must not be used again."""
 REVEALED_MAX: Final = 100
 BUSY_MAX: Final = 20
 """Refusals with 503 that one request bears: the machine is smaller than what it imitates."""
@@ -50,7 +52,7 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes], known: Json, log: Path) -> None:
         self.process, self.known, self.log = process, known, log
-        limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX)
+        limits = httpx.Limits(CONNECTIONS_MAX, CONNECTIONS_MAX, keepalive_expiry=IDLE_MAX_S)
         self.http = httpx.Client(base_url=known["api_url"], timeout=REPLY_TIMEOUT_S, limits=limits, trust_env=False)
         self._tokens: dict[str, tuple[str, float]] = {}
         self._aws: dict[str, Any] = {}
