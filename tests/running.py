@@ -52,7 +52,9 @@ class Running:
 
     def __init__(self, process: subprocess.Popen[bytes], known: Json, log: Path) -> None:
         self.process, self.known, self.log = process, known, log
-        limits = httpx.Limits(CONNECTIONS_MAX, CONNECTIONS_MAX, keepalive_expiry=IDLE_MAX_S)
+        limits = httpx.Limits(
+            max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_MAX_S
+        )
         self.http = httpx.Client(base_url=known["api_url"], timeout=REPLY_TIMEOUT_S, limits=limits, trust_env=False)
         self._tokens: dict[str, tuple[str, float]] = {}
         self._aws: dict[str, Any] = {}
