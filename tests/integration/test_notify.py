@@ -345,17 +345,6 @@ def test_after_the_last_attempt_it_has_failed_and_nothing_is_left_to_do(notify: 
     assert notify.phone(number) == []
 
 
-def test_a_permanent_reason_stops_at_once(notify: Notify) -> None:
-    notify.faults(north="refuse")
-    _, number, event = notify.redeem()
-    notify.deliver(event, event)
-    assert notify.orders() == []
-    message = notify.message(number)
-    assert (message["status"], outcomes(message)) == ("failed", [("north", "failed", "blocked")])
-    assert (message["reason"], message["next_step"]["en"][:24]) == ("blocked", "Ask the customer to lift")
-    assert (notify.asked("north"), notify.asked("south")) == (1, 0)
-
-
 @pytest.mark.parametrize("fault", ["lose_reply", "slow"])
 def test_a_reply_that_is_lost_is_looked_up_and_not_sent_again(notify: Notify, fault: str) -> None:
     notify.faults(north=fault)
@@ -386,16 +375,6 @@ def test_a_lost_reply_and_then_a_provider_that_is_down_is_not_entrusted_to_anoth
     assert notify.message(number)["status"] == "sent"
     assert len(notify.phone(number)) == 1
     assert notify.asked("south") == 0
-
-
-def test_doubt_that_outlasts_all_attempts_is_called_unknown(notify: Notify) -> None:
-    notify.faults(north="lose_reply")
-    _, number, event = notify.redeem()
-    notify.deliver(event)
-    notify.faults(north="down")
-    notify.settle()
-    message = notify.message(number)
-    assert (message["status"], len(message["attempts"])) == ("unknown", ATTEMPTS_MAX)
 
 
 def test_two_answers_to_one_message_are_not_taken_for_the_answer_to_the_next(notify: Notify) -> None:
@@ -751,15 +730,6 @@ def test_a_message_goes_where_the_first_row_that_fits_it_says(notify: Notify) ->
     assert notify.deliver(redeemed, told(REVERSED, redemption["serial"], redemption["id"], reversal="r")) == []
     asked = {message["event"]: outcomes(message) for message in notify.messages(number)}
     assert asked == {REDEEMED: [("south", "sent", None)], REVERSED: [("north", "sent", None)]}
-
-
-def test_what_no_row_fits_fails_and_says_why(notify: Notify) -> None:
-    route(notify, {"offers": [offer("south")], "when": {"kinds": [REVERSED]}})
-    _, number, event = notify.redeem()
-    assert notify.deliver(event, event) == []
-    message = notify.message(number)
-    assert (message["status"], message["reason"], message["attempts"]) == ("failed", "destination_not_served", [])
-    assert (notify.orders(), notify.phone(number)) == ([], [])
 
 
 def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify) -> None:
