@@ -7,6 +7,7 @@ from taking all workers by its breaker, which counts slow calls as failures.
 from __future__ import annotations
 
 import os
+import queue
 import random
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from functions.domain.actor import By
 from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.errors import Refusal
-from functions.domain.health import WINDOW_S, Health, is_failure
+from functions.domain.health import WINDOW_S, Health, State, is_failure
 from functions.domain.message import Message, Outcome
 from functions.domain.routing import Choice, Destination, Offer, Routes, asked, by_default, choices, free_at, offers
 from functions.notify import providers
@@ -51,6 +52,14 @@ class Admission(NamedTuple):
     wait_s: int | None = None
 
 
+class Turn(NamedTuple):
+    """That a provider's breaker has gone from one state to another."""
+
+    provider: str
+    was: State
+    state: State
+
+
 class InFlight:
     """How many calls to each provider are under way in this worker."""
 
@@ -77,7 +86,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.tokens, self.in_flight = Tokens(), InFlight()
-        self._lock = threading.Lock()
+        self._lock, self._turns = threading.Lock(), queue.SimpleQueue[Turn]()
         self._successes: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     @contextmanager
@@ -97,7 +106,7 @@ class Worker:
                 if not self.tokens.take(offer.provider, offer.rate_per_s, second):
                     yield Admission(wait_s=_back_off(waits))
                     return
-                if _lent(choice, seen, turn, now, open_s):
+                if self._lent(choice, seen, turn, now, open_s):
                     yield Admission(offer.provider)
                     return
             finally:
@@ -108,6 +117,16 @@ class Worker:
         pause_s = max(free_at(wanted, seen.health, now, open_s) - now, 1)
         yield Admission(wait_s=min(pause_s + int(random.uniform(0, pause_s / 4)), WAIT_MAX_S))
 
+    def _lent(self, choice: Choice, seen: Seen, turn: str, now: int, open_s: int) -> bool:
+        """Whether a call may be made: at once, or by the breaker's lease, which only one gets."""
+        if not choice.probe:
+            return True
+        provider = choice.offer.provider
+        known = seen.health[provider]
+        health = self._change(provider, known, lambda health: health.probing(turn, now, open_s) or health)
+        seen.health[provider] = health
+        return health.probe == turn
+
     def note(self, provider: str, outcome: Outcome, took_s: float, seen: Seen, turn: str, now: int) -> None:
         """Have a provider's breaker know what came of a call: of each failure, and of the success of a probe.
 
@@ -117,11 +136,32 @@ class Worker:
         if not is_failure(outcome.reason, took_s):
             self._succeeded(provider, now)
             if known is not None:
-                _change(provider, known, lambda health: health.succeeded(turn, now))
+                self._change(provider, known, lambda health: health.succeeded(turn, now))
             return
         successes = self._successes_since(provider, known.since if known is not None else now)
         with suppress(Refusal):
-            _change(provider, known, lambda health: health.failed(turn, now, successes))
+            self._change(provider, known, lambda health: health.failed(turn, now, successes))
+
+    def _change(self, provider: str, known: Health | None, decide: Callable[[Health], Health]) -> Health:
+        """The breaker after a decision on it as it stands; nothing is written where that leaves all as it is."""
+        before = known or Health(provider)
+
+        def changed(current: Health | None) -> Health | None:
+            nonlocal before
+            before = current or Health(provider)
+            after = decide(before)
+            return None if after == current else after
+
+        health = table.change(HEALTH, known, changed, "health", BY)
+        if health.state is not before.state:
+            self._turns.put(Turn(provider, before.state, health.state))
+        return health
+
+    def turns(self) -> Iterator[Turn]:
+        """The changes of breakers' states that this worker has made and not told of yet."""
+        with suppress(queue.Empty):
+            while True:
+                yield self._turns.get_nowait()
 
     def _succeeded(self, provider: str, now: int) -> None:
         with self._lock:
@@ -134,26 +174,6 @@ class Worker:
         """How many there were, and were not told of; they are told then."""
         with self._lock:
             return sum(count for second, count in self._successes.pop(provider, {}).items() if second >= since)
-
-
-def _lent(choice: Choice, seen: Seen, turn: str, now: int, open_s: int) -> bool:
-    """Whether a call may be made: at once, or by the breaker's lease, which only one gets."""
-    if not choice.probe:
-        return True
-    provider = choice.offer.provider
-    health = _change(provider, seen.health[provider], lambda health: health.probing(turn, now, open_s) or health)
-    seen.health[provider] = health
-    return health.probe == turn
-
-
-def _change(provider: str, known: Health | None, decide: Callable[[Health], Health]) -> Health:
-    """The breaker after a decision on it as it stands; nothing is written where that leaves all as it is."""
-
-    def changed(current: Health | None) -> Health | None:
-        after = decide(current or Health(provider))
-        return None if after == current else after
-
-    return table.change(HEALTH, known, changed, "health", BY)
 
 
 def _back_off(waits: int) -> int:

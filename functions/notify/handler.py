@@ -13,6 +13,7 @@ from functions.domain import deliveries
 from functions.domain.account import E164, masked
 from functions.domain.asking import Viewer
 from functions.domain.complaint import Outcome
+from functions.domain.health import State
 from functions.domain.message import Message, Receipt, Status, message_id
 from functions.domain.reasons import told
 from functions.domain.recipient import Quiet, Recipient
@@ -72,6 +73,8 @@ from functions.store import jobs, lists
 from functions.store.records import COMPLAINT
 
 app = App("notify")
+BREAKER_OPEN = "provider_breaker_open"
+"""The alarm of a provider that is left alone for a while."""
 ROWS_MAX = 2_000
 """Of statistics in one answer."""
 
@@ -415,6 +418,9 @@ def _receive(receipt: Receipt, tries: int, now: int) -> None:
 
 
 def _log(number: int, message: Message) -> None:
+    for turn in service.WORKER.turns():
+        alarm = BREAKER_OPEN if turn.state is State.OPEN else None
+        logger.info("breaker", provider=turn.provider, state=turn.state.value, was=turn.was.value, alarm=alarm)
     last = message.attempts[-1] if message.attempts else None
     logger.info(
         "message",

@@ -22,6 +22,7 @@ from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
 from functions.domain.times import rfc3339
+from functions.edge import clock as edge_clock
 from functions.notify import admission, receipts, service
 from functions.notify.admission import Worker
 from functions.notify.providers import SimulatedCarrier, base
@@ -126,7 +127,7 @@ def told(type: str, serial: str, redemption: str | None = None, **changes: Any) 
     if type == RECOVERED:
         data |= {"recovery": "rec_1", "action": "void", "reason": "stolen"}
     by = {"client": "c", "role": "merchant", "tenant": "t", "address": "192.0.2.1", "request": "r"}
-    at = "2026-11-21T08:00:00Z"
+    at = rfc3339(edge_clock.now())
     return {"id": unique("1.VOUCHER#.1"), "type": type, "schema": 1, "at": at, "by": by, "data": data} | changes
 
 
@@ -401,6 +402,20 @@ def test_what_could_not_be_sent_while_it_was_of_use_has_expired(notify: Notify) 
     message = notify.message(number)
     assert (message["status"], message["reason"], len(message["attempts"])) == ("failed", "expired", 1)
     assert (notify.phone(number), notify.orders()) == ([], [])
+
+
+def test_an_event_that_comes_late_is_of_use_no_longer_than_one_that_comes_at_once(notify: Notify) -> None:
+    """As from the dead letters, from which it is given back days later."""
+    use_by_s = KINDS[REDEEMED].use_by_s or 0
+    (_, fresh, in_time), (_, late, too_late) = notify.redeem(), notify.redeem()
+    notify.clock.advance(use_by_s - 1)
+    assert notify.deliver(in_time) == []
+    notify.clock.advance(1)
+    assert notify.deliver(too_late, too_late) == []
+    assert notify.message(fresh)["status"] == "sent"
+    message = notify.message(late)
+    assert (message["status"], message["reason"], message["attempts"]) == ("failed", "expired", [])
+    assert (message["use_by"], notify.phone(late)) == (rfc3339(notify.clock.now), [])
 
 
 def test_doubt_that_outlasts_its_use_is_looked_up_and_not_sent(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -732,7 +747,7 @@ def test_a_message_goes_where_the_first_row_that_fits_it_says(notify: Notify) ->
     assert asked == {REDEEMED: [("south", "sent", None)], REVERSED: [("north", "sent", None)]}
 
 
-def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify) -> None:
+def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify, log: Log) -> None:
     for _ in range(FAILURES_MIN):
         notify.deliver(notify.redeem()[2])
     before = notify.asked("north")
@@ -759,6 +774,11 @@ def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is
     notify.deliver(event)
     assert notify.asked("north") - before == FAILURES_MIN + PROBES + 1
     assert breaker(notify, "north") == closed  # a success is not worth a write
+    lines = [line for line in log.lines if line["message"] == "breaker"]
+    assert {line["provider"] for line in lines} == {"simulated:north"}
+    assert [(line["was"], line["state"], line["alarm"]) for line in lines] == [
+        ("closed", "open", "provider_breaker_open"), ("open", "half_open", None), ("half_open", "closed", None),
+    ]  # fmt: skip
 
 
 def test_where_all_are_left_alone_a_message_waits_and_uses_up_no_attempt(notify: Notify) -> None:
