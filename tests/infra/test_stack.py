@@ -17,10 +17,12 @@ from functions.domain.errors import PROBLEMS
 from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
+from functions.notify import handler as notify
 from functions.notify import receipts
 from functions.store import accounts, draws
 from functions.webhooks import handler as webhooks
 from infra.alarms import (
+    BREAKER_OPEN,
     GUESSING,
     LEDGER_DISPUTED,
     RECEIPTS_FORGED,
@@ -558,6 +560,10 @@ def test_webhooks_alone_opens_their_secrets_and_counts_those_that_are_disabled(t
     assert [name for name in FUNCTIONS if key in json.dumps(template.statements(name))] == ["webhooks"]
     assert "WEBHOOK_LOOPBACK" not in told, "in the cloud no request goes to where it came from"
     assert f'"{webhooks.DISABLED}"' in WEBHOOK_DISABLED.pattern
+
+
+def test_a_breaker_that_opens_is_counted_by_the_words_that_are_logged() -> None:
+    assert f'"{notify.BREAKER_OPEN}"' in BREAKER_OPEN.pattern
 
 
 def test_a_provider_without_an_account_is_refused() -> None:
