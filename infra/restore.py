@@ -12,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.domain.errors import Refusal
 from functions.domain.record import Entry, entry_of
+from functions.domain.times import epoch
 from functions.edge import clock
 from functions.store import bus, persons, record, seals, table
 from functions.store.table import Conflict
@@ -73,7 +73,7 @@ def restore(
         record.TABLE_INCARNATION: str(incarnation),
     }
     began, by = time.monotonic(), deployment.engineer()
-    entries = [*sealed(int(datetime.fromisoformat(since).timestamp()))]
+    entries = [*sealed(epoch(since))]
     done = restoring.put_record_back(entries, by)
     later = [event for path in files or [] for event in events(path.read_text().splitlines())]
     done["events put on record"] = record.append(later, clock.now())

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ from functions.domain.events import Event
 from functions.domain.formats import FORMATS
 from functions.domain.ids import derived
 from functions.domain.ledger import Kind
-from functions.domain.pieces import in_parts
 from functions.domain.record import Entry
 from functions.domain.restore import (
     RECOVERED,
@@ -36,18 +34,17 @@ from functions.domain.restore import (
     told,
     voucher_after,
 )
-from functions.domain.selection import lot_count
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.times import epoch
 from functions.edge import clock
 from functions.ledger.models import Replaced
 from functions.ledger.models import Told as Used
-from functions.recover.service import SPANS_IN_ITEM_MAX
 from functions.store import bus, draws, history, keys, ledger, persons, record, seals, selected, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.history import Line
 from functions.store.keys import Key
 from functions.store.records import COUNTER, RECOVERY
-from functions.store.table import BATCH_GET_MAX, Conflict
+from functions.store.table import Conflict
 
 COMMAND: Final = "restore"
 WORKERS: Final = 8
@@ -275,22 +272,15 @@ def _recovery(id: str, did: Sequence[Json], completed: Json | None) -> Counter[s
     if table.get(keys.recovery(id)) is not None:
         return Counter()
     found = recovery(id, did, completed)
-    parts = list(in_parts(found.spans)) if len(found.spans) > SPANS_IN_ITEM_MAX else []
-    if parts:
-        found = replace(found, spans=(), parts=tuple(lot_count(part) for part in parts))
-        selected.keep(found, parts, [], found.by)
-    table.put(RECOVERY.item(found, COMMAND, found.by), 0)
+    table.put(RECOVERY.item(selected.kept(found), COMMAND, found.by), 0)
     return Counter({"recoveries": 1})
 
 
 def _go_on(orders: Mapping[str, Json]) -> int:
     """Tell of orders again that the table has and that are not finished: what was to be done next was in no table."""
     places = {id: Key(found.key, found.key.partition("#")[0]) for id in orders if (found := cause(orders[id]))}
-    under_way: list[Event] = []
-    for at in range(0, len(places), BATCH_GET_MAX):
-        some = list(places)[at : at + BATCH_GET_MAX]
-        items = table.get_many(places[id] for id in some)
-        under_way += (_retold(orders[id]) for id in some if places[id] in items and not _is_over(items[places[id]]))
+    items = table.get_all(places.values())
+    under_way = [_retold(orders[id]) for id, key in places.items() if key in items and not _is_over(items[key])]
     bus.publish(under_way)
     return len(under_way)
 
@@ -301,7 +291,7 @@ def _is_over(item: Json) -> bool:
 
 
 def _retold(event: Json) -> Event:
-    at, by = int(datetime.fromisoformat(event["at"]).timestamp()), By(**event["by"])
+    at, by = epoch(event["at"]), By(**event["by"])
     more = {"changes": event.get("changes", {}), "sandbox": event.get("sandbox", False)}
     return Event(event["id"], event["type"], at, by, None, event["data"], 0, **more)
 

@@ -36,6 +36,8 @@ REVEALED_MAX: Final = 100
 BUSY_MAX: Final = 20
 """Refusals with 503 that one request bears: the machine is smaller than what it imitates."""
 BUSY_WAIT_S: Final = 0.5
+RECOVERED_AFTER_S: Final = 120
+REPORT_POLL_S: Final = 0.2
 YEAR_S: Final = 365 * 86_400
 
 Json = dict[str, Any]
@@ -139,6 +141,15 @@ class Running:
         """A merchant's redemption to a mobile number."""
         order = {"code": code, "account": {"type": "mobile", "number": number}, "store": "store-1"}
         return self.ask("POST", "/v1/redemptions", order, role="merchant")
+
+    def recovered(self, id: str) -> Json:
+        """A recovery's report once all is accounted for, with the first of what was skipped."""
+        until = monotonic() + RECOVERED_AFTER_S
+        while (report := self.done("GET", f"/v1/recoveries/{id}?limit=100"))["status"] != "completed":
+            if monotonic() > until:
+                raise RuntimeError(f"the recovery is not completed: {report}")
+            sleep(REPORT_POLL_S)
+        return report
 
     def phone(self, number: str) -> list[Json]:
         """What a phone received."""

@@ -97,8 +97,6 @@ def redeemed(tills: list[Till]) -> set[str]:
     return {each.serial for till in tills for each in till.tries if each.done}
 
 
-def refused_for_good_at(tills: list[Till]) -> float:
-    """When a till was first refused after the last that was served at any of them."""
-    tries = [each for till in tills for each in till.tries]
-    last = max((each.answered_at for each in tries if each.done), default=0.0)
-    return min(each.answered_at for each in tries if not each.done and each.answered_at > last)
+def last_served_at(tills: list[Till]) -> float:
+    """When a till was told for the last time that a card is redeemed."""
+    return max(each.answered_at for till in tills for each in till.tries if each.done)

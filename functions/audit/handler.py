@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from datetime import datetime
 from typing import Any
 
 from functions.audit import exports, sealing
@@ -27,7 +26,7 @@ from functions.domain.audit import KEPT_S, AuditExport
 from functions.domain.record import Entry
 from functions.domain.seal import Checkpoint
 from functions.domain.serials import position_of
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 from functions.edge import clock, record, tokens
 from functions.edge.batch import RESERVE_S
 from functions.edge.http import App, Call, Event, Reply, Response, accepted, of_query, ok, refuse_fields, see_other
@@ -57,7 +56,7 @@ def _wanted(call: Call) -> Wanted:
 
 
 def _at(time: str) -> int:
-    return max(0, int(datetime.fromisoformat(time).timestamp()))
+    return max(0, epoch(time))
 
 
 def _answer(entry: Entry) -> EntryAnswer:

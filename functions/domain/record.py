@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from functions.domain.serials import position_of
+from functions.domain.times import epoch
 
 CHAINS = 16
 GENESIS = "0" * 64
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     @property
     def at(self) -> int:
         """When what it tells of happened."""
-        return int(datetime.fromisoformat(self.event["at"]).timestamp())
+        return epoch(self.event["at"])
 
     @property
     def prev(self) -> str:

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from functions.domain.lot import COMMANDS_PER_LOT_MAX, Done, Lot, Scope, Segment
 from functions.domain.recovery import Action, Phase, Recovery, freed
 from functions.domain.selection import Span, lot_count
 from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.times import epoch
 from functions.domain.voucher import (
     SUSPEND,
     Drawn,
@@ -82,7 +82,7 @@ class Told:
     @property
     def at(self) -> int:
         """When it was."""
-        return _epoch(self.event["at"])
+        return epoch(self.event["at"])
 
     @property
     def predecessor(self) -> int | None:
@@ -114,7 +114,7 @@ def line(event: Json) -> Event | None:
     number: int | None = position_of(data["serial"]) if kind == "voucher" else data["lot"]
     assert number is not None, "what the record tells of is a voucher"
     by = By(**event["by"])
-    return Event(event["id"], event["type"], _epoch(event["at"]), by, Subject(kind, number), data, found.version,
+    return Event(event["id"], event["type"], epoch(event["at"]), by, Subject(kind, number), data, found.version,
                  sandbox=event.get("sandbox", False))  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def _said(event: Json) -> dict[str, Any]:
     if "status" in said:
         said["status"] = Status(said["status"])
     if said.get("valid_until") is not None:
-        said["valid_until"] = _epoch(said["valid_until"])
+        said["valid_until"] = epoch(said["valid_until"])
     return said
 
 
@@ -234,7 +234,7 @@ def _with(voucher: Voucher, before: Voucher, told: Told, segment: Segment, prede
         case "voucher.reversed":
             return _reversed(voucher, before, told)
         case "voucher.held":
-            until, amount = _epoch(data["expires_at"]), data["amount_minor"]
+            until, amount = epoch(data["expires_at"]), data["amount_minor"]
             hold = Hold(data["hold"], told.at, until, by["client"], amount, voucher.balance_minor, UNKNOWN,
                         voucher.generation, by["request"], handovers=voucher.handovers)  # fmt: skip
             return replace(voucher, holds={**voucher.holds, hold.id: hold})
@@ -369,7 +369,7 @@ def recovery(id: str, did: Sequence[Json], completed: Json | None) -> Recovery:
     """A recovery as it shows by what it did, and by the data of the event that told of its end, if any."""
     events = sorted(did, key=lambda event: str(event["at"]))
     first, spans = events[0], _joined(span for event in events for span in _spans(event["data"]))
-    data, at = first["data"], _epoch(first["at"])
+    data, at = first["data"], epoch(first["at"])
     action = RECOVERED[first["type"]] or Action(data["action"])
     going = Phase.SURVEY if action is Action.RESUME else Phase.FENCE
     return Recovery(
@@ -412,7 +412,3 @@ def _spans(data: Json) -> Iterator[Span]:
         yield Span(position, position)
     for first, last in data.get("ranges", []):
         yield Span(data["lot"] * LOT_SIZE + first, data["lot"] * LOT_SIZE + last)
-
-
-def _epoch(time: str) -> int:
-    return int(datetime.fromisoformat(time).timestamp())

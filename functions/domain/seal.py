@@ -12,11 +12,10 @@ import json
 from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from functions.domain.record import GENESIS, Entry, Head, canonical, incarnation_of
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 
 CHECKPOINT_TYPE = "kami-checkpoint+jws"
 EXPORT_TYPE = "kami-record+jws"
@@ -147,7 +146,7 @@ def reopened(jws: str, last: Checkpoint | None, digest: Callable[[str], str]) ->
         if head.number > start.number:
             span = Span(chain, start.number + 1, head.number)
             runs.append(Sealed(*span, start.hash, head.hash, digest(span.name)))
-    at = int(datetime.fromisoformat(said["at"]).timestamp())
+    at = epoch(said["at"])
     return Checkpoint(number, at, prev, tuple(run.span for run in runs), before, tuple(runs), jws)
 
 

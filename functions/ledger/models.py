@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
@@ -11,6 +10,7 @@ from functions.domain import ledger as domain
 from functions.domain.actor import By
 from functions.domain.ledger import Kind
 from functions.domain.reconciliation import KINDS
+from functions.domain.times import epoch
 from functions.edge.models import (
     RFC_3339,
     Answer,
@@ -71,7 +71,7 @@ class Told(Taken):
         """What it says about its card's value; a reversal of what was replaced since comes in and goes on."""
         used, reversal = self.data.redemption, self.data.reversal
         kind = Kind.REDEEMED if reversal is None else Kind.REVERSED
-        movement = domain.Movement(kind, used.id, used.amount_minor, self.id, _epoch(self.at), reversal)
+        movement = domain.Movement(kind, used.id, used.amount_minor, self.id, epoch(self.at), reversal)
         return [movement] if self.data.credited is None else [movement, movement._replace(kind=Kind.PASSED_ON)]
 
     @model_validator(mode="after")
@@ -93,10 +93,6 @@ class Passed(Taken):
 
 
 _MOVES = {"voucher.reissued": Kind.REISSUED, "voucher.issued": Kind.ISSUED, "voucher.credited": Kind.CREDITED}
-
-
-def _epoch(time: str) -> int:
-    return int(datetime.fromisoformat(time).timestamp())
 
 
 class Replaced(Taken):
@@ -122,7 +118,7 @@ class Replaced(Taken):
     @property
     def movements(self) -> list[domain.Movement]:
         """What it says about its card's value."""
-        return [domain.Movement(_MOVES[self.type], self.cause, self.data.amount_minor, self.id, _epoch(self.at))]
+        return [domain.Movement(_MOVES[self.type], self.cause, self.data.amount_minor, self.id, epoch(self.at))]
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

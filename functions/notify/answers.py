@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from functions.domain import deliveries
@@ -10,7 +9,7 @@ from functions.domain.actor import By
 from functions.domain.complaint import OUTCOMES, Complaint
 from functions.domain.deliveries import HOUR_S
 from functions.domain.reasons import told
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 from functions.edge.http import Call, of_query, refuse_fields
 from functions.notify.models import StatisticsQuery
 from functions.store.deliveries import HOURS_MAX
@@ -35,9 +34,9 @@ def hours(call: Call) -> tuple[int, int, tuple[str, ...]]:
     if set(by) - set(deliveries.DIMENSIONS) or len(set(by)) < len(by):
         refuse_fields([("query.by", f"some of {','.join(deliveries.DIMENSIONS)}, each once")])
     try:
-        ends = int(datetime.fromisoformat(asked.until).timestamp()) if asked.until else call.now + HOUR_S
+        ends = epoch(asked.until) if asked.until else call.now + HOUR_S
         until = ends // HOUR_S
-        since = int(datetime.fromisoformat(asked.since).timestamp()) // HOUR_S if asked.since else until - 24
+        since = epoch(asked.since) // HOUR_S if asked.since else until - 24
     except (ValueError, OverflowError):
         refuse_fields([("query.since", "no date and time")])
     if not 0 < until - since <= HOURS_MAX or since < 0 or until > call.now // HOUR_S + HOURS_MAX:

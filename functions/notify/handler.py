@@ -20,7 +20,7 @@ from functions.domain.recipient import Quiet, Recipient
 from functions.domain.reminder import day_named
 from functions.domain.routing import Routes
 from functions.domain.story import story
-from functions.domain.times import rfc3339
+from functions.domain.times import epoch, rfc3339
 from functions.edge import batch as queue
 from functions.edge import clock
 from functions.edge.http import (
@@ -344,7 +344,7 @@ def take(body: str) -> None:
     order, now = ORDER.validate_json(body), clock.now()
     match order:
         case End():
-            reminders.expect(order.data.serial, int(datetime.fromisoformat(order.at).timestamp()), now)
+            reminders.expect(order.data.serial, epoch(order.at), now)
         case Sweep(sweep="reminders"):
             logger.info("reminders", ordered=reminders.sweep(now))
         case Sweep(sweep="held"):
@@ -387,7 +387,7 @@ def _tell(order: Told, body: str, now: int) -> None:
     if data.action is not None and data.reason is not None:
         recovery = service.Recall(data.action, data.reason, data.generation)
     redemption = data.redemption.id if data.redemption else None
-    at = int(datetime.fromisoformat(order.at).timestamp())
+    at = epoch(order.at)
     try:
         message = service.tell(service.Occasion(order.id, order.type, data.serial, redemption, recovery, at), now)
     except service.TooEarly:

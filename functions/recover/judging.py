@@ -12,7 +12,6 @@ from functools import partial
 from typing import NamedTuple
 
 from functions.domain.authority import APPROVAL_S, Approval, Asked, Share, Spent, allowance, approval, takes_code
-from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.lot import Lot
 from functions.domain.recovery import Recovery, may_be_recovered
 from functions.domain.selection import Part
@@ -28,6 +27,8 @@ from functions.store.tally import pieces
 COUNTED_MAX = 50
 """Where the rules of more campaigns limit what is done alone, a second person approves it: an order and its counts are
 one transaction."""
+LOTS_LOOKED_AT_MAX = 8
+"""A batch of more lots counts as a whole where all of it may be done alone: to read them would give thieves time."""
 
 
 class Judgement(NamedTuple):
@@ -84,8 +85,8 @@ def _counted(spent: Spent, share: Share, now: int) -> Write:
 
 
 def _whole_batch(recovery: Recovery) -> Share | None:
-    """The most that a recovery of one batch of many lots may come to, without reading them; None where it is none."""
-    if recovery.lots <= LOTS_PER_CALL_MAX or len(recovery.spans) != 1:
+    """The most that a recovery of one large batch may come to, without reading its lots; None where it is none."""
+    if recovery.lots <= LOTS_LOOKED_AT_MAX or len(recovery.spans) != 1:
         return None
     (span,) = recovery.spans
     number, index = divmod(span.first, LOT_SIZE)

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from functions.domain.actor import By
-from functions.domain.authority import Approval
 from functions.domain.campaign import LOTS_PER_CALL_MAX
 from functions.domain.command import Command
 from functions.domain.errors import Refusal
@@ -18,7 +17,7 @@ from functions.domain.ids import fingerprint, refuse_reuse
 from functions.domain.lines import Line, merged
 from functions.domain.lines import lines as read_lines
 from functions.domain.lot import Lot, Segment
-from functions.domain.pieces import LINES_MAX, in_parts, named
+from functions.domain.pieces import LINES_MAX, named
 from functions.domain.recovery import (
     NONE_KEPT,
     STEPS,
@@ -50,12 +49,10 @@ from functions.store.pool import Barred
 from functions.store.reach import Reach
 from functions.store.records import RECOVERED, RECOVERY, REPORT
 from functions.store.singles import is_suspended
-from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX
+from functions.store.table import CONFLICTS_MAX
 
 IN_CALL_S = 3
 """A worker leaves a small recovery to its call for so long; after that it lays the veto itself."""
-SPANS_IN_ITEM_MAX = 1_000
-"""What is selected in more pieces lies in items of its own."""
 HELD_UP = ("lot_busy", "try_again")
 """Refusals of a lot that others are at."""
 ERRORS_SHOWN_MAX = 100
@@ -139,24 +136,14 @@ def _ordered(recovery: Recovery, serials: bool, lines: list[Line], one_time_code
     """
     for _ in range(CONFLICTS_MAX):
         needed = judging.judge(recovery, serials, one_time_code)
-        wanted = replace(_kept_apart(recovery, needed.approval, lines), version=1)
+        phase = recovery.phase if needed.approval is None else Phase.APPROVAL
+        wanted = replace(selected.kept(recovery, named(lines)), phase=phase, approval=needed.approval, version=1)
         moved = table.commit([(RECOVERY, wanted, 0), *needed.spent], (), "", "request_recovery", recovery.by)
         if not moved:
             return wanted
         if 0 in moved:
             return find(recovery.id)
     raise Refusal("try_again", "Others of this client's orders come in between.", retry_after_s=1)
-
-
-def _kept_apart(recovery: Recovery, approval: Approval | None, lines: list[Line]) -> Recovery:
-    """The recovery with what a second person is to approve, if any; what fits no item is written beside it."""
-    if approval is not None:
-        recovery = replace(recovery, phase=Phase.APPROVAL, approval=approval)
-    parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
-    if parts:
-        recovery = replace(recovery, spans=(), parts=tuple(lot_count(part) for part in parts))
-    selected.keep(recovery, parts, named(lines), recovery.by)
-    return recovery
 
 
 def prepared(
@@ -441,10 +428,5 @@ def touched_in(lot: Lot, within: list[tuple[int, int]]) -> dict[int, Voucher]:
 
 def _read(lot: Lot, wanted: list[int]) -> dict[int, Voucher]:
     start = lot.number * LOT_SIZE
-    found: dict[int, Voucher] = {}
-    for at in range(0, len(wanted), BATCH_GET_MAX):
-        items = table.get_many(keys.voucher(start + index) for index in wanted[at : at + BATCH_GET_MAX])
-        for item in items.values():
-            voucher = VOUCHER.load(item)
-            found[voucher.position - start] = voucher
-    return found
+    items = table.get_all(keys.voucher(start + index) for index in wanted)
+    return {voucher.position - start: voucher for voucher in map(VOUCHER.load, items.values())}

@@ -1,10 +1,11 @@
-"""Range commands: one change to many lots, written lot by lot, that a crash and a retry neither repeat nor undo.
+"""Range commands: one change to many lots, written share by share, that a crash and a retry neither repeat nor undo.
 
 The command's item is written first. Each lot remembers the commands done on it, with what they did; one that finds
 its own id counts that lot as done. A lot forgets a command only once that command is known to have completed, and a
 runner reads its command's item after its lots: completed means hands off, and not completed means that the lots it read
 had forgotten nothing. So not even a runner that slept through the completion and eight later commands can touch a lot
-again: its write is conditional on the lot's version.
+again: its write is conditional on the lot's version. Of a share, which is one transaction, the others are written
+without the lot whose version has moved, and that one alone.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from functions.store.singles import (
     recounted,
     touch_some,
 )
-from functions.store.table import CONFLICTS_MAX, Conflict
+from functions.store.table import CONFLICTS_MAX
 
 Trace = list[tuple[int, int, str]]
 """Index ranges of a lot that were skipped, and why."""
@@ -171,11 +172,11 @@ def run(
     lots_before = command.lots_done
     todo = list(by_lot(list(command.spans)))[lots_before:]
     work = _Work(command, change, touch, one_by_one, own, apart, until)
-    mine = command  # another runner may be further than this one; what it did does not count for these lots
+    mine = stored = command  # another runner may be further than this one; what it did does not count for these lots
     skips: tuple[Piece, ...] = ()
-    share = max(1, min(len(todo), lots.CHUNK) // lots.WORKERS_MAX)
-    shares = [todo[at : at + share] for at in range(0, len(todo), share)]
-    for groups in lots.in_chunks(shares, work.on, until, lots.CHUNK // share):
+    share = -(-min(len(todo), lots.CHUNK) // lots.WORKERS_MAX)
+    shares = [todo[at : at + share] for at in range(0, len(todo), max(share, 1))]
+    for groups in lots.in_chunks(shares, work.on, until, lots.WORKERS_MAX):
         each_done = [done for group in groups for done in group]
         at = mine.lots_done - lots_before
         done = [each for each in takewhile(bool, each_done) if each is not None]
@@ -186,21 +187,22 @@ def run(
             room = PIECES_MAX - len(mine.skips) - later
             skips = skipped_pieces(work.traces, todo[at : at + len(done)], done, room)
         mine = mine.after(done, now, skips)
-        command = _saved(mine) if checkpoint or mine.status == "completed" else mine
+        command = mine
+        if checkpoint or mine.status == "completed":
+            command = stored = _saved(stored, mine)
         if len(done) < len(each_done):
             break
     return command
 
 
-def _saved(command: Command) -> Command:
+def _saved(before: Command, command: Command) -> Command:
     def further(current: Command | None) -> Command | None:
         assert current is not None
         if current.lots_done >= command.lots_done:
             return None
         return command
 
-    stored = table.read(COMMAND, keys.command(command.id))
-    return table.change(COMMAND, stored, further, command.kind, command.by)
+    return table.change(COMMAND, before, further, command.kind, command.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,20 +225,29 @@ class _Work:
         return [done[number] if number in done else self._alone(number, ranges) for number, ranges in parts]
 
     def _together(self, parts: list[Part]) -> dict[int, Done]:
-        """What was done to those lots that nobody else was at meanwhile; they take one read, and one of the command."""
+        """What was done to those lots that nobody else was at meanwhile; all of them take one read, one of the command
+        and one write.
+        """
         done: dict[int, Done] = {}
         with write_window(), suppress(WriteWindowOver):
             found = read_many(number for number, _ in parts)
             is_over = self._is_over()
+            marked: list[tuple[Lot, Made]] = []
             for number, ranges in parts:
                 lot = found.get(number)
                 before = self._before(lot, ranges, is_over)
-                plain = self._plainly(lot, ranges, Outcomes()) if lot is not None and before is None else None
                 if before is not None:
                     done[number] = before
-                elif lot is not None and plain is not None:
-                    with suppress(Conflict):
-                        done[number] = self._marked(lot, *plain)
+                    continue
+                assert lot is not None
+                plain = self._plainly(lot, ranges, Outcomes())
+                if plain is not None:
+                    marked.append((lot, plain))
+            while marked:
+                moved = self._marked(marked)
+                if not moved:
+                    return done | {lot.number: made for lot, (_, made, _) in marked}
+                marked = [each for place, each in enumerate(marked) if place not in moved]
         return done
 
     def _alone(self, number: int, ranges: list[tuple[int, int]]) -> Done | None:
@@ -261,10 +272,9 @@ class _Work:
                             return None
                         continue
                     plain = self._singly(lot, ranges, touched)
-                try:
-                    return self._marked(lot, *plain)
-                except Conflict:
-                    conflicts += 1
+                if not self._marked([(lot, plain)]):
+                    return plain[1]
+                conflicts += 1
         raise Refusal("try_again", "Others are changing the same lot.", retry_after_s=1)
 
     def _is_over(self) -> bool:
@@ -297,13 +307,17 @@ class _Work:
         trace += ((index, index, why) for index, why in touched.items() if why is not None)
         return lot.segments, counted(done, touched), trace
 
-    def _marked(self, lot: Lot, segments: tuple[Segment, ...], done: Done, trace: Trace) -> Done:
-        """Write the lot with what was done to it. Raises Conflict where it was changed meanwhile."""
-        commands = (*_with_room(lot.commands, self.finished), done)
-        marked = replace(lot, segments=segments, commands=commands, version=lot.version + 1)
-        table.put(LOT.item(marked, self.command.kind, self.command.by), lot.version)
-        self.traces[lot.number] = trace
-        return done
+    def _marked(self, each: list[tuple[Lot, Made]]) -> set[int]:
+        """Write lots with what was done to them, all or none; says which of them were changed meanwhile, by place."""
+        writes = [
+            (LOT, replace(lot, segments=segments, commands=(*_with_room(lot.commands, self.finished), done),
+                          version=lot.version + 1), lot.version)
+            for lot, (segments, done, _) in each
+        ]  # fmt: skip
+        moved = table.commit(writes, (), "", self.command.kind, self.command.by)
+        if not moved:
+            self.traces.update((lot.number, trace) for lot, (_, _, trace) in each)
+        return moved
 
 
 def skipped_pieces(traces: dict[int, Trace], parts: list[Part], done: list[Done], room: int) -> tuple[Piece, ...]:

@@ -25,7 +25,7 @@ from functions.store import history, keys, ledger, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.keys import Key
 from functions.store.ledger import ACCOUNT, LINE
-from functions.store.table import BATCH_GET_MAX, Entity, Item
+from functions.store.table import Entity, Item
 
 RECONCILIATION: Entity[Reconciliation] = Entity(
     "reconciliation",
@@ -101,16 +101,8 @@ def _sum(items: Mapping[Key, Item], number: int) -> Sum:
     return Sum(history.counted(items, number), history.writes(items, number))
 
 
-def _read(wanted: Iterable[Key]) -> dict[Key, Item]:
-    every = list(dict.fromkeys(wanted))
-    found: dict[Key, Item] = {}
-    for at in range(0, len(every), BATCH_GET_MAX):
-        found |= table.get_many(every[at : at + BATCH_GET_MAX])
-    return found
-
-
 def _vouchers(number: int, indexes: Iterable[int]) -> dict[int, Voucher]:
-    items = _read(keys.voucher(number * LOT_SIZE + index) for index in indexes)
+    items = table.get_all(keys.voucher(number * LOT_SIZE + index) for index in indexes)
     loaded = (VOUCHER.load(item) for item in items.values())
     return {voucher.position % LOT_SIZE: voucher for voucher in loaded}
 
@@ -129,7 +121,7 @@ def _cards(
         every = {*generations.get(index, ()), *(expected.generation for expected in wanted_lines)}
         accounts[index] = {generation: keys.account(start + index, generation) for generation in every}
     wanted = [key for places in lines.values() for key in places.values()]
-    items = _read([*wanted, *(key for places in accounts.values() for key in places.values())])
+    items = table.get_all([*wanted, *(key for places in accounts.values() for key in places.values())])
     found = {
         index: {place: LINE.load(items[key]) for place, key in places.items() if key in items}
         for index, places in lines.items()
@@ -155,7 +147,7 @@ def _unknown(lines: Sequence[Line], now: int) -> tuple[set[str], set[str]]:
     told = {line.movement.event: _in_history(line) for line in lines}
     recent = {line.movement.event for line in lines if line.movement.at > now - RECORDED_S}
     recorded = {event: keys.entry(event) for event in recent}
-    items = _read(key for key in (*told.values(), *recorded.values()) if key is not None)
+    items = table.get_all(key for key in (*told.values(), *recorded.values()) if key is not None)
     return _without(told, items), _without(recorded, items)
 
 

@@ -7,28 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 
-from functions.domain.actor import By
-from functions.domain.pieces import LINES_PER_ITEM
+from functions.domain.pieces import LINES_PER_ITEM, in_parts
 from functions.domain.pool import span_bits
 from functions.domain.recovery import Lines, Named, Recovery, Spans
-from functions.domain.selection import Part, Span, by_lot
+from functions.domain.selection import Part, Span, by_lot, lot_count
 from functions.store import keys, table
 from functions.store.records import LINES, SPANS
 from functions.store.table import Conflict
 
+SPANS_IN_ITEM_MAX = 1_000
+"""What is selected in more pieces lies in items of its own."""
 
-def keep(recovery: Recovery, parts: Sequence[list[Span]], lines: Sequence[Named], by: By) -> None:
-    """Write the parts and the lines that are not there yet."""
+
+def kept(recovery: Recovery, lines: Sequence[Named] = ()) -> Recovery:
+    """The recovery as its item holds it; what does not fit in there, and its file's lines, are written beside it."""
+    parts = list(in_parts(recovery.spans)) if len(recovery.spans) > SPANS_IN_ITEM_MAX else []
+    if parts:
+        recovery = replace(recovery, spans=(), parts=tuple(lot_count(part) for part in parts))
     for number, spans in enumerate(parts):
         piece = Spans(recovery.id, recovery.fingerprint, number, tuple(spans), version=1)
         with suppress(Conflict):
-            table.put(SPANS.item(piece, "recover", by), 0)
+            table.put(SPANS.item(piece, "recover", recovery.by), 0)
     for number, start in enumerate(range(0, len(lines), LINES_PER_ITEM)):
         some = Lines(recovery.id, recovery.fingerprint, number, tuple(lines[start : start + LINES_PER_ITEM]), version=1)
         with suppress(Conflict):
-            table.put(LINES.item(some, "recover", by), 0)
+            table.put(LINES.item(some, "recover", recovery.by), 0)
+    return recovery
 
 
 def spans_of(recovery: Recovery, part: int) -> tuple[Span, ...]:

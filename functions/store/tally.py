@@ -120,7 +120,5 @@ def touched_in(lot: Lot) -> dict[int, Voucher]:
         )
     start = lot.number * LOT_SIZE
     suspended = [start + index for index, voucher in found.items() if voucher.status is Status.SUSPENDED]
-    for at in range(0, len(suspended), BATCH_GET_MAX):
-        items = table.get_many(keys.voucher(position) for position in suspended[at : at + BATCH_GET_MAX])
-        found |= {voucher.position - start: voucher for voucher in map(VOUCHER.load, items.values())}
-    return found
+    items = table.get_all(map(keys.voucher, suspended))
+    return found | {voucher.position - start: voucher for voucher in map(VOUCHER.load, items.values())}

@@ -115,15 +115,17 @@ class Shards:
 
     def __init__(self, client: Any, source: StreamSource, acting: ActingAs) -> None:
         self._client, self._source, self._acting = client, source, acting
-        self._last: dict[str, str] = {}
-        self._ended: set[str] = set()
-        self._read_to: int | None = None
+        self.rewind()
         with acting():  # AWS checks this when the mapping is made
             client.list_streams(TableName=source.table)
 
     def rewind(self) -> None:
         """Begin anew, as a new event source mapping would."""
-        self._last, self._ended, self._read_to = {}, set(), None
+        self._open: list[Json] = []
+        self._iterators: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+        self._ended: set[str] = set()
+        self._read_to: int | None = None
 
     def read(self) -> list[Record]:
         """What came since the last time, in order; moto, in whose process this runs, is not asked where nothing did."""
@@ -138,32 +140,42 @@ class Shards:
 
     def _next(self) -> list[Record]:
         with self._acting():
-            described = self._client.describe_stream(StreamArn=self._source.stream_arn)["StreamDescription"]
-            shards = described["Shards"]
-            known = {shard["ShardId"] for shard in shards}
-            for shard in shards:
-                parent = shard.get("ParentShardId")
-                if shard["ShardId"] in self._ended or (parent in known and parent not in self._ended):
-                    continue
-                if found := self._read(shard):
+            if not self._open:
+                self._open = self._described()
+            for shard in self._open:
+                if found := self._read(shard["ShardId"]):
                     return found
         return []
 
-    def _read(self, shard: Json) -> list[Record]:
-        id = shard["ShardId"]
-        since: Json = {"ShardIteratorType": "TRIM_HORIZON"}
-        if id in self._last:
-            since = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._last[id]}
-        iterator = self._client.get_shard_iterator(StreamArn=self._source.stream_arn, ShardId=id, **since)
-        reply = self._client.get_records(ShardIterator=iterator["ShardIterator"], Limit=READ_MAX)
+    def _described(self) -> list[Json]:
+        """The shards that are to be read now."""
+        described = self._client.describe_stream(StreamArn=self._source.stream_arn)["StreamDescription"]
+        left = [shard for shard in described["Shards"] if shard["ShardId"] not in self._ended]
+        waiting = {shard["ShardId"] for shard in left}
+        return [shard for shard in left if shard.get("ParentShardId") not in waiting]
+
+    def _read(self, id: str) -> list[Record]:
+        """An iterator is used once: where it fails, the next one begins after what was read last."""
+        iterator = self._iterators.pop(id, None) or self._iterator(id)
+        reply = self._client.get_records(ShardIterator=iterator, Limit=READ_MAX)
         records = reply["Records"]
         if records:
             self._last[id] = records[-1]["dynamodb"]["SequenceNumber"]
-        elif "NextShardIterator" not in reply:
+        if "NextShardIterator" in reply:
+            self._iterators[id] = reply["NextShardIterator"]
+        else:
             self._ended.add(id)
+            self._open = []
         # moto tells of a put that changed nothing; DynamoDB does not
         changes = (one for one in records if one["dynamodb"].get("OldImage") != one["dynamodb"].get("NewImage"))
         return [to_record(self._source, id, one) for one in changes]
+
+    def _iterator(self, id: str) -> str:
+        since: Json = {"ShardIteratorType": "TRIM_HORIZON"}
+        if id in self._last:
+            since = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._last[id]}
+        reply = self._client.get_shard_iterator(StreamArn=self._source.stream_arn, ShardId=id, **since)
+        return str(reply["ShardIterator"])
 
 
 class StreamPump:
@@ -209,8 +221,8 @@ class StreamPump:
         with ThreadPoolExecutor(self.source.lanes, thread_name_prefix="stream") as threads:
             while not stop.is_set():
                 try:
-                    if not self._collect():
-                        stop.wait(POLL_S)
+                    self._collect()
+                    stop.wait(POLL_S)
                 except Exception as error:  # a missing grant, say: nothing else would show it
                     print(f"The stream of {self.source.table}: {error}", file=sys.stderr)
                     stop.wait(PAUSE_MAX_S)

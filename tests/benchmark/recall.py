@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic, perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 from functions.store import keys
 from tests.benchmark.harness import Result, at_least, at_most, figure
-from tests.running import Json, Running, mobile, up
+from tests.running import Running, mobile, up
 
 QUANTITY = 1_000_000
 LOTS = 100
@@ -21,8 +21,6 @@ REFUSED_MAX_S = 1
 TILLS = 4
 """As many as the local cloud has instances of a function."""
 SPENT = 8
-COMPLETED_AFTER_MAX_S = 120
-POLL_S = 0.1
 
 
 def measure() -> Iterator[Result]:
@@ -39,7 +37,7 @@ def measure() -> Iterator[Result]:
         recovery = kami.done("POST", "/v1/recoveries", order)
         answered = perf_counter()
         after = list(tills.map(_tried, [kami] * LOTS, codes[SPENT:], range(SPENT, LOTS)))
-        report = _completed(kami, recovery["id"])
+        report = kami.recovered(recovery["id"])
         took_s = perf_counter() - answered
         writes = _writes(kami) - writes
         kept = _item(kami, keys.recovery(recovery["id"]))
@@ -58,16 +56,6 @@ def measure() -> Iterator[Result]:
 def _tried(kami: Running, code: str, number: int) -> tuple[float, int]:
     status = kami.redeem(code, mobile(number)).status_code
     return perf_counter(), status
-
-
-def _completed(kami: Running, id: str) -> Json:
-    until = monotonic() + COMPLETED_AFTER_MAX_S
-    while monotonic() < until:
-        report = kami.done("GET", f"/v1/recoveries/{id}")
-        if report["status"] == "completed":
-            return report
-        sleep(POLL_S)
-    raise RuntimeError("the recall is not completed")
 
 
 def _writes(kami: Running) -> int:

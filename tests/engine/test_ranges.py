@@ -27,7 +27,19 @@ from functions.store.entities import LOT
 from functions.store.keys import Key
 from functions.store.records import COMMAND
 from tests.engine.engines import on_referee
-from tests.engine.wire import Call, Crash, Fault, Match, Send, Wire, crash_after, crash_before, is_write, put_of
+from tests.engine.wire import (
+    Call,
+    Crash,
+    Fault,
+    Match,
+    Send,
+    Wire,
+    crash_after,
+    crash_before,
+    is_write,
+    put_of,
+    reply_lost,
+)
 from tests.engine.world import NOW, OPERATOR, World, later, order, race, till
 
 TAKEN_OVER = NOW + jobs.IN_CALL_S
@@ -101,12 +113,11 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @on_referee
+@pytest.mark.usefixtures("one_by_one")
 def test_a_crash_at_each_lot_of_a_hundred_loses_nothing_and_undoes_nothing(
     world: World, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every run dies at the next lot, just before or just after its write, and another command changes some lot."""
-    monkeypatch.setattr(lots, "WORKERS_MAX", 1)
-    monkeypatch.setattr(lots, "CHUNK", 8)
     batch = world.batch(world.campaign(), LOTS * LOT_SIZE)
     begin_job(monkeypatch, "act_1", Selection(batch=batch.id))
     numbers = list(batch.span.lots)
@@ -140,7 +151,7 @@ def test_a_crash_at_each_lot_of_a_hundred_loses_nothing_and_undoes_nothing(
 
 @on_referee
 @pytest.mark.parametrize("crash", [crash_before, crash_after])
-@pytest.mark.parametrize(("lot_count", "at"), [*((6, at) for at in range(1, 7)), *((100, at) for at in (1, 64, 65))])
+@pytest.mark.parametrize(("lot_count", "at"), [*((6, at) for at in range(1, 7)), *((100, at) for at in (1, 4, 8))])
 def test_a_crash_while_many_lots_are_on_their_way_loses_none(
     world: World, wire: Wire, crash: Fault, lot_count: int, at: int
 ) -> None:
@@ -150,6 +161,32 @@ def test_a_crash_while_many_lots_are_on_their_way_loses_none(
     command = activate("act_1", Selection(batch=batch.id))
     assert (command.status, command.changed, command.skipped) == ("completed", batch.quantity, {})
     assert {world.lot(number).version for number in batch.span.lots} == {2}
+
+
+@pytest.mark.parametrize("fault", [reply_lost, crash_after])
+def test_lots_are_written_together_and_the_one_that_changed_meanwhile_alone(
+    world: World, wire: Wire, fault: Fault
+) -> None:
+    """The other lots of its transaction are tried again without it; then that one's reply is lost."""
+    batch = world.batch(world.campaign(), 3 * lots.WORKERS_MAX * LOT_SIZE)
+    suspended: list[int] = []
+
+    def meanwhile(call: Call, send: Send) -> AWSResponse:
+        middle = call.body["TransactItems"][1]["Put"]["Item"]
+        suspended.append(int(middle["number"]["N"]))
+        suspend(*suspended)
+        return send()
+
+    def again(call: Call) -> bool:
+        return bool(suspended) and len(call.body.get("TransactItems", [])) == 2
+
+    with suppress(Crash), wire.planted(meanwhile, put_of(keys.LOT)), wire.planted(fault, again):
+        activate("act_1", Selection(batch=batch.id))
+    command = activate("act_1", Selection(batch=batch.id))
+    assert command.status == "completed"
+    assert (command.changed, command.skipped) == (batch.quantity - LOT_SIZE, {"recalled": LOT_SIZE})
+    versions = {number: world.lot(number).version for number in batch.span.lots}
+    assert versions == dict.fromkeys(batch.span.lots, 2) | dict.fromkeys(suspended, 3)
 
 
 @pytest.mark.usefixtures("one_by_one")

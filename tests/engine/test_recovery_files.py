@@ -32,7 +32,7 @@ PARTNER = By("partner-1", "partner", "tenant-1", "192.0.2.5", "request-1")
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of a few lines is a long one."""
-    monkeypatch.setattr(recover, "SPANS_IN_ITEM_MAX", 2)
+    monkeypatch.setattr(selected, "SPANS_IN_ITEM_MAX", 2)
     monkeypatch.setattr(pieces, "SPANS_PER_ITEM", 3)
     for module in (pieces, selected, reports):
         monkeypatch.setattr(module, "LINES_PER_ITEM", 4)

@@ -13,12 +13,13 @@ import pytest
 from functions.distribute import service as distribute
 from functions.distribute import transfers, wallet
 from functions.distribute.transfers import Ended
+from functions.domain.campaign import Batch
 from functions.domain.lot import Scope, Status
 from functions.domain.recovery import Action
 from functions.domain.sale import Sale
 from functions.domain.selection import Selection, Span
 from functions.domain.serials import LOT_SIZE, serial_of
-from functions.domain.voucher import Voucher, standing
+from functions.domain.voucher import Redemption, Voucher, standing
 from functions.domain.wallet import held
 from functions.recover import reissues
 from functions.recover import service as recover
@@ -128,14 +129,19 @@ def test_whom_a_reissue_leaves_alone_and_what_it_takes(world: World) -> None:
     assert spared.skipped == {"claimed": 1}
 
 
-def test_a_reversal_credits_the_last_of_its_successors(world: World) -> None:
+def reissued_after_use(world: World, stock: int = 1) -> tuple[Batch, Redemption, Voucher]:
+    """A batch of one claimed card of balance that was reissued, its use of CNY 20.00 before, and its successor."""
     campaign = world.campaign(redemption="balance")
-    batch, _ = world.batch(campaign, 1), world.batch(campaign, 4)
+    batch, _ = world.batch(campaign, 1), world.batch(campaign, stock)
     sell(batch)
     used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
     claim(world, batch.first)
     finished(ordered("rec_1", one(batch.first), Action.REISSUE))
-    first = successor(world, batch.first)
+    return batch, used, successor(world, batch.first)
+
+
+def test_a_reversal_credits_the_last_of_its_successors(world: World) -> None:
+    batch, used, first = reissued_after_use(world, stock=4)
     finished(ordered("rec_2", one(first.position), Action.REISSUE))
     last = successor(world, first.position)
     redeem.create(order(code_of(world, last)), "key", till(2), NOW)
@@ -150,25 +156,14 @@ def test_a_reversal_credits_the_last_of_its_successors(world: World) -> None:
 
 
 def test_what_a_reclaimed_successor_had_is_not_given_back(world: World) -> None:
-    campaign = world.campaign(redemption="balance")
-    batch, _ = world.batch(campaign, 1), world.batch(campaign, 1)
-    sell(batch)
-    used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
-    claim(world, batch.first)
-    finished(ordered("rec_1", one(batch.first), Action.REISSUE))
-    finished(ordered("rec_2", one(successor(world, batch.first).position), Action.RECLAIM))
+    _, used, new = reissued_after_use(world)
+    finished(ordered("rec_2", one(new.position), Action.RECLAIM))
     assert outcome(partial(redeem.reverse, used.id, "wrong", "back", till(1), NOW)) == "reversal_not_possible"
 
 
 def test_what_a_successor_was_credited_too_late_is_not_put_into_stock(world: World) -> None:
     """A reclaim has spared it for being used up; with the value it would be in stock, as new, and not its holder's."""
-    campaign = world.campaign(redemption="balance")
-    batch, _ = world.batch(campaign, 1), world.batch(campaign, 1)
-    sell(batch)
-    used = redeem.create(order(world.codes(batch.span)[0], 2_000), "key", till(1), NOW).redemption
-    claim(world, batch.first)
-    finished(ordered("rec_1", one(batch.first), Action.REISSUE))
-    new = successor(world, batch.first)
+    _, used, new = reissued_after_use(world)
     redeem.create(order(code_of(world, new)), "key", till(2), NOW)
     spared = finished(ordered("rec_2", one(new.position), Action.RECLAIM))
     assert spared.skipped == {"redeemed": 1}

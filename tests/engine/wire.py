@@ -53,8 +53,14 @@ def is_write(call: Call) -> bool:
 
 
 def put_of(prefix: str) -> Match:
-    """Conditional puts of items whose partition key begins so."""
-    return lambda call: call.operation == "PutItem" and call.key.startswith(prefix)
+    """Puts of items whose partition key begins so, alone or in a transaction."""
+
+    def puts(call: Call) -> bool:
+        together = [action["Put"] for action in call.body.get("TransactItems", []) if "Put" in action]
+        alone = [call.body] if call.operation == "PutItem" else []
+        return any(put["Item"]["pk"]["S"].startswith(prefix) for put in (*alone, *together))
+
+    return puts
 
 
 def answer(status: int, body: dict[str, Any]) -> AWSResponse:

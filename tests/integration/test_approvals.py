@@ -350,7 +350,7 @@ def test_a_batch_of_many_lots_is_judged_without_reading_them_where_all_of_it_is_
     kami: Kami, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each lot of a hundred million would be read otherwise, while thieves redeem."""
-    monkeypatch.setattr(judging, "LOTS_PER_CALL_MAX", 0)
+    monkeypatch.setattr(judging, "LOTS_LOOKED_AT_MAX", 0)
     counted: list[str] = []
     shares = judging.shares
 
