@@ -21,7 +21,7 @@ from functions.domain.times import rfc3339
 from functions.domain.webhook import REPLAYS_MAX, RETRY_AFTER_MAX_S, STRIKES_MAX, TOLD, WEBHOOKS_MAX
 from functions.webhooks import sending, service
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Caller, Json, Kami, granted, mobile, refused, replayed, settle, unique
+from tests.integration.kami import POOL, Caller, Json, Kami, granted, mobile, refused, replayed, settle, unique
 
 ALL = list(TOLD)
 
@@ -118,6 +118,7 @@ class Desk:
     owner: Caller
     name: str
     endpoint: Json
+    codes: list[str]
 
     @property
     def path(self) -> str:
@@ -143,25 +144,35 @@ class Desk:
 
     def redeem(self, times: int = 1) -> list[Json]:
         """Redemptions of cards of the partner's, told to nobody yet."""
-        campaign = self.kami.campaign(sandbox=self.owner.tenant.startswith("sandbox-"))
-        batch = self.kami.batch(campaign["id"], times)["id"]
-        channel = self.kami.channel(kind="partner", tenant=self.owner.tenant)["id"]
-        granted(self.kami.operator.post("/v1/distributions", {"selection": {"batch": batch}, "to": channel}), 201)
-        self.kami.activate(batch=batch)
         till = self.owner if self.owner.tenant.startswith("sandbox-") else self.kami.merchant
-        codes = self.kami.codes(self.kami.serials(batch))
-        return [granted(till.redeem(code, account=mobile()), 201) for code in codes]
+        return [granted(till.redeem(self.codes.pop(), account=mobile()), 201) for _ in range(times)]
 
 
-def desk(kami: Kami, servers: Partner, owner: Caller | None = None, events: list[str] | None = None) -> Desk:
-    owner, name = owner or kami.client("partner"), unique("partner")
+def held(kami: Kami, tenant: str, quantity: int) -> list[str]:
+    """The codes of cards that a partner's channel holds."""
+    batch = kami.batch(kami.campaign(sandbox=tenant.startswith("sandbox-"))["id"], quantity)["id"]
+    channel = kami.channel(kind="partner", tenant=tenant)["id"]
+    granted(kami.operator.post("/v1/distributions", {"selection": {"batch": batch}, "to": channel}), 201)
+    kami.activate(batch=batch)
+    return kami.codes(kami.serials(batch))
+
+
+def desk(kami: Kami, servers: Partner, owner: Caller, codes: list[str], events: list[str] | None = None) -> Desk:
+    name = unique("partner")
     body = {"url": servers.url(name), "events": events or ["voucher.redeemed"]}
-    return Desk(kami, servers, owner, name, granted(owner.post("/v1/webhooks", body, unique()), 201))
+    return Desk(kami, servers, owner, name, granted(owner.post("/v1/webhooks", body, unique()), 201), codes)
+
+
+@pytest.fixture(scope="module")
+def stocked(kami: Kami) -> tuple[Caller, list[str]]:
+    """A partner with stock, made once; each test gives it an endpoint of its own."""
+    owner = kami.client("partner")
+    return owner, held(kami, owner.tenant, POOL)
 
 
 @pytest.fixture
-def partner(kami: Kami, servers: Partner) -> Iterator[Desk]:
-    made = desk(kami, servers)
+def partner(kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]) -> Iterator[Desk]:
+    made = desk(kami, servers, *stocked)
     yield made
     made.owner.delete(made.path)
     kami.cloud.drain(delayed=False)
@@ -248,7 +259,7 @@ def test_a_redemption_is_told_signed_to_the_partner_whose_channel_held_the_card(
 
 
 def test_who_redeemed_and_the_operator_are_told_and_nobody_else(kami: Kami, servers: Partner, partner: Desk) -> None:
-    desks = [desk(kami, servers, owner) for owner in (kami.merchant, kami.operator, kami.client("partner"))]
+    desks = [desk(kami, servers, owner, []) for owner in (kami.merchant, kami.operator, kami.client("partner"))]
     partner.redeem()
     kami.cloud.drain(delayed=False)
     assert [len(each.got) for each in (partner, *desks)] == [1, 1, 1, 0]
@@ -260,8 +271,8 @@ def test_who_redeemed_and_the_operator_are_told_and_nobody_else(kami: Kami, serv
 def test_what_is_of_the_sandbox_is_told_to_endpoints_of_the_sandbox_alone(
     kami: Kami, servers: Partner, partner: Desk
 ) -> None:
-    sandbox = desk(kami, servers, kami.client("partner", sandbox=True))
-    operator = desk(kami, servers, kami.operator)
+    owner = kami.client("partner", sandbox=True)
+    sandbox, operator = desk(kami, servers, owner, held(kami, owner.tenant, 1)), desk(kami, servers, kami.operator, [])
     sandbox.redeem()
     kami.cloud.drain(delayed=False)
     assert [len(each.got) for each in (sandbox, operator, partner)] == [1, 0, 0]
@@ -273,9 +284,9 @@ def test_what_is_of_the_sandbox_is_told_to_endpoints_of_the_sandbox_alone(
 
 
 def test_recoveries_reversals_and_the_ends_of_messages_are_told_where_they_are_wanted(
-    kami: Kami, servers: Partner
+    kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]
 ) -> None:
-    partner = desk(kami, servers, events=ALL)
+    partner = desk(kami, servers, *stocked, ALL)
     kami.cloud.carriers.set("north", "none", receipts="prompt")
     (redemption,) = partner.redeem()
     granted(kami.merchant.reverse(redemption["id"]), 201)
@@ -294,7 +305,8 @@ def test_recoveries_reversals_and_the_ends_of_messages_are_told_where_they_are_w
 def test_each_partner_is_told_what_of_a_recalled_range_its_channels_hold(kami: Kami, servers: Partner) -> None:
     wanted = ["lot.recalled", "lot.resumed"]
     one, other, operator = (
-        desk(kami, servers, owner, wanted) for owner in (kami.client("partner"), kami.client("partner"), kami.operator)
+        desk(kami, servers, owner, [], wanted)
+        for owner in (kami.client("partner"), kami.client("partner"), kami.operator)
     )
     batch = kami.batch(kami.campaign()["id"], 10)["id"]
     serials = kami.serials(batch)
@@ -302,9 +314,11 @@ def test_each_partner_is_told_what_of_a_recalled_range_its_channels_hold(kami: K
         channel = kami.channel(kind="partner", tenant=each.owner.tenant)["id"]
         part = {"first_serial": serials[ends[0]], "last_serial": serials[ends[1]]}
         granted(kami.operator.post("/v1/distributions", {"selection": part, "to": channel}), 201)
-    for action in ("suspend", "resume"):
-        granted(kami.operator.post("/v1/recoveries", kami.recovery(action, batch=batch)), 202)
-        settle(kami)
+    stop = granted(kami.operator.post("/v1/recoveries", kami.recovery("suspend", batch=batch)), 202)["id"]
+    settle(kami)
+    resume = {"action": "resume", "reason": "other", "recovery": stop}
+    granted(kami.operator.post("/v1/recoveries", resume), 202)
+    settle(kami)
 
     def told(each: Desk) -> list[tuple[str, list[list[str]]]]:
         return [(got.told["type"], got.told["data"]["serials"]) for got in each.got]
@@ -461,7 +475,7 @@ def test_a_replay_sends_the_same_under_the_same_id(kami: Kami, partner: Desk) ->
 
 
 def test_an_endpoint_that_fails_keeps_nobody_waiting(kami: Kami, servers: Partner, partner: Desk) -> None:
-    other = desk(kami, servers, kami.merchant)
+    other = desk(kami, servers, kami.merchant, [])
     servers.answers[partner.name] = [500]
     partner.redeem(times=STRIKES_MAX + 2)
     kami.cloud.drain(delayed=False)
