@@ -125,8 +125,10 @@ def test_the_readme_holds_what_it_promises_and_ctrl_c_leaves_nothing(tmp_path: P
 
         _, _, through_the_other, _, _, none_yet, _, _, arrived, told = documents(carriers)
         assert [len(each["data"]) for each in (through_the_other, none_yet, arrived)] == [1, 0, 1]
-        assert told["data"][0]["status"] in TAKEN
-        assert {attempt["outcome"] for attempt in told["data"][0]["attempts"][:-1]} == {"failed"}
+        assert told["status"] in TAKEN
+        assert {attempt["outcome"] for attempt in told["attempts"][:-1]} == {"failed"}
+        assert len(told["story"]) > len(told["attempts"])
+        assert all(line["what"]["zh"] and line["what"]["en"] for line in told["story"])
 
         ordered, refused, report = documents(recall)
         assert ordered["status"] == "in_progress"

@@ -163,6 +163,7 @@ class Existing:
             "reconciliations": reconciliation["id"],
             "/v1/recoveries/{id}/approvals": awaiting["id"],
             "messages": messages[0]["id"],
+            "receipts": "north",
             "complaints": complaint["id"],
             "erasures": erasure["id"],
             "exports": export["id"],
@@ -238,6 +239,8 @@ application = Application()
 api = schemathesis.openapi.from_dict(_strict(CONSOLE / "openapi.json"))
 api.app = application
 api.config.seed = 20261121
+_required = api.config.checks.missing_required_header
+_required.expected_statuses = [*_required.expected_statuses, "428"]  # RFC 6585 §3: without an If-Match
 api.config.generation.update(deterministic=True, max_examples=EXAMPLES_MAX, database="none")
 
 

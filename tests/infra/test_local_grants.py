@@ -282,6 +282,7 @@ def use_the_record(kami: Kami) -> None:
     lists = ("campaigns", "channels", "recoveries", "complaints", "audit", "erasures/x", "vouchers/010000000003/ledger")
     for path in map("/v1/".__add__, lists):
         refused(kami.merchant.get(path), 403, "insufficient_scope")
+    refused(kami.client("support").get("/v1/webhooks"), 403, "insufficient_scope")
     kami.cloud.drain()
     for query in ("limit=1", f"serial={kami.voucher().serial}", f"actor={kami.merchant.client_id}&limit=1"):
         granted(kami.operator.get(f"/v1/audit?{query}"))

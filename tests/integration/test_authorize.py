@@ -38,7 +38,7 @@ def test_a_token_is_given_for_basic_credentials_and_for_the_same_in_the_body(kam
     by_body = granted(ask(kami, fields))
     for token in (by_header, by_body):
         assert (token["token_type"], token["expires_in"]) == ("Bearer", tokens.LIFETIME_S)
-        assert token["scope"] == "vouchers:verify vouchers:redeem"
+        assert token["scope"] == "vouchers:verify vouchers:redeem messages webhooks"
 
 
 def test_a_token_holds_before_an_independent_library_and_the_published_keys(kami: Kami) -> None:

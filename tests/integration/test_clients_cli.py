@@ -51,7 +51,7 @@ def caller(kami: Kami, client: dict[str, Any]) -> Caller:
 def test_a_client_that_was_created_gets_a_token(kami: Kami, run: Run) -> None:
     client = created(run)
     token = granted(caller(kami, client).sign_in())
-    assert token["scope"] == "vouchers:verify vouchers:redeem"
+    assert token["scope"] == "vouchers:verify vouchers:redeem messages webhooks"
     assert (client["tenant"], client["trusted"]) == (client["client_id"], False)
 
 
