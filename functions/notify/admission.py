@@ -7,7 +7,6 @@ from taking all workers by its breaker, which counts slow calls as failures.
 from __future__ import annotations
 
 import os
-import queue
 import random
 import threading
 import time
@@ -34,6 +33,8 @@ ROOM_WAIT_S = 1.0
 """So long an order waits for a call to its provider to end; then it goes back to the queue."""
 ROUNDS_MAX = 6
 """An order that found no room or token waits at most about 2⁶ s before it looks again."""
+PROVIDER_DOWN = "provider_down"
+"""The alarm of a breaker that has opened."""
 BY = By("notify", "system", "operator", "health", "")
 
 
@@ -50,14 +51,6 @@ class Admission(NamedTuple):
 
     provider: str | None = None
     wait_s: int | None = None
-
-
-class Turn(NamedTuple):
-    """That a provider's breaker has gone from one state to another."""
-
-    provider: str
-    was: State
-    state: State
 
 
 class InFlight:
@@ -86,8 +79,9 @@ class Worker:
 
     def __init__(self) -> None:
         self.tokens, self.in_flight = Tokens(), InFlight()
-        self._lock, self._turns = threading.Lock(), queue.SimpleQueue[Turn]()
+        self._lock = threading.Lock()
         self._successes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._opened: set[str] = set()
 
     @contextmanager
     def admitted(
@@ -106,7 +100,7 @@ class Worker:
                 if not self.tokens.take(offer.provider, offer.rate_per_s, second):
                     yield Admission(wait_s=_back_off(waits))
                     return
-                if self._lent(choice, seen, turn, now, open_s):
+                if _lent(choice, seen, turn, now, open_s):
                     yield Admission(offer.provider)
                     return
             finally:
@@ -117,16 +111,6 @@ class Worker:
         pause_s = max(free_at(wanted, seen.health, now, open_s) - now, 1)
         yield Admission(wait_s=min(pause_s + int(random.uniform(0, pause_s / 4)), WAIT_MAX_S))
 
-    def _lent(self, choice: Choice, seen: Seen, turn: str, now: int, open_s: int) -> bool:
-        """Whether a call may be made: at once, or by the breaker's lease, which only one gets."""
-        if not choice.probe:
-            return True
-        provider = choice.offer.provider
-        known = seen.health[provider]
-        health = self._change(provider, known, lambda health: health.probing(turn, now, open_s) or health)
-        seen.health[provider] = health
-        return health.probe == turn
-
     def note(self, provider: str, outcome: Outcome, took_s: float, seen: Seen, turn: str, now: int) -> None:
         """Have a provider's breaker know what came of a call: of each failure, and of the success of a probe.
 
@@ -136,32 +120,20 @@ class Worker:
         if not is_failure(outcome.reason, took_s):
             self._succeeded(provider, now)
             if known is not None:
-                self._change(provider, known, lambda health: health.succeeded(turn, now))
+                _change(provider, known, lambda health: health.succeeded(turn, now))
             return
         successes = self._successes_since(provider, known.since if known is not None else now)
         with suppress(Refusal):
-            self._change(provider, known, lambda health: health.failed(turn, now, successes))
+            after = _change(provider, known, lambda health: health.failed(turn, now, successes))
+            if after.state is State.OPEN:
+                with self._lock:
+                    self._opened.add(provider)
 
-    def _change(self, provider: str, known: Health | None, decide: Callable[[Health], Health]) -> Health:
-        """The breaker after a decision on it as it stands; nothing is written where that leaves all as it is."""
-        before = known or Health(provider)
-
-        def changed(current: Health | None) -> Health | None:
-            nonlocal before
-            before = current or Health(provider)
-            after = decide(before)
-            return None if after == current else after
-
-        health = table.change(HEALTH, known, changed, "health", BY)
-        if health.state is not before.state:
-            self._turns.put(Turn(provider, before.state, health.state))
-        return health
-
-    def turns(self) -> Iterator[Turn]:
-        """The changes of breakers' states that this worker has made and not told of yet."""
-        with suppress(queue.Empty):
-            while True:
-                yield self._turns.get_nowait()
+    def opened(self) -> set[str]:
+        """The providers whose breakers were found open after a failure, since this was last asked."""
+        with self._lock:
+            found, self._opened = self._opened, set()
+        return found
 
     def _succeeded(self, provider: str, now: int) -> None:
         with self._lock:
@@ -174,6 +146,26 @@ class Worker:
         """How many there were, and were not told of; they are told then."""
         with self._lock:
             return sum(count for second, count in self._successes.pop(provider, {}).items() if second >= since)
+
+
+def _lent(choice: Choice, seen: Seen, turn: str, now: int, open_s: int) -> bool:
+    """Whether a call may be made: at once, or by the breaker's lease, which only one gets."""
+    if not choice.probe:
+        return True
+    provider = choice.offer.provider
+    health = _change(provider, seen.health[provider], lambda health: health.probing(turn, now, open_s) or health)
+    seen.health[provider] = health
+    return health.probe == turn
+
+
+def _change(provider: str, known: Health | None, decide: Callable[[Health], Health]) -> Health:
+    """The breaker after a decision on it as it stands; nothing is written where that leaves all as it is."""
+
+    def changed(current: Health | None) -> Health | None:
+        after = decide(current or Health(provider))
+        return None if after == current else after
+
+    return table.change(HEALTH, known, changed, "health", BY)
 
 
 def _back_off(waits: int) -> int:

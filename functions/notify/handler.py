@@ -13,7 +13,6 @@ from functions.domain import deliveries
 from functions.domain.account import E164, masked
 from functions.domain.asking import Viewer
 from functions.domain.complaint import Outcome
-from functions.domain.health import State
 from functions.domain.message import Message, Receipt, Status, message_id
 from functions.domain.reasons import told
 from functions.domain.recipient import Quiet, Recipient
@@ -38,6 +37,7 @@ from functions.edge.http import (
 )
 from functions.edge.log import logger
 from functions.notify import answers, asking, numbers, receipts, recipients, reminders, routing, service
+from functions.notify.admission import PROVIDER_DOWN
 from functions.notify.models import (
     ORDER,
     AccountTold,
@@ -54,6 +54,7 @@ from functions.notify.models import (
     MessageList,
     MessageStory,
     OfRecipient,
+    Order,
     OutcomeRequest,
     Page,
     ReceiptsTaken,
@@ -73,8 +74,6 @@ from functions.store import jobs, lists
 from functions.store.records import COMPLAINT
 
 app = App("notify")
-BREAKER_OPEN = "provider_breaker_open"
-"""The alarm of a provider that is left alone for a while."""
 ROWS_MAX = 2_000
 """Of statistics in one answer."""
 
@@ -341,7 +340,12 @@ def _lane(body: str) -> str:
 
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
-    order, now = ORDER.validate_json(body), clock.now()
+    _take(ORDER.validate_json(body), body, clock.now())
+    for provider in sorted(service.WORKER.opened()):
+        logger.warning("breaker open", provider=provider, alarm=PROVIDER_DOWN)
+
+
+def _take(order: Order, body: str, now: int) -> None:
     match order:
         case End():
             reminders.expect(order.data.serial, epoch(order.at), now)
@@ -418,9 +422,6 @@ def _receive(receipt: Receipt, tries: int, now: int) -> None:
 
 
 def _log(number: int, message: Message) -> None:
-    for turn in service.WORKER.turns():
-        alarm = BREAKER_OPEN if turn.state is State.OPEN else None
-        logger.info("breaker", provider=turn.provider, state=turn.state.value, was=turn.was.value, alarm=alarm)
     last = message.attempts[-1] if message.attempts else None
     logger.info(
         "message",

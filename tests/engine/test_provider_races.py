@@ -13,7 +13,7 @@ from functions.domain.health import FAILURES_MIN, PROBE_S, PROBES, Health, State
 from functions.domain.message import Message, Outcome
 from functions.domain.routing import Destination, by_default
 from functions.notify import admission
-from functions.notify.admission import Seen, Turn, Worker
+from functions.notify.admission import Seen, Worker
 from functions.store import keys, table
 from functions.store.routing import HEALTH, Tokens
 from tests.engine.engines import on_referee
@@ -101,8 +101,7 @@ def test_failures_of_eight_workers_open_it_and_one_fewer_does_not() -> None:
     race(partial(fails, number) for number in range(WORKERS))
     health = stored()
     assert health is not None and (health.state, health.since) == (State.OPEN, NOW)
-    told = [turn for worker in workers for turn in worker.turns()]
-    assert told == [Turn(NORTH, State.CLOSED, State.OPEN)]  # by one of them
+    assert set().union(*(worker.opened() for worker in workers)) == {NORTH}
     assert asks(workers[0], "turn", NOW, seen()) == "waits"
 
 
