@@ -46,6 +46,7 @@ GUESSING: Final = (
 )
 RECEIPTS_FORGED: Final = Signal("ReceiptsForged", ("notify",), '{ $.key = "invalid_signature" }')
 RECEIPTS_UNMATCHED: Final = Signal("ReceiptsUnmatched", ("notify",), '{ $.alarm = "receipt_unmatched" }')
+PROVIDER_DOWN: Final = Signal("ProviderDown", ("notify",), '{ $.alarm = "provider_down" }')
 WEBHOOK_DISABLED: Final = Signal("WebhookDisabled", ("webhooks",), '{ $.alarm = "webhook_disabled" }')
 STOCK_LOW: Final = Signal("StockLow", ("distribute",), '{ $.alarm = "stock_low" }')
 
@@ -96,6 +97,7 @@ class Alarms(Construct):
         self._alarm("ReceiptsForged", forged, limits.receipts_forged)
         unmatched = self._counted(RECEIPTS_UNMATCHED, functions, settings)
         self._alarm("ReceiptsUnmatched", unmatched, limits.receipts_unmatched)
+        self._alarm("ProviderDown", self._counted(PROVIDER_DOWN, functions, settings), 1)
         for provider in settings.sms.providers:
             self._of_provider(provider, functions, settings)
         self._alarm("WebhookDisabled", self._counted(WEBHOOK_DISABLED, functions, settings), 1)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from functions.domain.actor import By
 from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.errors import Refusal
-from functions.domain.health import WINDOW_S, Health, is_failure
+from functions.domain.health import WINDOW_S, Health, State, is_failure
 from functions.domain.message import Message, Outcome
 from functions.domain.routing import Choice, Destination, Offer, Routes, asked, by_default, choices, free_at, offers
 from functions.notify import providers
@@ -33,6 +33,8 @@ ROOM_WAIT_S = 1.0
 """So long an order waits for a call to its provider to end; then it goes back to the queue."""
 ROUNDS_MAX = 6
 """An order that found no room or token waits at most about 2⁶ s before it looks again."""
+PROVIDER_DOWN = "provider_down"
+"""The alarm of a breaker that has opened."""
 BY = By("notify", "system", "operator", "health", "")
 
 
@@ -79,6 +81,7 @@ class Worker:
         self.tokens, self.in_flight = Tokens(), InFlight()
         self._lock = threading.Lock()
         self._successes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._opened: set[str] = set()
 
     @contextmanager
     def admitted(
@@ -121,7 +124,16 @@ class Worker:
             return
         successes = self._successes_since(provider, known.since if known is not None else now)
         with suppress(Refusal):
-            _change(provider, known, lambda health: health.failed(turn, now, successes))
+            after = _change(provider, known, lambda health: health.failed(turn, now, successes))
+            if after.state is State.OPEN:
+                with self._lock:
+                    self._opened.add(provider)
+
+    def opened(self) -> set[str]:
+        """The providers whose breakers were found open after a failure, since this was last asked."""
+        with self._lock:
+            found, self._opened = self._opened, set()
+        return found
 
     def _succeeded(self, provider: str, now: int) -> None:
         with self._lock:

@@ -37,6 +37,7 @@ from functions.edge.http import (
 )
 from functions.edge.log import logger
 from functions.notify import answers, asking, numbers, receipts, recipients, reminders, routing, service
+from functions.notify.admission import PROVIDER_DOWN
 from functions.notify.models import (
     ORDER,
     AccountTold,
@@ -53,6 +54,7 @@ from functions.notify.models import (
     MessageList,
     MessageStory,
     OfRecipient,
+    Order,
     OutcomeRequest,
     Page,
     ReceiptsTaken,
@@ -338,7 +340,12 @@ def _lane(body: str) -> str:
 
 def take(body: str) -> None:
     """Carry out one order of the queue. Raises where it makes no sense; SQS then sets it aside."""
-    order, now = ORDER.validate_json(body), clock.now()
+    _take(ORDER.validate_json(body), body, clock.now())
+    for provider in sorted(service.WORKER.opened()):
+        logger.warning("breaker open", provider=provider, alarm=PROVIDER_DOWN)
+
+
+def _take(order: Order, body: str, now: int) -> None:
     match order:
         case End():
             reminders.expect(order.data.serial, epoch(order.at), now)

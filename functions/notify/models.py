@@ -380,13 +380,13 @@ class Fared(Answer):
 
     hour: Time | None = Field(default=None, description="In which it began; of attempts the hour in which they were.")
     provider: str | None = Field(default=None, examples=["aws"])
-    carrier: str | None = None
-    region: str | None = None
-    reason: str | None = Field(default=None, examples=["phone_full"])
+    carrier: str | None = Field(default=None, examples=["China Mobile"])
+    region: str | None = Field(default=None, examples=["Guangdong"])
+    reason: str | None = Field(default=None, examples=[""])
     template: str | None = Field(default=None, examples=["voucher.redeemed"])
-    messages: dict[str, int] = Field(description="By status.", examples=[{"delivered": 99, "undelivered": 1}])
-    attempts: dict[str, int] = Field(description="By outcome.", examples=[{"delivered": 99, "undelivered": 1}])
-    delivery_rate: float | None = Field(default=None, examples=[0.99])
+    messages: dict[str, int] = Field(description="By status.", examples=[{"delivered": 98, "sent": 2}])
+    attempts: dict[str, int] = Field(description="By outcome.", examples=[{"delivered": 98, "sent": 2}])
+    delivery_rate: float | None = Field(default=None, examples=[0.98])
     p50_s: int | None = Field(default=None, examples=[3])
     p95_s: int | None = Field(default=None, examples=[13])
 

@@ -1,8 +1,9 @@
 """The counts of how SMS fare: moved once for each version of a message, and summed up when somebody asks.
 
 What a write moves goes into one transaction with a mark of that message's version, on the condition that there is none
-yet: a write that the stream brings again, in whatever order, counts once. An hour's counts are spread over `SHARDS`
-items a cell, of which each transaction takes any one; they are read by day and shard.
+yet: a write that the stream brings again, in whatever order, counts once. A cell has up to `SHARDS` items, which are
+read by day and shard. A worker adds to those of the first shard until it meets another there, and from then on to any
+one's: so few workers leave few items to be read, and many do not wait for each other.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product
 from typing import NamedTuple
 
 from functions.domain.deliveries import Cell
+from functions.domain.errors import Refusal
 from functions.store import keys, table
 from functions.store.keys import Key
 from functions.store.table import Item
@@ -48,20 +51,39 @@ class Moved(NamedTuple):
         return keys.delivery_counted(self.message, self.version)
 
 
+@dataclass
+class Worker:
+    """What one worker knows for itself: the shard that it adds to."""
+
+    shard: int = 0
+
+
+WORKER = Worker()
+
+
 class TooMany(Exception):  # noqa: N818 - it is an answer
     """More cells than one call can sum up."""
 
 
 def record(moves: Iterable[Moved]) -> None:
-    """Move the counts of all that were not counted yet."""
+    """Move the counts of all that were not counted yet. Raises Refusal `try_again`."""
     for some in _parts({moved.key: moved for moved in moves if moved.counts}.values()):
         left = some
         while left:
-            marks = [_mark(moved) for moved in left]
-            existing = table.put_new(marks, _summed(left, random.randrange(SHARDS)), ENTITY)
+            existing = _put(left)
             if not existing:
                 break
             left = [moved for n, moved in enumerate(left) if n not in existing]
+
+
+def _put(moves: list[Moved]) -> dict[int, Item]:
+    """Those of which there is a mark, by place; if there is none, all are counted. Raises Refusal `try_again`."""
+    marks = [_mark(moved) for moved in moves]
+    try:
+        return table.put_new(marks, _summed(moves, WORKER.shard), ENTITY, tries=1)
+    except Refusal:
+        WORKER.shard = random.randrange(SHARDS)
+        return table.put_new(marks, _summed(moves, WORKER.shard), ENTITY)
 
 
 def _parts(moves: Iterable[Moved]) -> Iterator[list[Moved]]:

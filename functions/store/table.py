@@ -242,11 +242,13 @@ def _one_more(sum: Bounded, entity: str) -> dict[str, Any]:
     }
 
 
-def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str) -> dict[int, Item]:
+def put_new(
+    items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: str, tries: int = CONFLICTS_MAX
+) -> dict[int, Item]:
     """Write items that must not be there yet and add to sums (items of an entity), all in one transaction.
 
     Gives those that are there already, by the number of their item; if any is, nothing was written. At most 100 items
-    and sums together, each named once. Raises Refusal `try_again` where others are at the same ones for too long.
+    and sums together, each named once. Raises Refusal `try_again` where it met others at the same ones in all tries.
     """
     table = table_name()
     told = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
@@ -254,7 +256,7 @@ def put_new(items: list[Item], sums: Mapping[Key, Mapping[str, int]], entity: st
         *({"Put": {"TableName": table, "Item": _wire(item), **_unchanged(0), **told}} for item in items),
         *({"Update": {"TableName": table, **_addition(key, added, entity)}} for key, added in sums.items()),
     ]
-    return _transact(actions, "Others are writing the same.")
+    return _transact(actions, "Others are writing the same.", tries)
 
 
 def put_together(items: list[tuple[Item, int]]) -> set[int]:
@@ -268,13 +270,13 @@ def put_together(items: list[tuple[Item, int]]) -> set[int]:
     return set(_transact(actions, "Others are writing the same."))
 
 
-def _transact(actions: list[Any], busy: str) -> dict[int, Item]:
+def _transact(actions: list[Any], busy: str, tries: int = CONFLICTS_MAX) -> dict[int, Item]:
     """Which conditions of a transaction failed, with the item that is there where that was asked for.
 
     It is tried again where it met another: of that one's items some may be written already and others not yet.
     """
     dynamodb = client("dynamodb")
-    for attempt in range(CONFLICTS_MAX):
+    for attempt in range(tries):
         try:
             dynamodb.transact_write_items(TransactItems=actions)
         except dynamodb.exceptions.TransactionCanceledException as refused:

@@ -21,7 +21,8 @@ from tests.benchmark.harness import ROOT, Result
 
 MEASUREMENTS = (
     "calls", "writes", "simulation", "race", "codes", "exports", "imports", "cold_start", "scale", "cpu", "recall",
-    "recall_under_load", "ledger", "sms", "deliveries", "record", "restore", "hundred_million", "unreliable",
+    "recall_under_load", "ledger", "sms", "handover", "deliveries", "record", "restore", "hundred_million",
+    "unreliable",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results.json"
 README = ROOT / "README.md"

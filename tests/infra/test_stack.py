@@ -17,12 +17,13 @@ from functions.domain.errors import PROBLEMS
 from functions.domain.events import ENTITIES
 from functions.edge.routes import ROUTES
 from functions.ledger import handler as ledger
-from functions.notify import receipts
+from functions.notify import admission, receipts
 from functions.store import accounts, draws
 from functions.webhooks import handler as webhooks
 from infra.alarms import (
     GUESSING,
     LEDGER_DISPUTED,
+    PROVIDER_DOWN,
     RECEIPTS_FORGED,
     RECEIPTS_UNMATCHED,
     RECONCILIATION_DIFFERS,
@@ -493,11 +494,24 @@ def test_a_falling_delivery_rate_is_told_of_each_provider_by_the_words_that_are_
     share, *counted = alarm["Metrics"]
     assert f">= {limits.undelivered_of}, " in share["Expression"]
     assert {each["MetricStat"]["Metric"]["MetricName"] for each in counted} == {"AwsDelivered", "AwsUndelivered"}
+    few, many = limits.undelivered_of - 1, 3 * limits.undelivered_of
+    given = [(many, 0), (0, few), (0, few + 1), (many, limits.undelivered_of)]
+    assert [_worth(share["Expression"], *each) for each in given] == [0, 0, 100, 25]
     source = (ROOT / "functions" / "notify" / "handler.py").read_text()
     words = re.findall(r"\$\.(\w+)", signal.pattern)
     assert words == ["provider", "told", "tries"]
     assert all(f"{word}=receipt.{word}" in source or f"{word}={word}" in source or f"{word}=receipt.status" in source
                for word in words)  # fmt: skip
+
+
+def _worth(expression: str, delivered: int, undelivered: int) -> float:
+    """What CloudWatch makes of these counts."""
+    functions = {"FILL": lambda count, value: count, "IF": lambda holds, then, other: then if holds else other}
+    return float(eval(expression, {**functions, "delivered": delivered, "undelivered": undelivered}))
+
+
+def test_a_provider_that_is_down_is_counted_by_the_word_that_is_logged() -> None:
+    assert f'"{admission.PROVIDER_DOWN}"' in PROVIDER_DOWN.pattern
 
 
 def test_receipts_without_an_attempt_are_counted_by_the_word_that_is_logged() -> None:
