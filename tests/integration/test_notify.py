@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 import threading
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
+from pathlib import Path
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
 import urllib3
+from botocore.client import BaseClient
 from moto.sqs.models import sqs_backends
 
 from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
 from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
+from functions.domain.story import UNTRACEABLE
 from functions.domain.times import rfc3339
 from functions.edge import clock as edge_clock
-from functions.notify import admission, receipts, service
+from functions.notify import admission, handler, receipts, service
 from functions.notify.admission import PROVIDER_DOWN, Worker
 from functions.notify.providers import SimulatedCarrier, base
 from functions.notify.service import TOO_EARLY_MAX_S, TOO_EARLY_S
-from functions.store import jobs, table
+from functions.store import jobs, recipients, table
 from infra.local.carriers import NAMES, Carriers
 from infra.local.cloud import Cloud
 from infra.local.template import ACCOUNT, REGION
@@ -38,6 +44,8 @@ READ_TIMEOUT_S = 0.3
 OPEN_S = 30
 BLOCKED_S = 10
 ROUNDS_MAX = 200
+PLACES_MAX = 500
+LINES_APART = 8
 
 
 @dataclass
@@ -487,7 +495,7 @@ def test_a_crash_while_a_receipt_is_noted_loses_nothing(
     notify.deliver(event)
     full = receipt(notify.message(number), "undelivered", "phone_full")
     with monkeypatch.context() as planted:
-        crash_at(place, planted)
+        crash_at_call(place, planted)
         with pytest.raises(Crash):
             notify.deliver(full)
     assert notify.deliver(full) == []
@@ -576,34 +584,86 @@ class Crash(BaseException):
     """The instance is gone."""
 
 
-STEPS: list[tuple[Any, str]] = [
-    (table, "get"), (table, "get_many"), (table, "put"), (table, "add_up_to"),
-    (SimulatedCarrier, "look_up"), (SimulatedCarrier, "send"), (jobs, "send_message"),
-]  # fmt: skip
+WIRE: list[tuple[Any, str]] = [(BaseClient, "_make_api_call"), (urllib3.PoolManager, "request")]
+"""All that the worker asks of anybody: AWS, and the carriers."""
+NOTIFY = Path(service.__file__).parent
+LINES = frozenset(map(str, (*NOTIFY.glob("*.py"), NOTIFY / "providers/base.py", Path(recipients.__file__))))
+"""Where each line is a place to crash at; what is beneath them asks AWS once."""
+
+Plant = Callable[[int, pytest.MonkeyPatch], None]
 
 
-def crash_at(place: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Plants a crash before or after one step of the work: places are counted through; gives how many were passed."""
+def crash_at_call(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plants a crash before or after a call to the outside; places are counted through."""
     passed = 0
+
+    @contextmanager
+    def passing() -> Iterator[None]:
+        pass_by()
+        yield
+        pass_by()
 
     def pass_by() -> None:
         nonlocal passed
         passed += 1
-        if passed == place:
+        if passed >= place:  # and what is gone does nothing more
             raise Crash
 
-    def planted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*args: Any, **kwargs: Any) -> Any:
-            pass_by()
-            result = original(*args, **kwargs)
-            pass_by()
-            return result
+    around_calls(passing, monkeypatch)
 
-        return step
 
-    for owner, name in STEPS:
-        monkeypatch.setattr(owner, name, planted(getattr(owner, name)))
-    return lambda: passed
+def crash_at_line(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plants a crash at a line of the worker's; they are counted through as they are reached for the first time."""
+    passed: set[tuple[str, int]] = set()
+
+    def at(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            passed.add((frame.f_code.co_filename, frame.f_lineno))
+            pass_by()
+        return at
+
+    def pass_by() -> None:
+        if len(passed) >= place:
+            raise Crash
+
+    @contextmanager
+    def traced() -> Iterator[None]:
+        before = sys.gettrace()
+        sys.settrace(lambda frame, *_: at if frame.f_code.co_filename in LINES else None)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+    @contextmanager
+    def untraced() -> Iterator[None]:
+        """Nothing in there is the worker's, and there is much of it."""
+        pass_by()
+        before = sys.gettrace()
+        sys.settrace(None)
+        yield
+        sys.settrace(before)
+
+    def take(body: str, original: Callable[[str], None] = handler.take) -> None:
+        with traced():
+            original(body)
+
+    monkeypatch.setattr(handler, "take", take)
+    around_calls(untraced, monkeypatch)
+
+
+def around_calls(guard: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has each call to the outside made within a context."""
+
+    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with guard():
+                return original(*args, **kwargs)
+
+        return call
+
+    for owner, name in WIRE:
+        monkeypatch.setattr(owner, name, guarded(getattr(owner, name)))
 
 
 PLANS: dict[str, dict[str, str]] = {
@@ -612,30 +672,61 @@ PLANS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_crash_between_any_two_steps_leaves_one_sms(
+def test_a_crash_before_or_after_any_call_leaves_one_sms(
     notify: Notify, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crashes = 0
+    crashes = crashed_everywhere(notify, plan, crash_at_call, monkeypatch)
+    assert crashes >= {"well": 8, "limited": 10, "down": 18, "lost": 18}[plan]
+
+
+def test_a_crash_at_a_line_leaves_one_sms(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two calls no line is worse than another, so that not each need be tried."""
+    assert crashed_everywhere(notify, "lost", crash_at_line, monkeypatch, LINES_APART) >= 200 // LINES_APART
+
+
+def crashed_everywhere(notify: Notify, plan: str, plant: Plant, monkeypatch: pytest.MonkeyPatch, apart: int = 1) -> int:
+    """Crashes at one place after the other, each time with an SMS of its own; says at how many."""
     if plan == "limited":
         route(notify, {"offers": [offer("north", rate_per_s=1)]})
-    for place in range(1, 100):
+    for crashes, place in enumerate(range(1, PLACES_MAX, apart)):
         _, number, event = notify.redeem()
         notify.faults(**PLANS[plan])
         with monkeypatch.context() as planted:
-            crash_at(place, planted)
+            plant(place, planted)
             crashed = run_until_crash(notify, event)
+        monkeypatch.setattr(service, "WORKER", Worker())
         notify.clock.advance(ATTEMPT_S)
         if crashed is not None:
-            crashes += 1
             if plan == "down":
                 notify.faults()  # else what was in its hands at the crash would stay unknown
             assert notify.deliver(crashed) == []
         notify.settle(times=2)
         assert len(notify.phone(number)) == 1, f"place {place}"
-        assert notify.message(number)["status"] == "sent"
+        assert notify.message(number)["status"] == "sent", f"place {place}"
+        if crashed is None:
+            return crashes
+    raise AssertionError("it does not end")
+
+
+def test_a_crash_never_has_sent_again_what_a_provider_cannot_trace(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedCarrier, "traceable", False)
+    ends = Counter[tuple[str, int]]()
+    for place in range(1, PLACES_MAX):
+        _, number, event = notify.redeem()
+        before = notify.asked("north")
+        with monkeypatch.context() as planted:
+            crash_at_call(place, planted)
+            crashed = run_until_crash(notify, event)
+        monkeypatch.setattr(service, "WORKER", Worker())
+        notify.clock.advance(ATTEMPT_S)
+        notify.deliver(crashed or event)
+        notify.settle(times=2)
+        ends[notify.message(number)["status"], notify.asked("north") - before] += 1
         if crashed is None:
             break
-    assert crashes == place - 1 >= {"well": 8, "limited": 10, "down": 18, "lost": 18}[plan]
+    assert ends.keys() == {("sent", 1), ("unknown", 0), ("unknown", 1)}
 
 
 def run_until_crash(notify: Notify, event: Json) -> Any:
@@ -673,7 +764,10 @@ def test_what_a_provider_cannot_trace_is_unknown_after_a_crash_and_never_sent_ag
     _, number, event = notify.redeem()
     notify.faults(north="lose_reply")
     notify.deliver(event)
-    assert (notify.message(number)["status"], notify.orders()) == ("unknown", [])
+    message = notify.message(number)
+    assert (message["status"], notify.orders()) == ("unknown", [])
+    story = granted(notify.kami.operator.get(f"/v1/messages/{message['id']}"))["story"]
+    assert story[-1]["next_step"] == UNTRACEABLE._asdict()
     assert notify.deliver(event) == []
     assert len(notify.phone(number)) == 1
 
@@ -799,7 +893,10 @@ def test_where_all_are_left_alone_a_message_waits_and_uses_up_no_attempt(notify:
     assert len(notify.phone(number)) == 1
 
 
-def test_more_than_a_provider_takes_a_second_comes_back_and_uses_up_no_attempt(notify: Notify) -> None:
+def test_more_than_a_provider_takes_a_second_comes_back_and_uses_up_no_attempt(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "time", SimpleNamespace(monotonic=lambda: 0.0))  # however long five of them take
     route(notify, {"offers": [offer("north", rate_per_s=2), offer("south")]})
     events = [notify.redeem() for _ in range(5)]
     assert notify.deliver(*(event for _, _, event in events)) == []
