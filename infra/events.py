@@ -12,6 +12,7 @@ from aws_cdk import aws_events_targets as targets
 from constructs import Construct
 
 from functions.domain.recipient import RECHECK_S
+from functions.domain.webhook import TOLD
 from infra.workers import Work, dead_letters
 
 SOURCE: Final = "kami"
@@ -61,7 +62,7 @@ RULES: Final = (
     Rule("MessageRequested", ("message.requested",), "notify", _JOB),
     Rule(
         "PartnersConcerned",
-        ("voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"),
+        tuple(TOLD),
         "webhooks",
         _EVENT,
     ),

@@ -32,8 +32,8 @@ NOBODY = frozenset({
     "account", "audit_export", "batch", "campaign", "channel", "checkpoint", "client", "command", "complaint",
     "counter", "delivery", "dispute", "draw", "enrolment", "expiry", "export", "findings", "front", "history", "import",
     "imported", "known", "line", "lines", "lot", "merging", "moved", "pointer", "provider", "pulse", "reconciliation",
-    "recovered", "recovery", "refusals", "report", "reveal", "routing", "shelf", "spans", "spent", "stock", "supply",
-    "ticket", "webhook",
+    "recovered", "recovery", "refusals", "report", "reveal", "roster", "routing", "shelf", "spans", "spent", "stock",
+    "supply", "ticket", "webhook",
 })  # fmt: skip
 """Entities whose items hold nothing of a customer, or ids only; a draw's buyer is an order, which looks like no number.
 Neither do the counts of limits (by the account's id), and those of guards and resends (by hash) and of SMS sent (by the

@@ -100,6 +100,7 @@ TYPES: dict[str, int] = {
     "message.ended": 1,
     "complaint.created": 1,
     "complaint.closed": 1,
+    "recipient.changed": 1,
     "webhook.created": 1,
     "webhook.rotated": 1,
     "webhook.disabled": 1,
@@ -497,7 +498,23 @@ def _overlap(one: Item, other: Item) -> bool:
 def _veto(old: Item, new: Item) -> Data:
     recovery = _order(_last_command(new))
     _, action, scope, *_ = next(v for s in new["segments"] for v in s.get("vetoes", []) if v[0] == recovery)
-    return {"recovery": recovery, "action": action, "scope": scope}
+    return {"recovery": recovery, "action": action, "scope": scope, **_held_by(old, new)}
+
+
+def _lifted(old: Item, new: Item) -> Data:
+    return {"recovery": _order(_last_command(new)), **_held_by(old, new)}
+
+
+def _held_by(old: Item, new: Item) -> Data:
+    """Which channels hold what of the ranges that a write changed."""
+    ranges = changed(old.get("segments", []), new["segments"])
+    held: dict[str, list[list[int]]] = {}
+    for first, last in ranges:
+        for segment in new["segments"]:
+            if segment.get("channel") is not None and segment["first"] <= last and first <= segment["last"]:
+                own = held.setdefault(segment["channel"], [])
+                _add(own, max(first, segment["first"]), min(last, segment["last"]))
+    return {"channels": held} if held else {}
 
 
 def _voucher(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item], Told]:
@@ -692,6 +709,14 @@ def _message(old: Item, new: Item) -> Told:
         yield "message.ended", None, data | ({"reason": reason} if reason is not None else {})
 
 
+def _recipient(old: Item, new: Item) -> Told:
+    """That somebody's rules for SMS are others: by the account's id, and their hours and zone only by name."""
+    changed = [name for name in ("opted_out", "quiet", "zone", "frozen", "held") if old.get(name) != new.get(name)]
+    frozen, held = (bool(new.get(name, (False,))[0]) for name in ("frozen", "held"))
+    said = {"opted_out": sorted(new.get("opted_out", ())), "frozen": frozen, "security_hold": held}
+    yield "recipient.changed", None, {"account": new["account"], "changed": changed, **said}
+
+
 def _complaint(old: Item, new: Item) -> Told:
     about = {"id": new["id"], "message": new["message"], "serial": new["serial"]}
     if not old:
@@ -726,7 +751,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
     ("lot", "take_over"): _lot("lot.resuming", _taken_over),
-    ("lot", "resume"): _lot("lot.resumed", lambda _, new: {"recovery": _order(_last_command(new))}),
+    ("lot", "resume"): _lot("lot.resumed", _lifted),
     ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
     ("voucher", "extend"): _voucher("voucher.extended", _extended),
@@ -760,6 +785,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("erasure", ANY): _erasure,
     ("message", ANY): _message,
     ("complaint", ANY): _complaint,
+    ("recipient", ANY): _recipient,
     ("webhook", ANY): _webhook,
 }
 """(entity, command) → the rule that tells what its writes mean. Of lots and vouchers every command has one."""

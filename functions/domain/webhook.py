@@ -15,6 +15,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ TOLD: dict[str, tuple[str, ...]] = {
     "voucher.redeemed": ("serial", "redemption", "hold"),
     "voucher.reversed": ("serial", "redemption", "reversal", "credited"),
     "voucher.recovered": ("serial", "recovery", "action", "reason"),
+    "lot.recalled": ("recovery", "action", "scope", "serials"),
+    "lot.resumed": ("recovery", "serials"),
     "recovery.completed": ("id", "action", "selected", "recovered"),
     "message.ended": ("id", "serial", "event", "status", "reason"),
 }
@@ -54,6 +57,10 @@ LASTS_S = 3 * DAY_S
 ATTEMPTS_MAX = 40
 """Of one round; the waits grow so that three days take about thirty."""
 ATTEMPTS_KEPT = 60
+BUSY = (429, 503)
+"""Answers whose `Retry-After` is waited for."""
+RETRY_AFTER_MAX_S = 3_600
+"""But for no longer."""
 REPLAYS_MAX = 20
 KEPT_S = 40 * DAY_S
 """A delivery is known for so long: longer than events can come again (the bus's archive keeps them for 30 days)."""
@@ -172,10 +179,11 @@ class Pulse:
         """With its next request taken: nobody else makes one until this one must have ended, and its pause."""
         return replace(self, next_at=now + self._pause_s)
 
-    def struck(self, *, failed: bool, now: int) -> Pulse:
-        """After a failure, or a success that took too long."""
+    def struck(self, *, failed: bool, now: int, wanted_s: int = 0) -> Pulse:
+        """After a failure, or a success that took too long; it may have asked for a pause."""
         after = replace(self, strikes=self.strikes + 1, failing_since=(self.failing_since or now) if failed else None)
-        return replace(after, next_at=now + after._pause_s if after.is_open else 0)
+        pause_s = max(after._pause_s if after.is_open else 0, wanted_s)
+        return replace(after, next_at=now + pause_s if pause_s else 0)
 
     def well(self) -> Pulse:
         """After a success."""
@@ -191,12 +199,14 @@ class Pulse:
 
 
 class Attempt(NamedTuple):
-    """One request: `status_code` where there was an answer, `reason` where it was not a good one."""
+    """One request: `status_code` where there was an answer, `reason` where it was not a good one; and how long it asked
+    to be left alone."""
 
     at: int
     duration_ms: int
     status_code: int | None = None
     reason: str | None = None
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +244,7 @@ class Delivery:
         if attempt.reason is None:
             return replace(after, status=Status.DELIVERED)
         of_round = after.made - self.round_began
-        wanted = attempt.at + round(wait_s(of_round - 1, BASE_S, jitter, LONGEST_S))
+        wanted = attempt.at + max(round(wait_s(of_round - 1, BASE_S, jitter, LONGEST_S)), attempt.retry_after_s or 0)
         if attempt.reason == GONE or wanted >= self.until or of_round >= ATTEMPTS_MAX:
             return replace(after, status=Status.FAILED, reason=attempt.reason)
         return replace(after, due_at=wanted)
@@ -255,6 +265,32 @@ class Delivery:
             round_began=self.made,
             replays=(*self.replays, replay),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The endpoints that a tenant has: each is added and taken out in the write that makes and deletes it."""
+
+    tenant: str
+    webhooks: tuple[str, ...] = ()
+    version: int = 0
+
+
+def retry_after_s(status_code: int | None, value: str | None, now: int) -> int | None:
+    """How long an answer asks to be left alone, by seconds or by a date (RFC 9110, 10.2.3), within bounds.
+
+    None where it does not, or not in a way that makes sense.
+    """
+    if status_code not in BUSY or value is None:
+        return None
+    if re.fullmatch("[0-9]{1,10}", value):
+        wanted = int(value)
+    else:
+        try:
+            wanted = int(parsedate_to_datetime(value).timestamp()) - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(wanted, 0), RETRY_AFTER_MAX_S)
 
 
 def delivery_of(webhook: Webhook, event: str, type: str, body: str, now: int) -> Delivery:

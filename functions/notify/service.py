@@ -69,14 +69,14 @@ class Recall(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Occasion:
     """An event of a time that somebody is told of; `redemption` is what it is about, if about one, and `recovery` what
-    became of the card by one."""
+    became of the card by one. How long its SMS is of use counts from `at`, however late it comes."""
 
     event_id: str
     event: str
     serial: str
     redemption: str | None
-    recovery: Recall | None = None
-    at: int = 0
+    recovery: Recall | None
+    at: int
 
 
 class TooEarly(Exception):  # noqa: N818 - nothing is wrong
@@ -180,7 +180,7 @@ def _message(
         carrier=known.carrier,
         region=known.region,
         sandbox=lot.rules.sandbox,
-        use_by=use_by(kind, now, ends),
+        use_by=use_by(kind, occasion.at, ends),
         template=call,
         segments=segments,
     )

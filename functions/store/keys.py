@@ -574,6 +574,11 @@ def webhooks_of(tenant: str) -> str:
     return WEBHOOK + tenant
 
 
+def roster(tenant: str) -> Key:
+    """Which endpoints a tenant has, before them in their partition."""
+    return Key(webhooks_of(tenant), "ROSTER")
+
+
 def pulse(webhook_id: str) -> Key:
     """How an endpoint does."""
     return _own(PULSE, webhook_id)

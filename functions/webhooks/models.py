@@ -11,7 +11,15 @@ from functions.domain.webhook import OVERLAP_MAX_S, REASONS, TEST, URL_LENGTH_MA
 from functions.edge.models import RFC_3339, Answer, Request, Time
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
-EventType = Literal["voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"]
+EventType = Literal[
+    "voucher.redeemed",
+    "voucher.reversed",
+    "voucher.recovered",
+    "lot.recalled",
+    "lot.resumed",
+    "recovery.completed",
+    "message.ended",
+]
 
 
 class Taken(BaseModel):
@@ -62,7 +70,7 @@ class WebhookRequest(Request):
     """An endpoint: an HTTPS address, and which types of events it is to be told."""
 
     url: str = Field(min_length=1, max_length=URL_LENGTH_MAX, examples=["https://partner.example.com/kami"])
-    events: list[EventType] = Field(min_length=1, max_length=5, examples=[["voucher.redeemed", "voucher.reversed"]])
+    events: list[EventType] = Field(min_length=1, max_length=7, examples=[["voucher.redeemed", "voucher.reversed"]])
 
 
 class RotationRequest(Request):
@@ -103,12 +111,14 @@ class WebhookList(Answer):
 
 
 class DeliveryAttempt(Answer):
-    """One request, `duration_ms` long; without `reason` all was well."""
+    """One request, `duration_ms` long; without `reason` all was well. `retry_after_s` is how long its answer asked to
+    be left alone, an hour at most."""
 
     at: Time
     duration_ms: int = Field(examples=[87])
     status_code: int | None = Field(default=None, examples=[204])
     reason: str | None = Field(default=None, json_schema_extra={"enum": list(REASONS)})
+    retry_after_s: int | None = None
 
 
 class DeliveryAnswer(Answer):

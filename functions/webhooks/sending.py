@@ -29,10 +29,11 @@ BODY_MAX_BYTES = 16_384
 
 
 class Result(NamedTuple):
-    """`reason` is a key of `domain.webhook.REASONS`, None where all was well."""
+    """`reason` is a key of `domain.webhook.REASONS`, None where all was well; `retry_after` as the answer says it."""
 
     reason: str | None
     status_code: int | None = None
+    retry_after: str | None = None
 
 
 class Refused(Exception):  # noqa: N818 - it is no error, it is not done
@@ -118,7 +119,7 @@ def post(target: Target, headers: Mapping[str, str], body: bytes, *, loopback: b
         answer = connection.getresponse()
         status = answer.status
         _drain(answer, connection)
-        return Result(_reason(status), status)
+        return Result(_reason(status), status, answer.getheader("Retry-After"))
     except ssl.SSLCertVerificationError:
         return Result("certificate")
     except (OSError, http.client.HTTPException, ValueError) as error:

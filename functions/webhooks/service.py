@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from functions.domain.actor import TENANTS, By, in_sandbox
 from functions.domain.errors import Refusal
 from functions.domain.ids import fingerprint, refuse_reuse
-from functions.domain.serials import LOT_SIZE, position_of
+from functions.domain.serials import LOT_SIZE, position_of, serial_of
 from functions.domain.voucher import standing
 from functions.domain.webhook import (
     DISABLED,
@@ -38,6 +38,7 @@ from functions.domain.webhook import (
     body_of,
     delivery_of,
     headers_of,
+    retry_after_s,
     shown,
     target_of,
     trial_of,
@@ -45,7 +46,7 @@ from functions.domain.webhook import (
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
 from functions.store.records import CHANNEL
-from functions.store.webhooks import DELIVERY, PULSE, WEBHOOK, new_secret, of_tenant, opened
+from functions.store.webhooks import DELIVERY, PULSE, WEBHOOK, add, new_secret, of_tenant, opened, remove
 from functions.webhooks import sending
 
 WEBHOOK_LOOPBACK = "WEBHOOK_LOOPBACK"
@@ -97,11 +98,11 @@ def create(id: str, url: str, types: list[str], by: By, now: int) -> tuple[Webho
     existing = of_tenant(by.tenant, PLACES_MAX)
     known = next((webhook for webhook in existing if webhook.id == id), None)
     if known is None:
-        if len(existing) == PLACES_MAX or sum(w.deleted_at is None for w in existing) >= WEBHOOKS_MAX:
-            raise Refusal("webhook_limit_reached", f"At most {WEBHOOKS_MAX}; delete one that is not needed.")
         secret, wrapped = new_secret(by.tenant, id)
         made = Webhook(id, by.tenant, url, tuple(sorted(set(types))), (Secret(wrapped, id),), asked, by, now)
-        known = table.change(WEBHOOK, None, lambda current: None if current else made, "create", by)
+        known = add(made, WEBHOOKS_MAX, by) if len(existing) < PLACES_MAX else None
+        if known is None:
+            raise Refusal("webhook_limit_reached", f"At most {WEBHOOKS_MAX}; delete one that is not needed.")
         if known.secrets == made.secrets:
             return known, shown(secret), False
     refuse_reuse(known.fingerprint, asked)
@@ -132,7 +133,7 @@ def pulse_of(webhook: Webhook) -> Pulse:
 
 def delete(id: str, by: By, now: int) -> None:
     """End an endpoint. Raises Refusal `not_found`."""
-    table.change(WEBHOOK, find(id, by), lambda current: _live(current).deleted(now), "delete", by)
+    remove(keys.webhook(by.tenant, id), lambda current: _live(current).deleted(now), by)
 
 
 def rotate(id: str, command: str, overlap_s: int, by: By, now: int) -> tuple[Webhook, str | None, bool]:
@@ -216,10 +217,10 @@ def replay(id: str, delivery_id: str, command: str, by: By, now: int) -> tuple[D
 def tell(occasion: Occasion, now: int) -> int:
     """Make an event's deliveries and order them; says to how many endpoints it goes."""
     told = 0
-    for tenant in sorted(_concerned(occasion, now)):
+    for tenant, data in sorted(_concerned(occasion, now).items()):
         for webhook in of_tenant(tenant, PLACES_MAX):
             if webhook.wants(occasion.type, occasion.sandbox):
-                body = body_of(occasion.type, occasion.at, occasion.data)
+                body = body_of(occasion.type, occasion.at, data)
                 delivery = delivery_of(webhook, occasion.id, occasion.type, body, now)
                 _made(delivery, "tell", BY)
                 jobs.send_delivery(delivery.id, 1, 0)
@@ -232,13 +233,29 @@ def _made(delivery: Delivery, command: str, by: By) -> Delivery:
     return table.change(DELIVERY, None, lambda current: None if current else delivery, command, by)
 
 
-def _concerned(occasion: Occasion, now: int) -> set[str]:
-    """The tenants whose vouchers an event is about: whose channel holds them, whose customer has them, whose client
-    gave the command; and the operator."""
-    tenants = {OPERATOR} | ({occasion.by.tenant} if occasion.by.role in TENANTS else set())
-    if "serial" in occasion.data:
-        tenants |= _of_voucher(str(occasion.data["serial"]), now)
-    return {tenant for tenant in tenants if in_sandbox(tenant) == occasion.sandbox}
+def _concerned(occasion: Occasion, now: int) -> dict[str, dict[str, Any]]:
+    """The tenants whose vouchers an event is about, and what each is told: whose channel holds them, whose customer has
+    them, whose client gave the command; and the operator."""
+    if "ranges" in occasion.data:
+        told = _of_ranges(occasion.data)
+    else:
+        tenants = {OPERATOR} | ({occasion.by.tenant} if occasion.by.role in TENANTS else set())
+        if "serial" in occasion.data:
+            tenants |= _of_voucher(str(occasion.data["serial"]), now)
+        told = dict.fromkeys(tenants, occasion.data)
+    return {tenant: data for tenant, data in told.items() if in_sandbox(tenant) == occasion.sandbox}
+
+
+def _of_ranges(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """To each tenant the serials, first and last, that its channels hold of the ranges; to the operator all."""
+    ranges = {OPERATOR: list(data["ranges"])}
+    for id, held in data.get("channels", {}).items():
+        channel = table.read(CHANNEL, keys.channel(id))
+        if channel is not None and channel.tenant is not None:
+            ranges.setdefault(channel.tenant, []).extend(held)
+    lot = data["lot"] * LOT_SIZE
+    serials = {tenant: [[serial_of(lot + end) for end in ends] for ends in own] for tenant, own in ranges.items()}
+    return {tenant: {**data, "serials": own} for tenant, own in serials.items()}
 
 
 def _of_voucher(serial: str, now: int) -> set[str]:
@@ -287,7 +304,7 @@ def proceed(id: str, number: int, now: int) -> Done | None:
         return Done(_given_up(delivery, number, EXPIRED if live else DISABLED))
     wait_until = max(delivery.due_at, pulse.next_at)
     if now < wait_until or (pulse.is_open and not _leased(pulse, now)):
-        spread = random.uniform(0, SPREAD_S) if pulse.is_open else 0
+        spread = random.uniform(0, SPREAD_S) if pulse.is_open or now < pulse.next_at else 0
         jobs.send_delivery(id, number, max(wait_until - now, 0) + round(spread))
         return Done(delivery)
     return _attempted(webhook, pulse, delivery, number, now)
@@ -326,7 +343,8 @@ def _sent(webhook: Webhook, delivery: Delivery, now: int) -> Attempt:
         result = sending.post(target_of(webhook.url, local=local), headers, body, loopback=local)
     except ValueError:  # it was made under other rules
         result = sending.Result("address_refused")
-    return Attempt(now, round((time.monotonic() - began) * 1000), result.status_code, result.reason)
+    duration_ms, wanted = round((time.monotonic() - began) * 1000), result.retry_after
+    return Attempt(now, duration_ms, result.status_code, result.reason, retry_after_s(result.status_code, wanted, now))
 
 
 def _noted(delivery: Delivery, attempt: Attempt) -> Delivery:
@@ -353,7 +371,8 @@ def _felt(pulse: Pulse, attempt: Attempt) -> Pulse:
     ended = attempt.at + attempt.duration_ms // 1000
     failed = attempt.reason is not None
     if failed or attempt.duration_ms > SLOW_MS:
-        return _change_pulse(pulse, lambda current: current.struck(failed=failed, now=ended))
+        wanted_s = attempt.retry_after_s or 0
+        return _change_pulse(pulse, lambda current: current.struck(failed=failed, now=ended, wanted_s=wanted_s))
     return _change_pulse(pulse, lambda current: current.well() if current != current.well() else None)
 
 

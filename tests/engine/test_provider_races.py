@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,7 @@ def test_failures_of_eight_workers_open_it_and_one_fewer_does_not() -> None:
     race(partial(fails, number) for number in range(WORKERS))
     health = stored()
     assert health is not None and (health.state, health.since) == (State.OPEN, NOW)
+    assert set().union(*(worker.opened() for worker in workers)) == {NORTH}
     assert asks(workers[0], "turn", NOW, seen()) == "waits"
 
 
@@ -123,6 +125,47 @@ def test_of_eight_workers_one_probes_at_a_time_and_three_that_succeed_close_it()
         assert health is not None and (health.state, health.since) == (State.CLOSED, now)
         assert asks(Worker(), "turn", now, seen(), TAKEN) == "asks"
         assert stored() == health  # a success is not worth a write
+
+
+class Crash(BaseException):
+    """The instance is gone."""
+
+
+@pytest.mark.parametrize("where", ["before its lease is written", "after that", "while it asks"])
+def test_a_prober_that_dies_keeps_the_others_away_no_longer_than_its_lease(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    open_s, write = admission.open_for_s(), table.put
+
+    def dies(*args: Any) -> None:
+        if where == "after that":
+            write(*args)
+        raise Crash
+
+    put(Health(NORTH, State.OPEN, NOW - open_s))
+    with monkeypatch.context() as planted, pytest.raises(Crash):  # noqa: PT012 - the crash is anywhere in it
+        if where != "while it asks":
+            planted.setattr(table, "put", dies)
+        with Worker().admitted(MESSAGE, Destination(), seen(), "dead", NOW, 0) as leave:
+            assert leave.provider == NORTH
+            raise Crash
+    health = stored()
+    assert health is not None
+    free_at = health.free_at(NOW, open_s)
+    assert free_at == (NOW if where == "before its lease is written" else NOW + PROBE_S)
+    for probe in range(PROBES):
+        known = seen()
+        if probe == 0 and free_at > NOW:
+            assert asks(Worker(), "early", free_at - 1, copied(known)) == "waits"
+        asked = race(
+            partial(asks, Worker(), f"{probe} {number}", free_at, copied(known), TAKEN) for number in range(WORKERS)
+        )
+        assert "asks" in asked
+    late = stored()
+    assert late is not None and late.state is State.CLOSED
+    Worker().note(NORTH, DOWN, 0.1, seen(), "dead", free_at)  # the dead one speaks up
+    late = stored()
+    assert late is not None and (late.state, late.failures) == (State.CLOSED, 1)
 
 
 def test_a_probe_that_fails_while_others_want_one_leaves_it_open_or_probed_again() -> None:

@@ -390,7 +390,7 @@ KINDS: dict[str, Entity[Any]] = {e.name: e for module in STORES for e in vars(mo
 
 MANY_TO_A_PARTITION = ("report", "history", "ticket", "stock", "front", "supply", "refusals", "expiry", "account",
                        "line", "dispute", "moved", "known", "findings", "spans", "lines", "checkpoint", "merging",
-                       "webhook")  # fmt: skip
+                       "webhook", "roster")  # fmt: skip
 """The others have a partition each."""
 
 
@@ -401,7 +401,7 @@ def test_every_kind_of_item_is_known_here() -> None:
         "channel", "stock", "import", "imported", "refusals", "front", "supply", "shelf", "draw",
         "expiry", "account", "line", "dispute", "moved", "known", "erasure", "enrolment", "reconciliation",
         "findings", "spans", "lines", "checkpoint", "audit_export", "recipient", "merging", "routing", "provider",
-        "complaint", "webhook", "pulse", "delivery",
+        "complaint", "webhook", "roster", "pulse", "delivery",
     }  # fmt: skip
 
 

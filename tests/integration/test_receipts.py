@@ -130,15 +130,6 @@ def test_a_lost_reply_is_made_up_for_by_the_receipt(kami: Kami, cloud: Cloud, mo
     assert len(cloud.carriers.phone(number)) == cloud.carriers.carrier("north").asked.total() == 1
 
 
-@pytest.mark.parametrize("code", ["number_invalid", "blocked", "spam_filtered", "landline"])
-def test_what_was_not_delivered_says_why(kami: Kami, cloud: Cloud, code: str) -> None:
-    cloud.carriers.set("north", "none", receipts="prompt", receipt_code=code)
-    number = redeemed(kami)
-    cloud.drain()
-    assert told(kami, number) == ("undelivered", [("undelivered", code)])
-    assert cloud.carriers.phone(number) == []
-
-
 def test_what_was_not_delivered_is_tried_again_where_that_may_help(kami: Kami, cloud: Cloud) -> None:
     cloud.carriers.set("north", "none", receipts="prompt", receipt_code="technical_fault")
     cloud.carriers.set("south", "none", receipts="prompt")

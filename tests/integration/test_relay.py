@@ -162,7 +162,7 @@ def test_every_event_of_a_scenario_is_valid_and_none_is_missing(kami: Kami, tape
     of_rights = {"client.created", "client.rotated", "client.revoked", "client.enrolled", "client.withdrawn",
                  "channel.created", "routes.changed"}  # fmt: skip
     of_ledger = {"ledger.posted", "ledger.disputed", "reconciliation.requested", "reconciliation.completed"}
-    of_messages = {"message.requested", "message.ended", "complaint.created", "complaint.closed"}
+    of_messages = {"message.requested", "message.ended", "complaint.created", "complaint.closed", "recipient.changed"}
     of_partners = {type for type in TYPES if type.startswith("webhook.")}
     elsewhere = of_rights | of_ledger | of_recoveries | of_exports | of_imports | of_stock | of_customers
     elsewhere |= of_messages | of_partners

@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from functions.domain.webhook import REPLAYS_MAX, STRIKES_MAX, WEBHOOKS_MAX
+from functions.domain.times import rfc3339
+from functions.domain.webhook import REPLAYS_MAX, RETRY_AFTER_MAX_S, STRIKES_MAX, TOLD, WEBHOOKS_MAX
 from functions.webhooks import sending, service
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Caller, Json, Kami, granted, mobile, refused, replayed, unique
+from tests.integration.kami import POOL, Caller, Json, Kami, granted, mobile, refused, replayed, settle, unique
 
-ALL = ["voucher.redeemed", "voucher.reversed", "voucher.recovered", "recovery.completed", "message.ended"]
+ALL = list(TOLD)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Partner:
     got: dict[str, list[Got]] = field(default_factory=lambda: defaultdict(list))
     answers: dict[str, list[int]] = field(default_factory=dict)
     after_s: dict[str, float] = field(default_factory=dict)
+    retry_after: dict[str, str] = field(default_factory=dict)
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
@@ -80,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             if 300 <= status < 400:
                 self.send_header("location", self.partner.url("elsewhere"))
+            if status >= 400 and name in self.partner.retry_after:
+                self.send_header("retry-after", self.partner.retry_after[name])
             if status != 204:
                 self.send_header("content-length", str(len(content)))
             self.end_headers()
@@ -114,6 +118,7 @@ class Desk:
     owner: Caller
     name: str
     endpoint: Json
+    codes: list[str]
 
     @property
     def path(self) -> str:
@@ -139,25 +144,35 @@ class Desk:
 
     def redeem(self, times: int = 1) -> list[Json]:
         """Redemptions of cards of the partner's, told to nobody yet."""
-        campaign = self.kami.campaign(sandbox=self.owner.tenant.startswith("sandbox-"))
-        batch = self.kami.batch(campaign["id"], times)["id"]
-        channel = self.kami.channel(kind="partner", tenant=self.owner.tenant)["id"]
-        granted(self.kami.operator.post("/v1/distributions", {"selection": {"batch": batch}, "to": channel}), 201)
-        self.kami.activate(batch=batch)
         till = self.owner if self.owner.tenant.startswith("sandbox-") else self.kami.merchant
-        codes = self.kami.codes(self.kami.serials(batch))
-        return [granted(till.redeem(code, account=mobile()), 201) for code in codes]
+        return [granted(till.redeem(self.codes.pop(), account=mobile()), 201) for _ in range(times)]
 
 
-def desk(kami: Kami, servers: Partner, owner: Caller | None = None, events: list[str] | None = None) -> Desk:
-    owner, name = owner or kami.client("partner"), unique("partner")
+def held(kami: Kami, tenant: str, quantity: int) -> list[str]:
+    """The codes of cards that a partner's channel holds."""
+    batch = kami.batch(kami.campaign(sandbox=tenant.startswith("sandbox-"))["id"], quantity)["id"]
+    channel = kami.channel(kind="partner", tenant=tenant)["id"]
+    granted(kami.operator.post("/v1/distributions", {"selection": {"batch": batch}, "to": channel}), 201)
+    kami.activate(batch=batch)
+    return kami.codes(kami.serials(batch))
+
+
+def desk(kami: Kami, servers: Partner, owner: Caller, codes: list[str], events: list[str] | None = None) -> Desk:
+    name = unique("partner")
     body = {"url": servers.url(name), "events": events or ["voucher.redeemed"]}
-    return Desk(kami, servers, owner, name, granted(owner.post("/v1/webhooks", body, unique()), 201))
+    return Desk(kami, servers, owner, name, granted(owner.post("/v1/webhooks", body, unique()), 201), codes)
+
+
+@pytest.fixture(scope="module")
+def stocked(kami: Kami) -> tuple[Caller, list[str]]:
+    """A partner with stock, made once; each test gives it an endpoint of its own."""
+    owner = kami.client("partner")
+    return owner, held(kami, owner.tenant, POOL)
 
 
 @pytest.fixture
-def partner(kami: Kami, servers: Partner) -> Iterator[Desk]:
-    made = desk(kami, servers)
+def partner(kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]) -> Iterator[Desk]:
+    made = desk(kami, servers, *stocked)
     yield made
     made.owner.delete(made.path)
     kami.cloud.drain(delayed=False)
@@ -244,7 +259,7 @@ def test_a_redemption_is_told_signed_to_the_partner_whose_channel_held_the_card(
 
 
 def test_who_redeemed_and_the_operator_are_told_and_nobody_else(kami: Kami, servers: Partner, partner: Desk) -> None:
-    desks = [desk(kami, servers, owner) for owner in (kami.merchant, kami.operator, kami.client("partner"))]
+    desks = [desk(kami, servers, owner, []) for owner in (kami.merchant, kami.operator, kami.client("partner"))]
     partner.redeem()
     kami.cloud.drain(delayed=False)
     assert [len(each.got) for each in (partner, *desks)] == [1, 1, 1, 0]
@@ -256,8 +271,8 @@ def test_who_redeemed_and_the_operator_are_told_and_nobody_else(kami: Kami, serv
 def test_what_is_of_the_sandbox_is_told_to_endpoints_of_the_sandbox_alone(
     kami: Kami, servers: Partner, partner: Desk
 ) -> None:
-    sandbox = desk(kami, servers, kami.client("partner", sandbox=True))
-    operator = desk(kami, servers, kami.operator)
+    owner = kami.client("partner", sandbox=True)
+    sandbox, operator = desk(kami, servers, owner, held(kami, owner.tenant, 1)), desk(kami, servers, kami.operator, [])
     sandbox.redeem()
     kami.cloud.drain(delayed=False)
     assert [len(each.got) for each in (sandbox, operator, partner)] == [1, 0, 0]
@@ -269,9 +284,9 @@ def test_what_is_of_the_sandbox_is_told_to_endpoints_of_the_sandbox_alone(
 
 
 def test_recoveries_reversals_and_the_ends_of_messages_are_told_where_they_are_wanted(
-    kami: Kami, servers: Partner
+    kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]
 ) -> None:
-    partner = desk(kami, servers, events=ALL)
+    partner = desk(kami, servers, *stocked, ALL)
     kami.cloud.carriers.set("north", "none", receipts="prompt")
     (redemption,) = partner.redeem()
     granted(kami.merchant.reverse(redemption["id"]), 201)
@@ -287,14 +302,42 @@ def test_recoveries_reversals_and_the_ends_of_messages_are_told_where_they_are_w
     partner.owner.delete(partner.path)
 
 
+def test_each_partner_is_told_what_of_a_recalled_range_its_channels_hold(kami: Kami, servers: Partner) -> None:
+    wanted = ["lot.recalled", "lot.resumed"]
+    one, other, operator = (
+        desk(kami, servers, owner, [], wanted)
+        for owner in (kami.client("partner"), kami.client("partner"), kami.operator)
+    )
+    batch = kami.batch(kami.campaign()["id"], 10)["id"]
+    serials = kami.serials(batch)
+    for each, ends in ((one, (0, 3)), (other, (4, 6)), (one, (7, 7))):
+        channel = kami.channel(kind="partner", tenant=each.owner.tenant)["id"]
+        part = {"first_serial": serials[ends[0]], "last_serial": serials[ends[1]]}
+        granted(kami.operator.post("/v1/distributions", {"selection": part, "to": channel}), 201)
+    stop = granted(kami.operator.post("/v1/recoveries", kami.recovery("suspend", batch=batch)), 202)["id"]
+    settle(kami)
+    resume = {"action": "resume", "reason": "other", "recovery": stop}
+    granted(kami.operator.post("/v1/recoveries", resume), 202)
+    settle(kami)
+
+    def told(each: Desk) -> list[tuple[str, list[list[str]]]]:
+        return [(got.told["type"], got.told["data"]["serials"]) for got in each.got]
+
+    parts = [[serials[0], serials[3]], [serials[7], serials[7]]]
+    assert told(one) == [(type, parts) for type in wanted]
+    assert told(other) == [(type, [[serials[4], serials[6]]]) for type in wanted]
+    assert told(operator) == [(type, [[serials[0], serials[9]]]) for type in wanted]
+    assert one.got[0].told["data"].keys() == {"recovery", "action", "scope", "serials"}
+    for each in (one, other, operator):
+        each.owner.delete(each.path)
+
+
 # Again
 
 
 def test_the_same_event_again_is_sent_under_the_same_id_once(kami: Kami, partner: Desk) -> None:
     partner.redeem()
-    kami.cloud.drain(twice=True, delayed=False)
-    kami.cloud.replay()
-    kami.cloud.drain(delayed=False)
+    kami.cloud.drain(twice=True, shuffle=1, delayed=False)
     assert len(partner.got) == 1
     assert len(partner.deliveries) == 1
 
@@ -310,6 +353,30 @@ def test_what_fails_is_sent_again_under_the_same_id_until_it_is_taken(kami: Kami
     assert [attempt.get("reason") for attempt in delivery["attempts"]] == [*["bad_status"] * 3, None]
     assert (delivery["status"], delivery["attempts_made"]) == ("delivered", 4)
     assert "failing_since" not in granted(partner.owner.get(partner.path))
+
+
+@pytest.mark.parametrize(("asked", "waits_s"), [("120", 120), ("86400", RETRY_AFTER_MAX_S)])
+def test_an_endpoint_that_asks_for_a_pause_gets_it_within_bounds(
+    kami: Kami, partner: Desk, clock: Clock, asked: str, waits_s: int
+) -> None:
+    partner.servers.answers[partner.name] = [429, 204]
+    partner.servers.retry_after[partner.name] = asked
+    partner.redeem()
+    kami.cloud.drain(delayed=False)
+    delivery = partner.delivery
+    assert [attempt["retry_after_s"] for attempt in delivery["attempts"]] == [waits_s]
+    assert delivery["next_attempt_at"] == rfc3339(clock.now + waits_s)
+    partner.redeem()
+    kami.cloud.drain(delayed=False)
+    clock.advance(waits_s - 1)
+    for each in partner.deliveries:
+        order = {"delivery": each["id"], "attempt": each["attempts_made"] + 1}
+        records = [{"messageId": "1", "body": json.dumps(order)}]
+        assert kami.cloud.invoke("webhooks", {"Records": records}) == {"batchItemFailures": []}
+    assert len(partner.got) == 1, "what comes meanwhile waits too"
+    clock.advance(1)
+    kami.cloud.drain()
+    assert [each["status"] for each in partner.deliveries] == ["delivered"] * 2
 
 
 def test_a_worker_that_dies_before_it_has_noted_the_answer_sends_the_same_id_again(
@@ -408,16 +475,16 @@ def test_a_replay_sends_the_same_under_the_same_id(kami: Kami, partner: Desk) ->
 
 
 def test_an_endpoint_that_fails_keeps_nobody_waiting(kami: Kami, servers: Partner, partner: Desk) -> None:
-    other = desk(kami, servers, kami.merchant)
+    other = desk(kami, servers, kami.merchant, [])
     servers.answers[partner.name] = [500]
-    partner.redeem(times=12)
+    partner.redeem(times=STRIKES_MAX + 2)
     kami.cloud.drain(delayed=False)
-    assert len(other.got) == 12
+    assert len(other.got) == STRIKES_MAX + 2
     assert len(partner.got) == STRIKES_MAX, "the others wait, without an attempt"
     servers.answers[partner.name] = [204]
     kami.cloud.drain()
-    assert [delivery["status"] for delivery in partner.deliveries] == ["delivered"] * 12
-    assert len(partner.got) == 12 + STRIKES_MAX
+    assert [delivery["status"] for delivery in partner.deliveries] == ["delivered"] * (STRIKES_MAX + 2)
+    assert len(partner.got) == 2 * STRIKES_MAX + 2
     other.owner.delete(other.path)
 
 
@@ -425,12 +492,12 @@ def test_a_slow_endpoint_is_asked_once_in_a_while_only(
     kami: Kami, partner: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "SLOW_MS", -1)
-    partner.redeem(times=8)
+    partner.redeem(times=STRIKES_MAX + 1)
     kami.cloud.drain(delayed=False)
     assert len(partner.got) == STRIKES_MAX
     monkeypatch.undo()
     kami.cloud.drain()
-    assert len(partner.got) == 8
+    assert len(partner.got) == STRIKES_MAX + 1
 
 
 def test_an_endpoint_that_fails_for_days_is_disabled_until_a_test_succeeds(

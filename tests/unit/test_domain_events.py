@@ -84,6 +84,7 @@ def hold(id: str, **more: Any) -> Item:
     return {"id": id, "at": AT, "until": AT + 900, "client": "c", "amount_minor": 2_000, **more}
 
 
+SOMEBODY = "acc_" + "a" * 24
 WHOLE: list[Item] = [{"first": 0, "last": 99}]
 ACTIVE: list[Item] = [{"first": 0, "last": 9}, {"first": 10, "last": 19, "status": "active"}, {"first": 20, "last": 99}]
 HELD: list[Item] = [
@@ -165,6 +166,13 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "routes set": (
         None, item("routing", "change_routes", rows=[[[["north", 1, 0, None, 5], ["aws", 1, 0, 20, 5]], "list", []]]),
         [("routes.changed", {"version": 1, "providers": ["aws", "north"]})],
+    ),
+    "a recipient who has opted out, is frozen and has quiet hours": (
+        item("recipient", "reply", account=SOMEBODY, opted_out=["notices", "reminders"]),
+        item("recipient", "change_recipient", 2, account=SOMEBODY, opted_out=["reminders"], quiet=[0, 60],
+             zone="Etc/UTC", frozen=[True, 1], held=[False, 1]),
+        [("recipient.changed", {"account": SOMEBODY, "changed": ["opted_out", "quiet", "zone", "frozen", "held"],
+                                "opted_out": ["reminders"], "frozen": True, "security_hold": False})],
     ),
     "a ticket issued": (
         None, item("ticket", "issue_ticket", **TICKET), [("ticket.issued", {"export": "exp_1", "ticket": "tkt_1"})],
@@ -257,6 +265,13 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         lot("recall", [{**s, "vetoes": [VETO]} for s in ACTIVE], 3, commands=[["rec_1.veto", 100, {}]]),
         [("lot.recalled", {"lot": 100_000, "recovery": "rec_1", "action": "void", "scope": "not_redeemed",
                            "ranges": [[0, 99]]})],
+    ),
+    "a lot recalled, of which a channel holds a part": (
+        lot("distribute", [{**s, "channel": "chn_1"} for s in ACTIVE], 2),
+        lot("recall", [{**s, "channel": "chn_1", "vetoes": [VETO]} for s in ACTIVE], 3,
+            commands=[["rec_1.veto", 100, {}]]),
+        [("lot.recalled", {"lot": 100_000, "recovery": "rec_1", "action": "void", "scope": "not_redeemed",
+                           "channels": {"chn_1": [[0, 99]]}, "ranges": [[0, 99]]})],
     ),
     "a lot reclaimed": (
         lot("recall", [{**s, "vetoes": [VETO]} for s in WHOLE], 3),
@@ -774,6 +789,7 @@ def test_an_unknown_command_of_a_known_entity_is_refused_rather_than_lost(entity
         "delivery_counted",
         "pointer",
         "pulse",
+        "roster",
         "delivery",
         "report",
         "entry",

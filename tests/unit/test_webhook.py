@@ -6,6 +6,8 @@ import hmac
 import json
 from base64 import b64decode
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,7 @@ from functions.domain.webhook import (
     LASTS_S,
     PROBE_MAX_S,
     REASONS,
+    RETRY_AFTER_MAX_S,
     SECRETS_MAX,
     STRIKES_MAX,
     Attempt,
@@ -32,6 +35,7 @@ from functions.domain.webhook import (
     body_of,
     delivery_of,
     headers_of,
+    retry_after_s,
     shown,
     signature,
     target_of,
@@ -142,6 +146,28 @@ def test_a_failure_is_due_again_after_a_while_that_grows() -> None:
         waits.append(delivery.due_at - NOW)
     assert waits == [5, 10, 20, 40, 80, 160]
     assert delivery.status is Status.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "waits_s"),
+    [
+        (429, "120", 120), (503, "0", 0), (503, "999999999", RETRY_AFTER_MAX_S),
+        (429, "Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        (503, format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90),
+        (500, "120", None), (200, "120", None), (None, "120", None), (429, None, None),
+        *((429, nonsense, None) for nonsense in ("", "-1", "1.5", "soon", "9" * 11, "Wed, 99 Foo 2015")),
+    ],
+)  # fmt: skip
+def test_who_is_busy_may_say_for_how_long_within_bounds(status: int, header: str, waits_s: int | None) -> None:
+    assert retry_after_s(status, header, NOW) == waits_s
+
+
+def test_a_pause_that_was_asked_for_is_kept_and_no_shorter_than_our_own() -> None:
+    busy = failed(NOW)._replace(retry_after_s=120)
+    assert NEW.attempted(busy, 0.5).due_at == NOW + 120
+    assert NEW.attempted(busy._replace(retry_after_s=1), 0.999).due_at == NEW.attempted(failed(NOW), 0.999).due_at
+    pulse = Pulse("whk_1").struck(failed=True, now=NOW, wanted_s=120)
+    assert (pulse.next_at, pulse.is_open) == (NOW + 120, False)
 
 
 @given(st.lists(st.floats(0, 0.999), min_size=ATTEMPTS_MAX))
