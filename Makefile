@@ -17,7 +17,7 @@ BUNDLE ?= true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-.PHONY: help up test check check-types check-others benchmark synth invoke clients redrive restore openapi lock clean
+.PHONY: help up test check benchmark synth invoke clients redrive restore openapi lock clean
 
 help: ## list the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' Makefile | expand -t 20
@@ -29,14 +29,9 @@ test: $(VENV)/.stamp node_modules/.stamp ## run all tests (ARGS=… goes to pyte
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.stamp ## lint, types, import rules, locks, and the cloud's templates
-	@$(MAKE) --no-print-directory --jobs=2 check-types check-others
-
-check-types: # takes three times as long as all others
-	mypy
-
-check-others:
 	ruff check
 	ruff format --check
+	mypy
 	lint-imports --cache-dir .kami/import-linter
 	python -m infra.lock --check
 	python -m infra.openapi --check
