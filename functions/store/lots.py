@@ -15,8 +15,7 @@ from functions.store.entities import LOT
 
 WORKERS_MAX = 8
 CHUNK = 13 * WORKERS_MAX
-"""So many lots are handed out at a time, a million vouchers' and no more than a few; between chunks the clock is looked
-at."""
+"""So many lots are handed out at a time: those of a million vouchers at once. Between chunks the clock is looked at."""
 
 T = TypeVar("T")
 R = TypeVar("R")

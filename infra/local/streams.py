@@ -222,13 +222,13 @@ class StreamPump:
             while not stop.is_set():
                 try:
                     self._collect()
-                    stop.wait(POLL_S)
                 except Exception as error:  # a missing grant, say: nothing else would show it
                     print(f"The stream of {self.source.table}: {error}", file=sys.stderr)
                     stop.wait(PAUSE_MAX_S)
                 for number, lane in enumerate(self._lanes):
                     if lane and (number not in busy or busy[number].done()):
                         busy[number] = threads.submit(self._work_aloud, _take(lane, self.source.batch_size))
+                stop.wait(POLL_S)
 
     def _work_aloud(self, records: list[Record]) -> None:
         try:
@@ -236,16 +236,15 @@ class StreamPump:
         except Exception as error:
             print(f"The stream of {self.source.function}: {error}", file=sys.stderr)
 
-    def _collect(self, shuffle: Random | None = None) -> bool:
-        """Reads into the lanes; whether there was anything that the filters pass."""
+    def _collect(self, shuffle: Random | None = None) -> None:
+        """Reads what the filters pass into the lanes."""
         if sum(map(len, self._lanes)) >= WAITING_MAX:
-            return False
+            return
         found: list[Record] = []
         while not found and (page := self._shards.read()):  # a page of nothing that passes is not the stream's end
             found = [one for one in page if not self._filters or any(f(one.body) for f in self._filters)]
         for record in shuffled(found, shuffle) if shuffle else found:
             self._lanes[zlib.crc32(record.key.encode()) % len(self._lanes)].append(record)
-        return bool(found)
 
     def _work(self, records: list[Record], *, twice: bool = False) -> None:
         """Until every record is done or set aside, or the pump stops."""
