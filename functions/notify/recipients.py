@@ -196,7 +196,8 @@ def gathered(message: Message, now: int) -> Message | None:
     if numbers.known(message.recipient).fault is not None:
         return None
     found = _ruling(message, account, now)
-    if found is not None and found.until is None:
+    waits_until = found.until if found is not None else now + MERGE_WINDOW_S
+    if waits_until is None or not message.is_of_use(waits_until):
         return None
     for _ in range(CONFLICTS_MAX):
         try:
@@ -235,11 +236,13 @@ def _into_which(lead: Merging, message: Message, now: int) -> Message | None:
 
 
 def _takes(into: Message, message: Message, now: int) -> bool:
-    """Whether a message can still take another one in."""
-    waits = into.status in (Status.QUEUED, Status.HELD) and not into.attempts and into.is_of_use(now)
+    """Whether a message can still take another one in, and goes out while both are of use."""
+    goes_at = max(into.due_at, now)
+    waits = into.status in (Status.QUEUED, Status.HELD) and not into.attempts
+    alive = into.is_of_use(goes_at) and message.is_of_use(goes_at)
     ours, own = into.template, message.template
     alike = ours is not None and own is not None and ours.locale == own.locale and into.recipient == message.recipient
-    return waits and alike and rules_of(into.kind).merges and len(into.merged) < MERGED_MAX
+    return waits and alive and alike and rules_of(into.kind).merges and len(into.merged) < MERGED_MAX
 
 
 def _into(into: Message, message: Message, now: int) -> Message:

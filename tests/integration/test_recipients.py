@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -305,9 +306,9 @@ def test_everybody_has_the_deployments_quiet_hours_where_their_number_is_of(
 # what becomes one
 
 
-def expiring(notify: Notify, number: str, days: int) -> Json:
+def expiring(notify: Notify, number: str, days: int = 0, seconds: int | None = None) -> Json:
     """The event that a card is about to end, held by who has a number."""
-    ends = rfc3339(notify.clock.now // DAY_S * DAY_S + days * DAY_S)
+    ends = rfc3339(notify.clock.now // DAY_S * DAY_S + days * DAY_S if seconds is None else notify.clock.now + seconds)
     voucher = claim(notify.kami, notify.kami.voucher(valid_until=ends, redemption="balance"), number)
     return told("voucher.expiring", voucher.serial)
 
@@ -355,6 +356,24 @@ def test_reminders_of_a_night_are_one_sms_in_the_morning(notify: Notify) -> None
     by_the_clock(notify)
     (text,) = notify.phone(number)
     assert text.startswith("【Kami】您有 2 张卡")
+
+
+def test_a_card_that_ends_in_the_night_takes_no_other_reminder_along(notify: Notify) -> None:
+    number = mobile()
+    put(notify, number, **around(notify.clock.now, 1, 10))
+    for seconds in (5 * DAY_S, 2 * HOUR_S, 3 * DAY_S):
+        assert notify.deliver(expiring(notify, number, seconds=seconds)) == []
+    notify.clock.advance(10 * HOUR_S)
+    by_the_clock(notify)
+    assert Counter(m["status"] for m in notify.messages(number)) == {"sent": 1, "suppressed": 1, "failed": 1}
+    (text,) = notify.phone(number)
+    assert text.startswith("【Kami】您有 2 张卡")
+
+
+def test_a_card_that_ends_within_the_window_is_not_kept_waiting_for_others(notify: Notify) -> None:
+    number = mobile()
+    assert notify.deliver(expiring(notify, number, seconds=MERGE_WINDOW_S - 1)) == []
+    assert len(notify.phone(number)) == 1
 
 
 # limits
