@@ -26,6 +26,8 @@ POINTED_S = 30 * 86_400
 """So long after it was sent an SMS is still known by its provider's id."""
 CODE_MAX = 64
 """So much is kept of a provider's own code."""
+REFERENCE_LENGTH_MAX = 64
+"""No reference of ours is longer."""
 HOLDS_MAX = 16
 """So many times of being held are remembered, the latest."""
 

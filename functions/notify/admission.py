@@ -23,6 +23,7 @@ from functions.domain.health import WINDOW_S, Health, State, is_failure
 from functions.domain.message import Message, Outcome
 from functions.domain.routing import Choice, Destination, Offer, Routes, asked, by_default, choices, free_at, offers
 from functions.notify import providers
+from functions.notify.providers.base import NO_TEMPLATE
 from functions.store import keys, table
 from functions.store.keys import Key
 from functions.store.routing import HEALTH, ROUTES, Tokens
@@ -114,8 +115,10 @@ class Worker:
     def note(self, provider: str, outcome: Outcome, took_s: float, seen: Seen, turn: str, now: int) -> None:
         """Have a provider's breaker know what came of a call: of each failure, and of the success of a probe.
 
-        Of very many failures at once some may go uncounted.
+        Of very many failures at once some may go uncounted. Who has no copy of a template was not asked.
         """
+        if outcome == NO_TEMPLATE:
+            return
         known = seen.health.get(provider)
         if not is_failure(outcome.reason, took_s):
             self._succeeded(provider, now)

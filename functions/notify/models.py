@@ -18,7 +18,7 @@ from pydantic import (
 from functions.domain.account import E164
 from functions.domain.complaint import OUTCOMES
 from functions.domain.kinds import KINDS
-from functions.domain.message import ATTEMPTS_MAX
+from functions.domain.message import ATTEMPTS_MAX, REFERENCE_LENGTH_MAX
 from functions.domain.reasons import REASONS
 from functions.domain.reminder import SHARDS
 from functions.domain.routing import IN_FLIGHT_MAX, Offer, Routes, Row, When
@@ -117,7 +117,7 @@ class ReceiptTold(Taken):
     provider: str = Field(min_length=1, max_length=40)
     status: Literal["sent", "delivered", "undelivered"]
     at: int = Field(ge=0)
-    reference: str | None = Field(default=None, min_length=1, max_length=64)
+    reference: str | None = Field(default=None, min_length=1, max_length=REFERENCE_LENGTH_MAX)
     provider_id: str | None = Field(default=None, min_length=1, max_length=200)
     reason: str | None = None
     code: str | None = Field(default=None, max_length=200)

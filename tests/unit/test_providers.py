@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,14 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Read
 from botocore.stub import Stubber
 
 from functions.domain.errors import Refusal
-from functions.domain.message import CODE_MAX, Outcome, Receipt, Status, TemplateCall
+from functions.domain.health import Health
+from functions.domain.message import CODE_MAX, REFERENCE_LENGTH_MAX, Outcome, Receipt, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, NO_RECEIPT, REASONS, REFUSED
 from functions.domain.recipient import Said
-from functions.notify import providers
+from functions.domain.routing import by_default
+from functions.notify import admission, providers
+from functions.notify.admission import Seen, Worker
+from functions.notify.models import ORDER
 from functions.notify.providers import alibaba, aws, base, china, simulated, tencent, twilio
 
 ROOT: Final = Path(__file__).parents[2]
@@ -126,6 +131,30 @@ def test_a_look_up_is_what_was_recorded_and_so_is_what_comes_of_it(path: Path, m
     outcome = provider_of(path).look_up(call["reference"], call["to"], call["text"], call["since"], call["now"])
     assert wire.taken == [exchange["request"]]
     assert without_nothing(outcome) == outcome_of(exchange)
+
+
+@pytest.mark.parametrize(
+    ("clock", "days"),
+    [
+        ("2026-11-22T23:58:00+08:00", ["20261122"]),
+        ("2026-11-22T23:59:55+08:00", ["20261122", "20261123"]),
+        ("2026-11-23T00:00:30+08:00", ["20261122", "20261123"]),
+    ],
+)
+def test_what_was_sent_at_midnight_is_looked_for_on_both_days(
+    clock: str, days: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since, asked = int(datetime.fromisoformat(clock).timestamp()), list[str]()
+
+    def answer(_: str, parameters: dict[str, str]) -> base.Reply:
+        asked.append(parameters["SendDate"])
+        return base.Reply(200, {"Code": "OK", "TotalCount": 0, "SmsSendDetailDTOs": {"SmsSendDetailDTO": []}})
+
+    monkeypatch.setattr(alibaba, "_call", answer)
+    look_up = providers.named("alibaba").look_up
+    assert look_up("msg_1-1", "+8613812345678", "text", since, since + base.SETTLED_S) is None
+    assert asked == days
+    assert look_up("msg_1-1", "+8613812345678", "text", since, since + 1) == Outcome(IN_DOUBT)
 
 
 @cases("receipt")
@@ -373,6 +402,30 @@ def test_a_carriers_silence_is_no_receipt_and_a_long_code_is_cut() -> None:
     assert base.told("p", NO_RECEIPT, 0, code="x") == []
     (receipt,) = base.told("p", REFUSED, 0, code="x" * 1_000, provider_id="y" * 1_000)
     assert (len(receipt.code or ""), len(receipt.provider_id or "")) == (CODE_MAX, base.ID_LENGTH_MAX)
+
+
+def test_a_receipt_of_another_sender_or_of_no_time_is_no_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alibaba, "account", lambda _: {"receipts_token": "t"})
+    monkeypatch.setattr(alibaba, "clock", lambda: 7)
+    report = {"success": True, "biz_id": "b", "report_time": "1970-01-01 00:00:00"}
+    another = json.dumps([report | {"out_id": "z" * (REFERENCE_LENGTH_MAX + 1)}]).encode()
+    assert providers.named("alibaba").receipts({}, {"token": "t"}, another) == []
+    ours = json.dumps([report | {"out_id": "z" * REFERENCE_LENGTH_MAX}]).encode()
+    (receipt,) = providers.named("alibaba").receipts({}, {"token": "t"}, ours)
+    assert isinstance(receipt, Receipt) and receipt.at == 7
+    told = {name: value for name, value in receipt._asdict().items() if value is not None}
+    assert ORDER.validate_json(json.dumps({"receipt": told}))
+
+
+def test_a_template_that_one_provider_has_no_copy_of_says_nothing_about_its_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noted = list[str]()
+    monkeypatch.setattr(admission, "_change", lambda provider, *_: noted.append(provider) or Health(provider))
+    seen = Seen(by_default(["p"], None), {"p": Health("p")})
+    for outcome in (base.NO_TEMPLATE, base.NO_ACCOUNT):
+        Worker().note("p", outcome, 0.0, seen, "turn", 0)
+    assert noted == ["p"]
 
 
 @pytest.mark.parametrize("name", ["alibaba", "tencent", "twilio"])

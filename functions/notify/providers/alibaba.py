@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter
 
-from functions.domain.message import Outcome, Status, TemplateCall
+from functions.domain.message import ATTEMPT_S, Outcome, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, REFUSED
 from functions.notify.providers import china
 from functions.notify.providers.base import (
@@ -51,8 +51,9 @@ NAME = "alibaba"
 HOST = "dysmsapi.aliyuncs.com"
 VERSION = "2017-05-25"
 PAGE = 50
-CHINA_DIGITS = 11
 """The longest page of a day's messages to one number; Alibaba lets no number have so many."""
+CHINA_DIGITS = 11
+CLOCKS_APART_S = 60
 
 CODES: dict[str, str] = {
     "Throttling": "carrier_congested",
@@ -237,26 +238,38 @@ class AlibabaCloud:
         return faulty(reply, code) or Outcome(REFUSED if code else IN_DOUBT, code=code)
 
     def look_up(self, reference: str, to: str, text: str, since: int, now: int) -> Outcome | None:
-        """Among the messages of that day to that number."""
-        day = datetime.fromtimestamp(since, china.TIME).strftime("%Y%m%d")
-        asked = {"PhoneNumber": _number(to), "SendDate": day, "PageSize": str(PAGE), "CurrentPage": "1"}
-        reply = _call("QuerySendDetails", asked)
-        if isinstance(reply, Outcome) or faulty(reply) or (reply.body or {}).get("Code") != "OK":
-            return Outcome(IN_DOUBT)
-        answer = reply.body or {}
-        details = answer.get("SmsSendDetailDTOs", {}).get("SmsSendDetailDTO", [])
-        found = next((detail for detail in details if detail.get("OutId") == reference), None)
-        if found is None:
-            return Outcome(IN_DOUBT) if int(answer.get("TotalCount", 0)) > len(details) else settled(since, now)
-        if found.get("SendStatus") == FAILED:
-            code = str(found.get("ErrCode", ""))
-            return undelivered(_reason(code), code)
-        return taken(status=Status.DELIVERED if found.get("SendStatus") == DELIVERED else None)
+        """Among the messages of that day to that number; around midnight among those of both days."""
+        for day in sorted({_day(since - CLOCKS_APART_S), _day(since + ATTEMPT_S + CLOCKS_APART_S)}):
+            outcome = _looked_up(reference, to, day)
+            if outcome is not None:
+                return outcome
+        return settled(since, now)
 
     def receipts(self, headers: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Sequence[Heard]:
         """Proved by the token in the address."""
         prove(same(query.get("token"), account(NAME).get("receipts_token")))
         return [receipt for entry in each(body, TOLD) for receipt in entry.told()]
+
+
+def _looked_up(reference: str, to: str, day: str) -> Outcome | None:
+    """What became of a reference that was sent on a day; None where that day has none."""
+    asked = {"PhoneNumber": _number(to), "SendDate": day, "PageSize": str(PAGE), "CurrentPage": "1"}
+    reply = _call("QuerySendDetails", asked)
+    if isinstance(reply, Outcome) or faulty(reply) or (reply.body or {}).get("Code") != "OK":
+        return Outcome(IN_DOUBT)
+    answer = reply.body or {}
+    details = answer.get("SmsSendDetailDTOs", {}).get("SmsSendDetailDTO", [])
+    found = next((detail for detail in details if detail.get("OutId") == reference), None)
+    if found is None:
+        return Outcome(IN_DOUBT) if int(answer.get("TotalCount", 0)) > len(details) else None
+    if found.get("SendStatus") == FAILED:
+        code = str(found.get("ErrCode", ""))
+        return undelivered(_reason(code), code)
+    return taken(status=Status.DELIVERED if found.get("SendStatus") == DELIVERED else None)
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at, china.TIME).strftime("%Y%m%d")
 
 
 def _reason(code: str) -> str:

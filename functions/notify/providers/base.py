@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from functions.domain.account import E164
 from functions.domain.errors import Refusal
-from functions.domain.message import CODE_MAX, Outcome, Receipt, Status, TemplateCall
+from functions.domain.message import CODE_MAX, REFERENCE_LENGTH_MAX, Outcome, Receipt, Status, TemplateCall
 from functions.domain.reasons import IN_DOUBT, NO_RECEIPT, REFUSED, TECHNICAL_FAULT
 from functions.domain.recipient import Said
 
 CALL_TIMEOUT = urllib3.Timeout(connect=1.0, read=2.0, total=3.0)
-CALLS_S = 6.0
-"""All calls of an attempt together (a look-up and a sending) take no longer."""
+CALLS_S = 9.0
+"""All calls of an attempt together (a look-up, around midnight two, and a sending) take no longer."""
 ANSWER_BYTES_MAX = 262_144
 ID_LENGTH_MAX = 128
 SAID_MAX = 160
@@ -168,8 +168,12 @@ def told(
     reference: str | None = None,
     provider_id: str | None = None,
 ) -> list[Receipt]:
-    """A receipt: it was delivered, or not for a reason. None where it only says that a carrier has said nothing."""
-    if reason == NO_RECEIPT:
+    """A receipt: it was delivered, or not for a reason.
+
+    None where it only says that a carrier has said nothing, and where its reference is none of ours: an account may
+    have other senders.
+    """
+    if reason == NO_RECEIPT or len(reference or "") > REFERENCE_LENGTH_MAX:
         return []
     status = Status.DELIVERED if reason is None else Status.UNDELIVERED
     id = provider_id[:ID_LENGTH_MAX] if provider_id else None

@@ -86,8 +86,9 @@ def reason(code: str) -> str | None:
 
 
 def seconds(text: str) -> int | None:
-    """A time as China's clouds write it: `2026-11-22 16:00:00`; None where it is not one."""
+    """A time as China's clouds write it: `2026-11-22 16:00:00`; None where it is not one, or before 1970."""
     try:
-        return int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=TIME).timestamp())
+        at = int(datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=TIME).timestamp())
     except ValueError:
         return None
+    return at if at >= 0 else None

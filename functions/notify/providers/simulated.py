@@ -28,7 +28,7 @@ def signature(secret: str, body: bytes) -> str:
 class Report(Entry):
     """An entry of a receipt; `code` is the reason why it was not delivered, and empty where it was."""
 
-    reference: str = Field(min_length=1, max_length=200)
+    reference: str = Field(min_length=1)
     id: str = Field(min_length=1, max_length=64)
     code: str = ""
     at: int

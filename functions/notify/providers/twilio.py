@@ -17,7 +17,6 @@ import hmac
 import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -48,6 +47,8 @@ NAME = "twilio"
 API = "https://api.twilio.com/2010-04-01/Accounts"
 SMS_RECEIPTS_URL = "SMS_RECEIPTS_URL"
 PAGE = 100
+"""So many messages to one number are looked through, which an answer has room for; where there are more, one that is
+not among them may be there all the same."""
 CLOCKS_APART_S = 5
 FIELDS_MAX = 64
 
@@ -199,12 +200,11 @@ class Twilio:
         return faulty(reply, code) or Outcome("carrier_congested" if reply.status == 429 else REFUSED, code=code)
 
     def look_up(self, reference: str, to: str, text: str, since: int, now: int) -> Outcome | None:
-        """Among the messages to that number since then, by its words."""
+        """Among the messages to that number since then, by its words; what still waits there has no `DateSent`."""
         held = account(NAME)
         if not held.get("account_sid"):
             return Outcome(IN_DOUBT)
-        day = datetime.fromtimestamp(since - CLOCKS_APART_S, UTC).strftime("%Y-%m-%d")
-        reply = _call("GET", held, "?" + urlencode({"To": to, "DateSent>": day, "PageSize": PAGE}), None)
+        reply = _call("GET", held, "?" + urlencode({"To": to, "PageSize": PAGE}), None)
         if (
             isinstance(reply, Outcome)
             or reply.status != 200
