@@ -453,8 +453,18 @@ def markdown() -> str:
 
 
 def told(status: str, reason: str | None) -> Told:
-    """What is said of a message in this status, for this reason if it has one."""
-    return REASONS[reason].told if reason is not None else STANDING[status]
+    """What is said of a message in this status, for this reason if it has one.
+
+    One that is queued is tried again by itself: its recipient may help where only time does. One that was to go out
+    later by its reason, and is over, was given up.
+    """
+    if reason is None:
+        return STANDING[status]
+    row = REASONS[reason]
+    if status == "queued":
+        standing = STANDING[status]
+        return row.told._replace(next_step=standing.next_step) if row.remedy is Remedy.WAIT else standing
+    return REASONS[EXPIRED].told if row.ends == "held" != status else row.told
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from functions.domain.message import Attempt, Message, Status
-from functions.domain.reasons import IN_DOUBT, REASONS, Remedy, Words
+from functions.domain.reasons import IN_DOUBT, REASONS, Remedy, Words, told
 
 KAMI = "kami"
 
@@ -65,8 +65,8 @@ def story(message: Message) -> list[Line]:
     lines += [Line(hold.at, KAMI, REASONS[hold.reason].told.support, HELD_UNTIL) for hold in holds]
     why = message.why
     if message.reason is not None:
-        told = REASONS[message.reason].told
-        lines.append(Line(message.ruled_at, KAMI, _coded(told.support, message.merged_into), told.next_step))
+        row = REASONS[message.reason].told
+        lines.append(Line(message.ruled_at, KAMI, _coded(row.support, message.merged_into), row.next_step))
         if is_held:
             lines.append(Line(message.due_at, KAMI, DUE))
     elif message.is_over and why is not None:
@@ -100,7 +100,8 @@ def _follows(attempt: Attempt, *, again: bool) -> Words:
 
 
 def _last(message: Message, why: str) -> Words:
-    return UNTRACEABLE if why == IN_DOUBT and not message.attempts[-1].traceable else REASONS[why].told.next_step
+    untraceable = why == IN_DOUBT and not message.attempts[-1].traceable
+    return UNTRACEABLE if untraceable else told(message.status, why).next_step
 
 
 def _is(attempt: Attempt, status: Status) -> bool:

@@ -395,7 +395,7 @@ class DeliveriesAnswer(Answer):
     """Counts by what was asked for; an empty value says that nothing is known of it, or that there was none."""
 
     since: Time
-    until: Time
+    until: Annotated[Time, Field(examples=["2026-11-22T08:00:00Z"])]
     data: list[Fared]
 
 

@@ -237,7 +237,7 @@ def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0)
             jobs.send_message(message.id, number, _within_use(message, leave.wait_s, now), waits + 1)
             return message
         if leave.provider is None:
-            return _change(message, lambda current: None if current.is_over else current.ruled(NO_ROUTE, now))
+            return _change(message, lambda current: _ruled(current, number, Ruling(NO_ROUTE), now))
         return _attempted(message, number, turn, leave.provider, seen, now)
 
 

@@ -24,7 +24,7 @@ from moto.sqs.models import sqs_backends
 from functions.domain.delivery import WAIT_MAX_S
 from functions.domain.health import FAILURES_MIN, PROBES
 from functions.domain.kinds import KINDS
-from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, message_id
+from functions.domain.message import ATTEMPT_S, ATTEMPTS_MAX, Message, message_id
 from functions.domain.story import UNTRACEABLE
 from functions.domain.times import rfc3339
 from functions.edge import clock as edge_clock
@@ -838,6 +838,20 @@ def test_a_message_goes_where_the_first_row_that_fits_it_says(notify: Notify) ->
     assert notify.deliver(redeemed, told(REVERSED, redemption["serial"], redemption["id"], reversal="r")) == []
     asked = {message["event"]: outcomes(message) for message in notify.messages(number)}
     assert asked == {REDEEMED: [("south", "sent", None)], REVERSED: [("north", "sent", None)]}
+
+
+def test_what_another_worker_has_begun_is_not_given_up_for_want_of_a_route(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, number, event = notify.redeem()
+    route(notify, {"offers": [offer("south")], "when": {"kinds": [REVERSED]}})
+
+    def overtaken(message: Message, now: int, *, counts: bool) -> None:
+        service._change(message, lambda current: service._begun(current, 1, "another", now, "simulated:north"))
+
+    monkeypatch.setattr("functions.notify.recipients.judged", overtaken)
+    assert notify.deliver(event) == []
+    assert notify.message(number)["status"] == "sending"
 
 
 def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify, log: Log) -> None:

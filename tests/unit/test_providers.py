@@ -8,6 +8,7 @@ from base64 import b64decode
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 import botocore.session
 import pytest
@@ -204,6 +205,12 @@ def test_a_receipt_without_the_providers_proof_is_refused(
         exchange["account"] = {}
         if in_the_address:
             receipt["query"]["token"] = ""
+        elif name == "simulated":
+            receipt["headers"][simulated.SIGNATURE] = simulated.signature("", receipt["body"].encode())
+        else:
+            told = parse_qs(receipt["body"], keep_blank_values=True)
+            address = f"{RECEIPTS_URL}/twilio" + "".join(f"?reference={v}" for v in receipt["query"].values())
+            receipt["headers"]["x-twilio-signature"] = twilio.signature("None", address, told)
     elif name == "twilio":
         receipt["query"] = {"reference": "msg_another-1"}
     else:
@@ -421,7 +428,12 @@ def test_a_template_that_one_provider_has_no_copy_of_says_nothing_about_its_heal
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     noted = list[str]()
-    monkeypatch.setattr(admission, "_change", lambda provider, *_: noted.append(provider) or Health(provider))
+
+    def note(provider: str, *_: object) -> Health:
+        noted.append(provider)
+        return Health(provider)
+
+    monkeypatch.setattr(admission, "_change", note)
     seen = Seen(by_default(["p"], None), {"p": Health("p")})
     for outcome in (base.NO_TEMPLATE, base.NO_ACCOUNT):
         Worker().note("p", outcome, 0.0, seen, "turn", 0)

@@ -58,6 +58,20 @@ def test_every_status_has_something_to_be_said() -> None:
     assert told("failed", "blocked") is REASONS["blocked"].told
 
 
+def test_what_is_tried_again_by_itself_is_not_said_to_have_failed() -> None:
+    for key, row in REASONS.items():
+        said = told("queued", key)
+        assert said.next_step is STANDING["queued"].next_step
+        assert said.customer is (row.told if row.remedy is Remedy.WAIT else STANDING["queued"]).customer
+
+
+def test_what_was_given_up_is_not_said_to_come_later() -> None:
+    for key, row in REASONS.items():
+        if row.ends == "held":
+            assert told("held", key) is row.told
+            assert told("failed", key) is told("undelivered", key) is REASONS["expired"].told
+
+
 def test_the_readme_holds_the_reasons_as_the_table_says_them() -> None:
     block = README.read_text(encoding="utf-8").split("<!-- reasons -->\n")[1].split("\n<!-- /reasons -->")[0]
     assert block == markdown(), "write the output of `python -m functions.domain.reasons` between the markers"
