@@ -294,6 +294,19 @@ def test_a_repeat_that_comes_while_the_first_is_being_sent_leaves_it_alone(
     assert len(notify.phone(number)) == 1
 
 
+def test_an_order_that_was_never_put_is_put_by_a_repeat_of_the_one_before_when_it_is_late(notify: Notify) -> None:
+    _, number, event = notify.redeem()
+    notify.faults(north="down")
+    assert notify.deliver(event) == []
+    ((_, delay_s),) = notify.orders()  # lost
+    assert notify.deliver(event) == []
+    ((body, again_s),) = notify.orders()
+    assert (json.loads(body)["attempt"], again_s) == (1, delay_s + ATTEMPT_S)
+    notify.clock.advance(again_s)
+    assert notify.deliver(body) == []
+    assert [json.loads(body)["attempt"] for body, _ in notify.orders()] == [2]
+
+
 def test_an_sms_follows_from_a_redemption_by_itself(notify: Notify) -> None:
     voucher, number = notify.kami.voucher(), mobile()
     redemption = granted(notify.kami.merchant.redeem(voucher.code, account=number), 201)
@@ -538,6 +551,24 @@ def test_a_provider_that_does_not_echo_our_reference_is_understood_too(
     assert notify.deliver(event) == []
     assert notify.message(number)["status"] == "sent"
     assert notify.settle() == [receipts.WAITS_S[0]]
+    assert notify.message(number)["status"] == "delivered"
+
+
+def test_the_id_of_a_provider_that_does_not_echo_is_noted_before_the_outcome_is(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = unique("sid")
+    monkeypatch.setattr(SimulatedCarrier, "echoes", False)
+    monkeypatch.setattr(SimulatedCarrier, "send", lambda *_: base.taken(id))
+    _, number, event = notify.redeem()
+
+    def gone(*_: Any) -> None:
+        raise Crash
+
+    with monkeypatch.context() as planted, pytest.raises(Crash):
+        planted.setattr(service, "_ended", gone)
+        notify.deliver(event)
+    assert notify.deliver(receipt(begun(event), "delivered", reference=None, provider_id=id)) == []
     assert notify.message(number)["status"] == "delivered"
 
 
@@ -840,18 +871,19 @@ def test_a_message_goes_where_the_first_row_that_fits_it_says(notify: Notify) ->
     assert asked == {REDEEMED: [("south", "sent", None)], REVERSED: [("north", "sent", None)]}
 
 
-def test_what_another_worker_has_begun_is_not_given_up_for_want_of_a_route(
-    notify: Notify, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [REDEEMED, REVERSED])
+def test_what_another_worker_has_begun_is_neither_sent_nor_given_up_for_want_of_a_route(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     _, number, event = notify.redeem()
-    route(notify, {"offers": [offer("south")], "when": {"kinds": [REVERSED]}})
+    route(notify, {"offers": [offer("north")], "when": {"kinds": [kind]}})
 
     def overtaken(message: Message, now: int, *, counts: bool) -> None:
         service._change(message, lambda current: service._begun(current, 1, "another", now, "simulated:north"))
 
     monkeypatch.setattr("functions.notify.recipients.judged", overtaken)
     assert notify.deliver(event) == []
-    assert notify.message(number)["status"] == "sending"
+    assert (notify.message(number)["status"], notify.asked("north")) == ("sending", 0)
 
 
 def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(notify: Notify, log: Log) -> None:
