@@ -38,6 +38,11 @@ class Viewer:
     by: By
     customer: str | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are messages that are none of this caller's business."""
+        return self.by.is_tenant or self.by.role == "customer"
+
     def sees(self, message: Message) -> bool:
         """Whether a message is this caller's business.
 
@@ -49,7 +54,7 @@ class Viewer:
         of_customer = message.tenant is not None and message.tenant == self.by.tenant
         if self.by.role == "customer":
             return self.customer is not None and of_customer
-        return not self.by.is_tenant or of_customer or message.client == self.by.client
+        return not self.is_limited or of_customer or message.client == self.by.client
 
 
 def resent(original: Message, id: str, now: int) -> Message:
