@@ -242,6 +242,7 @@ def _takes(into: Message, message: Message, now: int) -> bool:
     alive = into.is_of_use(goes_at) and message.is_of_use(goes_at)
     ours, own = into.template, message.template
     alike = ours is not None and own is not None and ours.locale == own.locale and into.recipient == message.recipient
+    alike = alike and into.tenant == message.tenant  # who sees one text is not to read in it of another tenant's cards
     return waits and alive and alike and rules_of(into.kind).merges and len(into.merged) < MERGED_MAX
 
 

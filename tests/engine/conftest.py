@@ -11,6 +11,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from functions.edge import clock
 from functions.store import aws
+from infra.local import streams
 from infra.local.cloud import Cloud
 from infra.local.engines import dynamodb_local
 from infra.local.template import Template, synthesized
@@ -35,8 +36,10 @@ def cloud(request: pytest.FixtureRequest, template: Template) -> Iterator[Cloud]
 
 @pytest.fixture(autouse=True)
 def fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One time for all, a write window that no slow machine misses, and an SDK that retries at once."""
+    """One time for all, the stream too, a write window that no slow machine misses, and an SDK that retries at once."""
+    change = streams._change
     monkeypatch.setattr(clock, "now", lambda: NOW)
+    monkeypatch.setattr(streams, "_change", lambda found: change(found) | {"ApproximateCreationDateTime": clock.now()})
     monkeypatch.setattr(aws, "WRITE_WINDOW_S", 3_600.0)
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0)
     monkeypatch.setattr(RetryQuota, "acquire", lambda self, amount: True)

@@ -573,7 +573,7 @@ VALUES: Final[list[tuple[str, str, list[Any]]]] = [
     ("POST /v1/transfers/{id}/acceptances", "token", ["", "t" * 65]),
     ("POST /v1/transfers/{id}/acceptances", "customer", REFERENCES),
     ("POST /v1/webhooks", "url", ["", "https://", "ftp://a.example/", "https://a@b.example/", "https://a/#b"]),
-    ("POST /v1/webhooks", "events", [[], ["voucher.created"], ["voucher.redeemed"] * 6]),
+    ("POST /v1/webhooks", "events", [[], ["voucher.created"], ["voucher.redeemed"] * 100]),
     ("POST /v1/webhooks/{id}/rotations", "overlap_s", [-1, 604_801, *HUGE, *FRACTIONS]),
     ("POST /v1/recoveries", "action", ["", "Void", "delete", "void\n"]),
     ("POST /v1/erasures", "reason", ["", "because", None, 1]),

@@ -19,9 +19,10 @@ import pytest
 
 from functions.domain.times import rfc3339
 from functions.domain.webhook import REPLAYS_MAX, RETRY_AFTER_MAX_S, STRIKES_MAX, TOLD, WEBHOOKS_MAX
+from functions.store import table
 from functions.webhooks import sending, service
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import POOL, Caller, Json, Kami, granted, mobile, refused, replayed, settle, unique
+from tests.integration.kami import POOL, Caller, Json, Kami, claim, granted, mobile, refused, replayed, settle, unique
 
 ALL = list(TOLD)
 
@@ -283,27 +284,56 @@ def test_what_is_of_the_sandbox_is_told_to_endpoints_of_the_sandbox_alone(
         each.owner.delete(each.path)
 
 
-def test_recoveries_reversals_and_the_ends_of_messages_are_told_where_they_are_wanted(
+def test_recoveries_and_reversals_are_told_where_they_are_wanted_and_the_ends_of_messages_to_who_may_see_them(
     kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]
 ) -> None:
-    partner = desk(kami, servers, *stocked, ALL)
+    partner, till, stranger = (
+        desk(kami, servers, owner, codes, ALL)
+        for owner, codes in (stocked, (kami.merchant, []), (kami.client("merchant"), []))
+    )
     kami.cloud.carriers.set("north", "none", receipts="prompt")
     (redemption,) = partner.redeem()
-    granted(kami.merchant.reverse(redemption["id"]), 201)
+    granted(kami.operator.reverse(redemption["id"]), 201)
     order = {**kami.recovery("void", serials=[redemption["serial"]]), "reason": "stolen"}
     granted(partner.owner.post("/v1/recoveries", order), 202)
     kami.cloud.drain()
     kami.cloud.carriers.reset()
-    types = [got.told["type"] for got in partner.got]
-    assert set(types) == {"voucher.redeemed", "voucher.reversed", "recovery.completed", "message.ended"}
-    ended = [got.told["data"] for got in partner.got if got.told["type"] == "message.ended"]
-    assert {(end["event"], end["status"]) for end in ended} >= {("voucher.redeemed", "delivered")}
-    assert all(end["serial"] == redemption["serial"] for end in ended)
-    partner.owner.delete(partner.path)
+
+    def types(each: Desk) -> set[str]:
+        return {got.told["type"] for got in each.got}
+
+    used = {"voucher.redeemed", "voucher.reversed"}
+    assert types(partner) == used | {"voucher.voided", "recovery.completed"}
+    assert types(till) == used | {"message.ended"}, "who redeemed, though the operator reversed"
+    ended = [got.told["data"] for got in till.got if got.told["type"] == "message.ended"]
+    assert {(end["event"], end["status"]) for end in ended} == {(event, "delivered") for event in used}
+    for end in ended:
+        assert end.keys() == {"id", "serial", "event", "redemption", "status"}
+        assert (end["serial"], end["redemption"]) == (redemption["serial"], redemption["id"])
+        granted(till.owner.get(f"/v1/messages/{end['id']}"))
+    assert stranger.got == []
+    for each in (partner, till, stranger):
+        each.owner.delete(each.path)
+
+
+def test_the_end_of_a_customers_message_is_told_to_the_tenant_whose_customer_it_is(
+    kami: Kami, servers: Partner, stocked: tuple[Caller, list[str]]
+) -> None:
+    shop, seller = desk(kami, servers, *stocked, ["message.ended"]), kami.client("customer", tenant=stocked[0].tenant)
+    number = mobile()
+    card = claim(kami, kami.voucher(), number, seller)
+    granted(kami.operator.redeem(card.code, account=number), 201)
+    kami.cloud.carriers.set("north", "none", receipts="prompt")
+    kami.cloud.drain()
+    kami.cloud.carriers.reset()
+    (got,) = shop.got
+    assert got.told["data"]["serial"] == card.serial and "redemption" in got.told["data"]
+    assert number not in got.body.decode() and seller.client_id not in got.body.decode()
+    shop.owner.delete(shop.path)
 
 
 def test_each_partner_is_told_what_of_a_recalled_range_its_channels_hold(kami: Kami, servers: Partner) -> None:
-    wanted = ["lot.recalled", "lot.resumed"]
+    wanted = ["lot.recalled", "lot.resumed", "lot.reclaimed"]
     one, other, operator = (
         desk(kami, servers, owner, [], wanted)
         for owner in (kami.client("partner"), kami.client("partner"), kami.operator)
@@ -319,6 +349,9 @@ def test_each_partner_is_told_what_of_a_recalled_range_its_channels_hold(kami: K
     resume = {"action": "resume", "reason": "other", "recovery": stop}
     granted(kami.operator.post("/v1/recoveries", resume), 202)
     settle(kami)
+    granted(kami.operator.post("/v1/recoveries", kami.recovery("reclaim", batch=batch)), 202)
+    settle(kami)
+    wanted.insert(2, "lot.recalled")
 
     def told(each: Desk) -> list[tuple[str, list[list[str]]]]:
         return [(got.told["type"], got.told["data"]["serials"]) for got in each.got]
@@ -449,6 +482,10 @@ def test_while_a_secret_is_rotated_both_sign(kami: Kami, partner: Desk, clock: C
     granted(partner.owner.post(f"{partner.path}/tests", None, unique()), 201)
     assert partner.got[-1].is_signed_by(rotated["secret"])
     assert granted(partner.owner.get(partner.path))["secrets"] == 1
+    last = granted(partner.owner.post(f"{partner.path}/rotations", {"overlap_s": 0}, unique()), 201)
+    assert replayed(partner.owner.post(f"{partner.path}/rotations", order, key)), "though its secret is gone"
+    granted(partner.owner.post(f"{partner.path}/tests", None, unique()), 201)
+    assert partner.got[-1].is_signed_by(last["secret"])
 
 
 # Replays
@@ -469,6 +506,14 @@ def test_a_replay_sends_the_same_under_the_same_id(kami: Kami, partner: Desk) ->
         granted(partner.owner.post(path, None, unique()), 202)
     refused(partner.owner.post(path, None, unique()), 409, "replay_limit_reached")
     refused(partner.owner.post(f"{partner.path}/deliveries/whd_none/replays", None, unique()), 404, "not_found")
+
+
+def test_a_delivery_that_expires_while_it_is_listed_is_left_out(partner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        granted(partner.owner.post(f"{partner.path}/tests", None, unique()), 201)
+    (kept, _), read = partner.deliveries, table.get_many
+    monkeypatch.setattr(table, "get_many", lambda wanted: read(key for key in wanted if kept["id"] in key.pk))
+    assert partner.deliveries == [kept]
 
 
 # Endpoints in trouble
