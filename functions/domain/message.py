@@ -166,6 +166,11 @@ class Attempt:
     sent_at: int | None = None
     receipt_at: int | None = None
 
+    @property
+    def is_barred(self) -> bool:
+        """Whether a rule, ours or the provider's, kept it from being sent: then nobody has taken its reference."""
+        return self.reason is not None and REASONS[self.reason].ends in ("held", "suppressed")
+
     def replied(self, outcome: Outcome, now: int) -> Attempt:
         """The attempt with its provider's reply, which a receipt may have overtaken."""
         return self._heard(outcome.result, outcome.reason, outcome.code, outcome.provider_id, now, is_receipt=False)
@@ -263,7 +268,7 @@ class Message:
     @property
     def doubt(self) -> Attempt | None:
         """The first attempt that nobody knows the outcome of; those after it ask about the same reference."""
-        cleared = {a.reference for a in self.attempts if a.outcome in _TOLD}
+        cleared = {a.reference for a in self.attempts if a.outcome in _TOLD or a.is_barred}
         return next((a for a in self.attempts if a.reason == IN_DOUBT and a.reference not in cleared), None)
 
     @property

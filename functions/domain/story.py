@@ -87,14 +87,15 @@ def _attempt(message: Message, place: int, attempt: Attempt) -> Iterator[Line]:
         what = DELIVERED if attempt.receipt_at is not None else LOOKED_UP
         yield Line(told_at, attempt.provider, _coded(what, attempt.code))
     elif attempt.reason is not None:
-        row = REASONS[attempt.reason]
-        yield Line(told_at, attempt.provider, _coded(row.told.support, attempt.code), _follows(attempt, again=again))
+        by = KAMI if attempt.is_barred and attempt.code is None else attempt.provider
+        what = _coded(REASONS[attempt.reason].told.support, attempt.code)
+        yield Line(told_at, by, what, _follows(attempt, again=again))
 
 
 def _follows(attempt: Attempt, *, again: bool) -> Words:
     remedy = REASONS[attempt.reason or IN_DOUBT].remedy
-    doubt = _is(attempt, Status.UNKNOWN) or (again and _is(attempt, Status.FAILED) and remedy is not Remedy.STOP)
-    if doubt:
+    goes_on = again and _is(attempt, Status.FAILED) and remedy is not Remedy.STOP and not attempt.is_barred
+    if _is(attempt, Status.UNKNOWN) or goes_on:
         return ASKED_NEXT if attempt.traceable else UNTRACEABLE
     return FOLLOWS[remedy]
 

@@ -1,9 +1,10 @@
 """The rules of recipients: what they want, what is imposed on them, how much they are sent, and what becomes one SMS.
 
-A message is judged before each attempt, unless one in doubt is to be cleared up. What is held has an end, by which an
-index finds it: by the clock, every quarter of an hour, what is due until the next time gets its order, delayed to the
-second. What merges waits a moment, or for the end of quiet hours, and becomes one with what comes for the same
-recipient meanwhile: both are written together, on the condition that the one they go into has not begun.
+A message is judged before each attempt; one in doubt is looked up all the same, and sent again only if it may be. What
+is held has an end, by which an index finds it: by the clock, every quarter of an hour, what is due until the next time
+gets its order, delayed to the second. What merges waits a moment, or for the end of quiet hours, and becomes one with
+what comes for the same recipient meanwhile: both are written together, on the condition that the one they go into has
+not begun.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def judged(message: Message, now: int, *, counts: bool) -> Ruling | None:
 
     Unless it was counted by the same order, which came back.
     """
-    if message.doubt or not message.is_of_use(now) or is_account(message.recipient):
+    if not message.is_of_use(now) or is_account(message.recipient):
         return None
     if message.template is not None and not may_be_sent(message.template):
         return Ruling("policy_changed")

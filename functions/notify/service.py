@@ -228,7 +228,7 @@ def proceed(message: Message, number: int, now: int, seen: Seen, waits: int = 0)
         message = _change(message, lambda current: _begun(current, number, turn, now, None))
         _see_to_what_follows(message, number, turn, now)
         return message
-    found = recipients.judged(message, now, counts=waits == 0)
+    found = None if message.doubt else recipients.judged(message, now, counts=waits == 0)
     if found is not None:
         return _change(message, lambda current: _ruled(current, number, found, now))
     with WORKER.admitted(message, _destination(message), seen, turn, now, waits) as leave:
@@ -336,17 +336,21 @@ def pause(reason: str | None, attempt: int) -> float:
 
 
 def _asked(message: Message, attempt: Attempt, began: float, now: int) -> Outcome:
-    """What the provider made of it; a reference in doubt is looked up before it is sent once more, if still of use.
+    """What the provider made of it; a reference in doubt is looked up before it is sent once more, if still of use and
+    if the rules of recipients let it.
 
     Raises TimeoutError where the calls could outlast the attempt, for then another worker may take it over.
     """
+    provider, doubt = providers.named(attempt.provider), message.doubt
+    barred = recipients.judged(message, now, counts=False) if doubt else None
     if time.monotonic() > began + ATTEMPT_S - providers.CALLS_S:
         raise TimeoutError
-    provider, doubt = providers.named(attempt.provider), message.doubt
     to, text = message.recipient, message.text
     known = provider.look_up(attempt.reference, to, text, doubt.at, now) if doubt else None
     if known is None and not message.is_of_use(now):
         return Outcome(EXPIRED)
+    if known is None and barred is not None:
+        return Outcome(barred.reason)
     return known or provider.send(attempt.reference, to, text, message.template)
 
 

@@ -223,6 +223,25 @@ def test_an_accounts_sms_wait_until_it_is_free_again(notify: Notify, on: str, of
     assert [line for line in lines if "frozen" in line or "security hold" in line] == lines[1:2]
 
 
+def test_what_is_in_doubt_is_not_sent_again_while_it_may_not_be(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated.SimulatedCarrier, "look_up", lambda *_: None)  # it was never taken
+    notify.faults(north="lose_reply")
+    _, number, event = notify.redeem()
+    assert notify.deliver(event) == []
+    put(notify, number, frozen=True)
+    notify.faults()
+    notify.settle(times=2)
+    message = notify.message(number)
+    assert (message["status"], message["reason"], notify.asked("north")) == ("held", "account_frozen", 1)
+    assert [attempt.get("reason") for attempt in message["attempts"]] == ["no_reply", "account_frozen"]
+    put(notify, number, frozen=False)
+    notify.clock.advance(RECHECK_S)
+    by_the_clock(notify)
+    assert (notify.message(number)["status"], notify.asked("north")) == ("sent", 2)
+
+
 def test_staff_freeze_and_hold_too(notify: Notify) -> None:
     number = mobile()
     put(notify, number, frozen=True)

@@ -158,6 +158,12 @@ def test_attempts_have_references_of_their_own_but_doubt_is_cleared_under_the_sa
     assert message.status is Status.SENT
 
 
+def test_what_a_rule_kept_from_being_sent_again_is_in_doubt_no_more() -> None:
+    message = after(IN_DOUBT, "account_frozen")
+    assert (message.status, message.doubt) == (Status.QUEUED, None)
+    assert after(None, message=message).attempts[-1].reference == "msg_1-3"
+
+
 # what follows
 
 
