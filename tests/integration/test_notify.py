@@ -885,6 +885,7 @@ def test_what_another_worker_has_begun_is_neither_sent_nor_given_up_for_want_of_
     monkeypatch.setattr("functions.notify.recipients.judged", overtaken)
     assert notify.deliver(event) == []
     assert (notify.message(number)["status"], notify.asked("north")) == ("sending", 0)
+    assert [delay_s for _, delay_s in notify.orders()] == ([ATTEMPT_S] if kind == REDEEMED else [])
 
 
 def test_a_provider_that_fails_too_often_is_left_alone_and_comes_back_when_it_is_well(
