@@ -14,6 +14,7 @@
    straight to moto's handler. An item was measured anew for each of its attributes; here it is once, if it may be too
    large.
 8. All methods of a service were listed for each call, to find the one.
+9. A query sorted all items of the table, to look through them for those of one partition: with 5,000 items, 100 ms.
 """
 
 from __future__ import annotations
@@ -235,6 +236,35 @@ def _item(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs:
         raise ItemSizeTooLarge
 
 
+def _query(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def of_its_partition(self: Table, *args: Any, **kwargs: Any) -> Any:
+        found = _in_partition(self, kwargs["hash_key_conditions"])
+        with LOCK:
+            self.__dict__["all_items"] = lambda: found  # moto sorts those of the partition once more
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                del self.__dict__["all_items"]
+
+    return of_its_partition
+
+
+def _in_partition(table: Table, conditions: list[tuple[str, DynamoType]]) -> list[Item]:
+    """The items whose attributes are equal to these: the partition key's, of the table or of an index."""
+    if [name for name, _ in conditions] == [table.hash_key_attr]:
+        found: Any = table.items.get(conditions[0][1], {})
+        return list(found.values()) if table.range_key_attr else [found] if found else []
+    parts: list[Any] = list(table.items.values())
+    items = (item for part in parts for item in (part.values() if table.range_key_attr else [part]))
+    values = [(name, value.type, value.value) for name, value in conditions]
+    return [
+        item
+        for item in items
+        if all((held := item.attrs.get(name)) and (held.type, held.value) == (kind, v) for name, kind, v in values)
+    ]
+
+
 def _there(queue: Queue) -> list[Message]:
     now_ms = unix_time_millis()
     return [one for one in queue._messages if one.visible_at < now_ms >= one.delayed_until]
@@ -277,6 +307,7 @@ def apply() -> None:
         BaseJSONSerializer._serialize_type_structure
     )
     Item.__init__ = _item  # type: ignore[method-assign]
+    Table.query = _query(Table.query)  # type: ignore[method-assign]
     for name in ("method_names_from_class", "camelcase_to_underscores"):
         setattr(responses, name, functools.cache(getattr(responses, name)))
     SQSBackend.send_message = _send_message(SQSBackend.send_message)  # type: ignore[method-assign]
