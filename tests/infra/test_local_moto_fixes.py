@@ -126,6 +126,26 @@ bodies = [message["Body"] for _ in range(2)
 print(json.dumps([sent, bodies == [str(n) for n in range(20)]]))
 """
 
+KEPT = """
+import http.client
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+host, port = server.get_host_and_port()
+connection = http.client.HTTPConnection(host, port)
+def ask(method, path, body=None, headers={}):
+    connection.request(method, path, body, {"Host": "s3.us-east-1.amazonaws.com", **headers})
+    reply = connection.getresponse()
+    return [reply.status, reply.read().decode(), reply.will_close]
+signed = "AWS4-HMAC-SHA256 Credential=me/20270101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
+items = {"Authorization": signed, "X-Amz-Target": "DynamoDB_20120810.GetItem"}
+print(json.dumps([
+    ask("POST", "/", json.dumps({"TableName": "t", "Key": key("none")}), items),
+    ask("PUT", "/bucket")[::2], ask("PUT", "/bucket/key", "content")[::2], ask("HEAD", "/bucket/key"),
+    ask("GET", "/bucket/key"), ask("GET", "/bucket/none")[::2], ask("DELETE", "/bucket/key"),
+]))
+"""
+
 SORTED = """
 from moto.dynamodb.models.dynamo_type import DynamoType
 for n in range(20):
@@ -209,6 +229,28 @@ def outcome(script: str, how: str) -> Any:
         pytest.param(TRANSACTION_COPIES, 4, 0, id="a transaction copies no table"),
         pytest.param(SPELLINGS, 100, 0, id="an attribute value is spelled in one way"),
         pytest.param(COUNTED, [380, True], [0, True], id="sending counts nothing"),
+        pytest.param(
+            KEPT,
+            [
+                [200, "{}", True],
+                [200, True],
+                [200, True],
+                [403, "", True],
+                [200, "content", True],
+                [404, True],
+                [204, "", True],
+            ],
+            [
+                [200, "{}", False],
+                [200, False],
+                [200, False],
+                [403, "", False],
+                [200, "content", False],
+                [404, False],
+                [204, "", False],
+            ],
+            id="a connection is kept",
+        ),
         pytest.param(SORTED, [1, True], [1, False], id="a query sorts no other partition"),
     ],
 )
