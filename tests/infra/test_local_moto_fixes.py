@@ -133,16 +133,16 @@ server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 host, port = server.get_host_and_port()
 connection = http.client.HTTPConnection(host, port)
-def ask(method, path, body=None, headers={}):
-    connection.request(method, path, body, {"Host": "s3.us-east-1.amazonaws.com", **headers})
+def ask(service, method, path, body=None, **headers):
+    scope = f"Credential=me/20270101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    connection.request(method, path, body, {"Authorization": "AWS4-HMAC-SHA256 " + scope, **headers})
     reply = connection.getresponse()
     return [reply.status, reply.read().decode(), reply.will_close]
-signed = "AWS4-HMAC-SHA256 Credential=me/20270101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
-items = {"Authorization": signed, "X-Amz-Target": "DynamoDB_20120810.GetItem"}
+get = json.dumps({"TableName": "t", "Key": key("none")})
 print(json.dumps([
-    ask("POST", "/", json.dumps({"TableName": "t", "Key": key("none")}), items),
-    ask("PUT", "/bucket")[::2], ask("PUT", "/bucket/key", "content")[::2], ask("HEAD", "/bucket/key"),
-    ask("GET", "/bucket/key"), ask("GET", "/bucket/none")[::2], ask("DELETE", "/bucket/key"),
+    ask("dynamodb", "POST", "/", get, **{"X-Amz-Target": "DynamoDB_20120810.GetItem"}),
+    ask("s3", "PUT", "/bucket")[::2], ask("s3", "PUT", "/bucket/key", "content")[::2], ask("s3", "HEAD", "/bucket/key"),
+    ask("s3", "GET", "/bucket/key"), ask("s3", "GET", "/bucket/none")[::2], ask("s3", "DELETE", "/bucket/key"),
 ]))
 """
 
@@ -235,7 +235,7 @@ def outcome(script: str, how: str) -> Any:
                 [200, "{}", True],
                 [200, True],
                 [200, True],
-                [403, "", True],
+                [200, "", True],
                 [200, "content", True],
                 [404, True],
                 [204, "", True],
@@ -244,7 +244,7 @@ def outcome(script: str, how: str) -> Any:
                 [200, "{}", False],
                 [200, False],
                 [200, False],
-                [403, "", False],
+                [200, "", False],
                 [200, "content", False],
                 [404, False],
                 [204, "", False],
