@@ -316,7 +316,7 @@ FUNCTIONS: Final[Mapping[str, Spec]] = {
         slow_ms=30_000,
         grants=(
             _table("BatchGetItem", on=(DELIVERY, LOT, PULSE, VOUCHER, WEBHOOK)),
-            _table("GetItem", on=(CHANNEL, DELIVERY, PULSE, WEBHOOK)),
+            _table("GetItem", on=(CHANNEL, CLIENT, DELIVERY, PULSE, WEBHOOK)),
             _table("PutItem", on=(DELIVERY, PULSE, WEBHOOK)),
             _table("Query", on=(WEBHOOK,)),
             Grant(Resource.INDEX, ("dynamodb:Query",), (DELIVERED,)),

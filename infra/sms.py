@@ -1,7 +1,8 @@
 """What AWS End User Messaging tells of SMS: its events go by SNS to notify's own queue, without a request over HTTP.
 
 The queue takes only this topic's messages, and the topic only what the configuration set tells; so there is no
-signature to check, no address to be found out, and SQS keeps what comes while notify is away.
+signature to check, no address to be found out, and SQS keeps what comes while notify is away. What SNS cannot deliver
+joins notify's dead letters, from which it goes the way that it would have gone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def configuration_set(settings: Settings) -> str:
 class SmsEvents(Construct):
     """Configuration set, topic, and the subscription of notify's queue."""
 
-    def __init__(self, scope: Construct, settings: Settings, *, queue: sqs.IQueue) -> None:
+    def __init__(self, scope: Construct, settings: Settings, *, queue: sqs.IQueue, dead_letters: sqs.IQueue) -> None:
         super().__init__(scope, "SmsEvents")
         name = configuration_set(settings)
         topic = sns.Topic(self, "Topic", enforce_ssl=True)
@@ -42,7 +43,9 @@ class SmsEvents(Construct):
                 },
             )
         )
-        topic.add_subscription(subscriptions.SqsSubscription(queue, raw_message_delivery=True))
+        topic.add_subscription(
+            subscriptions.SqsSubscription(queue, raw_message_delivery=True, dead_letter_queue=dead_letters)
+        )
         told = smsvoice.CfnConfigurationSet(
             self,
             "Set",

@@ -50,7 +50,8 @@ class Kami(Stack):
         stream = Stream(self, functions["relay"], data)
         events.connect(queues)
         if configuration_set(settings):
-            SmsEvents(self, settings, queue=queues["notify"].queue)
+            work = queues["notify"]
+            SmsEvents(self, settings, queue=work.queue, dead_letters=work.dead_letters)
         api = Api(self, functions, data=data, settings=settings)
         alarms = Alarms(
             self,

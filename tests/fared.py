@@ -1,6 +1,6 @@
 """Messages as chance makes them, their writes as the stream tells them, and a recount of how they fared.
 
-The recount shares nothing with functions/domain/deliveries.py but the bounds that times are told by.
+The recount shares nothing with functions/domain/deliveries.py.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import ceil
 from random import Random
 from typing import Any
 
-from functions.domain.deliveries import BOUNDS_S
 from functions.domain.message import ATTEMPT_S, Message, Outcome, Receipt, Status, TemplateCall, with_receipt
 from functions.domain.reasons import IN_DOUBT
 from functions.domain.times import rfc3339
@@ -148,6 +148,9 @@ def _shown(group: Json, row: _Row) -> Json:
 
 
 def _percentile_s(times: list[int], percent: int) -> int:
-    """The first bound that the time of the nearest rank does not exceed; the last one, if it exceeds all."""
+    """The time of the nearest rank; what took more than ten minutes by the minute, or more than a day by the hour."""
     time_s = sorted(times)[-(-len(times) * percent // 100) - 1]
-    return next((bound for bound in BOUNDS_S if time_s <= bound), BOUNDS_S[-1])
+    for longest_s, step_s in ((600, 1), (86_400, 60)):
+        if time_s <= longest_s:
+            return ceil(time_s / step_s) * step_s
+    return min(ceil(time_s / 3_600) * 3_600, 30 * 86_400)

@@ -12,10 +12,10 @@ from functions.domain.account import E164
 from functions.domain.actor import By
 from functions.domain.complaint import Diagnosis
 from functions.domain.errors import Refusal
-from functions.domain.kinds import KINDS
+from functions.domain.kinds import rules_of
 from functions.domain.message import Message, Status
 from functions.domain.reasons import ERASED, Words, told
-from functions.domain.templates import text_of
+from functions.domain.templates import may_be_sent, text_of
 
 RESENDS_MAX = 3
 """Of one message."""
@@ -38,6 +38,11 @@ class Viewer:
     by: By
     customer: str | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there are messages that are none of this caller's business."""
+        return self.by.is_tenant or self.by.role == "customer"
+
     def sees(self, message: Message) -> bool:
         """Whether a message is this caller's business.
 
@@ -49,7 +54,7 @@ class Viewer:
         of_customer = message.tenant is not None and message.tenant == self.by.tenant
         if self.by.role == "customer":
             return self.customer is not None and of_customer
-        return not self.by.is_tenant or of_customer or message.client == self.by.client
+        return not self.is_limited or of_customer or message.client == self.by.client
 
 
 def resent(original: Message, id: str, now: int) -> Message:
@@ -64,6 +69,9 @@ def resent(original: Message, id: str, now: int) -> Message:
         raise _useless("Its recipient was erased.", ERASED, told(original.status, ERASED).next_step)
     if why in USELESS or original.template is None:
         raise _useless(said.support.en, why, said.next_step)
+    if not may_be_sent(original.template):
+        withdrawn = told(original.status, "policy_changed")
+        raise _useless(withdrawn.support.en, "policy_changed", withdrawn.next_step)
     taken_at = max((a.sent_at or a.at for a in original.attempts), default=original.created_at)
     if original.status is Status.SENT and now < taken_at + RESEND_AFTER_S:
         raise _useless(
@@ -71,7 +79,7 @@ def resent(original: Message, id: str, now: int) -> Message:
         )
     if len(original.resends) >= RESENDS_MAX:
         raise Refusal("resend_limit_reached", f"A message is resent {RESENDS_MAX} times.", extra={"limit": "message"})
-    lasts_s = KINDS[original.template.name].use_by_s
+    lasts_s = rules_of(original.template.name).use_by_s
     use_by = now + lasts_s if lasts_s is not None else original.use_by
     if use_by is not None and now >= use_by:
         raise _useless("What it tells is over.", why, said.next_step)

@@ -7,7 +7,6 @@ all writes, each taken once and in whatever order, are what a recount of all mes
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +15,10 @@ from typing import NamedTuple
 from functions.domain.message import Attempt, Message, Status
 
 HOUR_S = 3_600
-BOUNDS_S = (1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1_200, 1_800, 3_600, 7_200, 14_400, 43_200,
-            86_400, 259_200, 2_592_000)  # fmt: skip
-"""Times to deliver are counted by the first of these that they do not exceed; none exceeds the last, for nobody
-remembers an SMS for longer."""
+EXACT_S, DAY_S, REMEMBERED_S = 600, 86_400, 2_592_000
+"""Times to deliver are counted to the second up to ten minutes, up to a day by the minute, and above by the hour that
+they do not exceed: an hour's cell stays small though a provider gives its receipts a day late. Nobody remembers an SMS
+for more than thirty days, and what takes longer counts as that."""
 DIMENSIONS = ("hour", "provider", "carrier", "region", "reason", "template")
 MESSAGES, ATTEMPTS, TIMES = "m_", "a_", "t_"
 """What a count is of: messages by status, attempts by outcome, deliveries by their time."""
@@ -54,7 +53,7 @@ def counts(message: Message) -> Counts:
         of = cell(attempt.at, attempt.provider, attempt.reason)
         found[of, ATTEMPTS + attempt.outcome] += 1
         if attempt.outcome is Status.DELIVERED:
-            found[of, f"{TIMES}{bucket(_time_to_deliver_s(attempt))}"] += 1
+            found[of, f"{TIMES}{counted_s(_time_to_deliver_s(attempt))}"] += 1
     return found
 
 
@@ -70,9 +69,10 @@ def _time_to_deliver_s(attempt: Attempt) -> int:
     return max((attempt.receipt_at or attempt.sent_at or attempt.at) - attempt.at, 0)
 
 
-def bucket(seconds: int) -> int:
-    """The place of the bound that a time counts under."""
-    return min(bisect_left(BOUNDS_S, seconds), len(BOUNDS_S) - 1)
+def counted_s(seconds: int) -> int:
+    """The time that one is counted as: itself, or the end of its minute or hour."""
+    step_s = 1 if seconds <= EXACT_S else 60 if seconds <= DAY_S else HOUR_S
+    return min(-(-seconds // step_s) * step_s, REMEMBERED_S)
 
 
 @dataclass(slots=True)
@@ -106,12 +106,12 @@ class Sum:
         return round(self.attempts[Status.DELIVERED] / taken, 4) if taken else None
 
     def percentile_s(self, percent: int) -> int | None:
-        """The bound that so many per cent of the deliveries did not exceed (nearest rank)."""
+        """The time (as counted) that so many per cent of the deliveries did not exceed (nearest rank)."""
         left = -(-sum(self.times.values()) * percent // 100)
-        for place in sorted(self.times):
-            left -= self.times[place]
-            if left <= 0 and self.times[place]:
-                return BOUNDS_S[place]
+        for seconds in sorted(self.times):
+            left -= self.times[seconds]
+            if left <= 0 and self.times[seconds]:
+                return seconds
         return None
 
 

@@ -506,11 +506,11 @@ def _lifted(old: Item, new: Item) -> Data:
 
 
 def _held_by(old: Item, new: Item) -> Data:
-    """Which channels hold what of the ranges that a write changed."""
-    ranges = changed(old.get("segments", []), new["segments"])
+    """Which channels held what of the ranges that a write changed; what is reclaimed they hold no more."""
+    ranges = changed(old["segments"], new["segments"])
     held: dict[str, list[list[int]]] = {}
     for first, last in ranges:
-        for segment in new["segments"]:
+        for segment in old["segments"]:
             if segment.get("channel") is not None and segment["first"] <= last and first <= segment["last"]:
                 own = held.setdefault(segment["channel"], [])
                 _add(own, max(first, segment["first"]), min(last, segment["last"]))
@@ -705,8 +705,9 @@ def _message(old: Item, new: Item) -> Told:
     if status in ENDS and status != old.get("status"):
         last = (new.get("attempts") or [{}])[-1]
         reason = None if status == "delivered" else new.get("reason") or last.get("reason")
-        data = {"id": new["id"], "serial": new["serial"], "event": new["event"], "status": status}
-        yield "message.ended", None, data | ({"reason": reason} if reason is not None else {})
+        said = ("id", "serial", "event", "redemption", "client", "tenant")
+        data: Data = {name: new[name] for name in said if name in new}
+        yield "message.ended", None, data | {"status": status} | ({"reason": reason} if reason is not None else {})
 
 
 def _recipient(old: Item, new: Item) -> Told:
@@ -752,7 +753,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "recall"): _lot("lot.recalled", _veto),
     ("lot", "take_over"): _lot("lot.resuming", _taken_over),
     ("lot", "resume"): _lot("lot.resumed", _lifted),
-    ("lot", "release"): _lot("lot.reclaimed", lambda _, new: {"recovery": _order(_last_command(new))}),
+    ("lot", "release"): _lot("lot.reclaimed", _lifted),
     ("voucher", "activate"): _voucher("voucher.activated", lambda _, new: {"command": new["command"]}),
     ("voucher", "extend"): _voucher("voucher.extended", _extended),
     ("voucher", "hold"): _voucher("voucher.held", _held),

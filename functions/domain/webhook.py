@@ -27,15 +27,19 @@ from functions.domain.ids import derived
 DAY_S = 86_400
 OPERATOR = "operator"
 """The tenant of the operator's own staff: every live event concerns it."""
-TEST = "webhook.test"
+TEST, MESSAGE_ENDED = "webhook.test", "message.ended"
 TOLD: dict[str, tuple[str, ...]] = {
     "voucher.redeemed": ("serial", "redemption", "hold"),
     "voucher.reversed": ("serial", "redemption", "reversal", "credited"),
     "voucher.recovered": ("serial", "recovery", "action", "reason"),
+    "voucher.suspended": ("serial", "recovery"),
+    "voucher.resumed": ("serial", "recovery"),
+    "voucher.voided": ("serial", "recovery"),
     "lot.recalled": ("recovery", "action", "scope", "serials"),
     "lot.resumed": ("recovery", "serials"),
+    "lot.reclaimed": ("recovery", "serials"),
     "recovery.completed": ("id", "action", "selected", "recovered"),
-    "message.ended": ("id", "serial", "event", "status", "reason"),
+    MESSAGE_ENDED: ("id", "serial", "event", "redemption", "status", "reason"),
 }
 """Type of event → what of its data an endpoint is told. Never who gave the command: that may be another tenant's."""
 
@@ -46,6 +50,7 @@ PLACES_MAX = 100
 SECRET_BYTES = 32
 SECRET = "whsec_"
 SECRETS_MAX = 3
+ROTATIONS_KEPT = 20
 OVERLAP_MAX_S = 7 * DAY_S
 URL_LENGTH_MAX = 500
 PORTS = (443, 8443)
@@ -102,16 +107,16 @@ REASONS: dict[str, str] = {
 
 
 class Secret(NamedTuple):
-    """A secret, wrapped by KMS. `made_by` is the command that made it; it signs until `expires_at`."""
+    """A secret, wrapped by KMS; it signs until `expires_at`."""
 
     wrapped: bytes
-    made_by: str
     expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An endpoint of a tenant, and which types of events it is told. The newest secret comes first."""
+    """An endpoint of a tenant, and which types of events it is told. The newest secret comes first; `rotations` are the
+    commands that made those after the first, the last ones of them."""
 
     id: str
     tenant: str
@@ -121,6 +126,7 @@ class Webhook:
     fingerprint: str
     by: By
     created_at: int
+    rotations: tuple[str, ...] = ()
     disabled_at: int | None = None
     disabled_for: str | None = None
     deleted_at: int | None = None
@@ -145,7 +151,8 @@ class Webhook:
         ends = now + overlap_s
         old = [s._replace(expires_at=min(ends, s.expires_at or ends)) for s in self.good(now)]
         kept = [s for s in old if s.expires_at is not None and s.expires_at > now][: SECRETS_MAX - 1]
-        return replace(self, secrets=(Secret(wrapped, command), *kept))
+        rotations = (*self.rotations, command)[-ROTATIONS_KEPT:]
+        return replace(self, secrets=(Secret(wrapped), *kept), rotations=rotations)
 
     def disabled(self, reason: str, now: int) -> Webhook:
         """Nothing is sent to it any more, until a test succeeds."""

@@ -19,7 +19,8 @@ from functions.store.records import COMPLAINT, MESSAGE
 from functions.store.table import BATCH_GET_MAX, CONFLICTS_MAX, Bounded, Write
 
 READS_PER_PAGE_MAX = 5
-"""So many times a page looks for more messages, and may then be short: many may not be the caller's."""
+"""So many times a page looks for more messages, a hundred at a time where some may be none of the caller's business:
+only where hundreds are is it short, which tells that there are others."""
 DAY_S = 86_400
 LIMIT = "limit"
 
@@ -56,7 +57,7 @@ def page(wanted: Wanted, limit: int, cursor: str | None, viewer: Viewer) -> tupl
     """
     bound_to = (viewer.by.client, "messages", *(each or "" for each in wanted), viewer.customer or "")
     after = cursors.unseal(cursor, *bound_to) if cursor is not None else None
-    size = min(limit + 1, BATCH_GET_MAX)
+    size = BATCH_GET_MAX if viewer.is_limited else min(limit + 1, BATCH_GET_MAX)
     shown: list[Message] = []
     for _ in range(READS_PER_PAGE_MAX):
         entries = table.query(wanted.partition, limit=size, after=after, newest_first=True, index=wanted.place)

@@ -374,8 +374,8 @@ class StatisticsQuery(Request):
 class Fared(Answer):
     """How SMS fared. `delivery_rate` is the share that was delivered of what providers took, as far as is known.
 
-    Half of the deliveries (p50), or 95 of 100 (p95), took no longer than so many seconds; these are bounds that times
-    are counted by.
+    Half of the deliveries (p50), or 95 of 100 (p95), took no longer than so many seconds, from the attempt to what its
+    receipt says: exactly up to ten minutes, up to a day to the end of a minute, and above to that of an hour.
     """
 
     hour: Time | None = Field(default=None, description="In which it began; of attempts the hour in which they were.")

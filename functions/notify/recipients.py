@@ -239,6 +239,7 @@ def _takes(into: Message, message: Message, now: int) -> bool:
     waits = into.status in (Status.QUEUED, Status.HELD) and not into.attempts and into.is_of_use(now)
     ours, own = into.template, message.template
     alike = ours is not None and own is not None and ours.locale == own.locale and into.recipient == message.recipient
+    alike = alike and into.tenant == message.tenant  # who sees one text is not to read in it of another tenant's cards
     return waits and alike and rules_of(into.kind).merges and len(into.merged) < MERGED_MAX
 
 

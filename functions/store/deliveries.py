@@ -120,26 +120,32 @@ def between(since: int, until: int) -> list[tuple[Cell, dict[str, int]]]:
 
     Raises TooMany.
     """
-    partitions = product(range(since // 24, (until - 1) // 24 + 1), range(SHARDS))
+    partitions, room = product(range(since // 24, (until - 1) // 24 + 1), range(SHARDS)), Room(CELLS_MAX)
     with ThreadPoolExecutor(WORKERS_MAX) as pool:
-        found = list(chain.from_iterable(pool.map(partial(_read, since, until), partitions)))
-    if len(found) > CELLS_MAX:
-        raise TooMany
-    return found
+        return list(chain.from_iterable(pool.map(partial(_read, since, until, room), partitions)))
 
 
-def _read(since: int, until: int, partition: tuple[int, int]) -> list[tuple[Cell, dict[str, int]]]:
+@dataclass
+class Room:
+    """How many more cells may be read by one call, all its threads together (about so, as they do not wait)."""
+
+    left: int
+
+
+def _read(since: int, until: int, room: Room, partition: tuple[int, int]) -> list[tuple[Cell, dict[str, int]]]:
     day, shard = partition
     found: list[tuple[Cell, dict[str, int]]] = []
     after = keys.deliveries_since(max(since, day * 24))
-    while len(found) <= CELLS_MAX:
+    while True:
         items = table.query(keys.deliveries_on(day, shard), limit=CELLS_PER_READ, after=after, index="")
+        room.left -= len(items)
+        if room.left < 0:
+            raise TooMany
         for item in items:
             hour, said = keys.in_deliveries(item["sk"])
             cell = Cell(hour, *said)
             if cell.hour < until:
                 found.append((cell, {name: int(n) for name, n in item.items() if name[1:2] == "_"}))
         if len(items) < CELLS_PER_READ or keys.in_deliveries(items[-1]["sk"])[0] >= until:
-            break
+            return found
         after = items[-1]["sk"]
-    return found

@@ -25,6 +25,7 @@ def page(entity: Entity[T], limit: int, cursor: str | None, by: By, *within: str
     ]
     entries.sort(key=lambda entry: str(entry["gsi1sk"]), reverse=True)
     shown, more = entries[:limit], len(entries) > limit
-    items = table.get_many(keys.Key(entry["pk"], entry["sk"]) for entry in shown)
-    things = [entity.load(items[keys.Key(entry["pk"], entry["sk"])]) for entry in shown]
+    wanted = [keys.Key(entry["pk"], entry["sk"]) for entry in shown]
+    items = table.get_many(wanted)
+    things = [entity.load(items[key]) for key in wanted if key in items]  # what has expired leaves the index later
     return things, cursors.seal(shown[-1]["gsi1sk"], *bound_to) if more else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from functions.domain.actor import By
-from functions.domain.webhook import OVERLAP_MAX_S, REASONS, TEST, URL_LENGTH_MAX
+from functions.domain.webhook import OVERLAP_MAX_S, REASONS, TEST, TOLD, URL_LENGTH_MAX
 from functions.edge.models import RFC_3339, Answer, Request, Time
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
@@ -15,8 +15,12 @@ EventType = Literal[
     "voucher.redeemed",
     "voucher.reversed",
     "voucher.recovered",
+    "voucher.suspended",
+    "voucher.resumed",
+    "voucher.voided",
     "lot.recalled",
     "lot.resumed",
+    "lot.reclaimed",
     "recovery.completed",
     "message.ended",
 ]
@@ -70,7 +74,9 @@ class WebhookRequest(Request):
     """An endpoint: an HTTPS address, and which types of events it is to be told."""
 
     url: str = Field(min_length=1, max_length=URL_LENGTH_MAX, examples=["https://partner.example.com/kami"])
-    events: list[EventType] = Field(min_length=1, max_length=7, examples=[["voucher.redeemed", "voucher.reversed"]])
+    events: list[EventType] = Field(
+        min_length=1, max_length=len(TOLD), examples=[["voucher.redeemed", "voucher.reversed"]]
+    )
 
 
 class RotationRequest(Request):

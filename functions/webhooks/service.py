@@ -24,6 +24,7 @@ from functions.domain.webhook import (
     DISABLED,
     EXPIRED,
     GONE,
+    MESSAGE_ENDED,
     OPERATOR,
     PLACES_MAX,
     REPLAYS_MAX,
@@ -45,7 +46,7 @@ from functions.domain.webhook import (
 )
 from functions.store import jobs, keys, lists, table
 from functions.store.entities import LOT, VOUCHER
-from functions.store.records import CHANNEL
+from functions.store.records import CHANNEL, CLIENT
 from functions.store.webhooks import DELIVERY, PULSE, WEBHOOK, add, new_secret, of_tenant, opened, remove
 from functions.webhooks import sending
 
@@ -99,7 +100,7 @@ def create(id: str, url: str, types: list[str], by: By, now: int) -> tuple[Webho
     known = next((webhook for webhook in existing if webhook.id == id), None)
     if known is None:
         secret, wrapped = new_secret(by.tenant, id)
-        made = Webhook(id, by.tenant, url, tuple(sorted(set(types))), (Secret(wrapped, id),), asked, by, now)
+        made = Webhook(id, by.tenant, url, tuple(sorted(set(types))), (Secret(wrapped),), asked, by, now)
         known = add(made, WEBHOOKS_MAX, by) if len(existing) < PLACES_MAX else None
         if known is None:
             raise Refusal("webhook_limit_reached", f"At most {WEBHOOKS_MAX}; delete one that is not needed.")
@@ -142,7 +143,7 @@ def rotate(id: str, command: str, overlap_s: int, by: By, now: int) -> tuple[Web
     Raises Refusal `not_found`, `idempotency_key_reused`.
     """
     webhook, made_by = find(id, by), f"{command}#{overlap_s}"
-    known = next((secret.made_by for secret in webhook.secrets if secret.made_by.startswith(f"{command}#")), None)
+    known = next((each for each in webhook.rotations if each.startswith(f"{command}#")), None)
     if known is not None:
         refuse_reuse(known, made_by)
         return webhook, None, True
@@ -150,8 +151,7 @@ def rotate(id: str, command: str, overlap_s: int, by: By, now: int) -> tuple[Web
 
     def rotated(current: Webhook | None) -> Webhook | None:
         known = _live(current)
-        is_done = any(each.made_by == made_by for each in known.secrets)
-        return None if is_done else known.rotated(wrapped, made_by, overlap_s, now)
+        return None if made_by in known.rotations else known.rotated(wrapped, made_by, overlap_s, now)
 
     after = table.change(WEBHOOK, webhook, rotated, "rotate", by)
     is_own = any(each.wrapped == wrapped for each in after.secrets)
@@ -234,16 +234,26 @@ def _made(delivery: Delivery, command: str, by: By) -> Delivery:
 
 
 def _concerned(occasion: Occasion, now: int) -> dict[str, dict[str, Any]]:
-    """The tenants whose vouchers an event is about, and what each is told: whose channel holds them, whose customer has
-    them, whose client gave the command; and the operator."""
-    if "ranges" in occasion.data:
-        told = _of_ranges(occasion.data)
+    """The tenants that an event concerns, and what each is told: whose client gave the command, and the operator; of a
+    voucher also whose channel holds it, whose customer has it, and whose client made the redemption; of an SMS who may
+    see it (`domain/asking.py`)."""
+    data = occasion.data
+    if "ranges" in data:
+        told = _of_ranges(data)
     else:
-        tenants = {OPERATOR} | ({occasion.by.tenant} if occasion.by.role in TENANTS else set())
-        if "serial" in occasion.data:
-            tenants |= _of_voucher(str(occasion.data["serial"]), now)
-        told = dict.fromkeys(tenants, occasion.data)
+        tenants = {OPERATOR, occasion.by.tenant if occasion.by.role in TENANTS else None}
+        if occasion.type == MESSAGE_ENDED:
+            tenants |= {data.get("tenant"), _tenant_of(data.get("client"))}
+        elif "serial" in data:
+            tenants |= _of_voucher(occasion, now)
+        told = {tenant: data for tenant in tenants if tenant is not None}
     return {tenant: data for tenant, data in told.items() if in_sandbox(tenant) == occasion.sandbox}
+
+
+def _tenant_of(client: str | None) -> str | None:
+    """Of a partner's or a merchant's client; None of others."""
+    known = table.read(CLIENT, keys.client(client)) if client is not None else None
+    return known.tenant if known is not None and known.role in TENANTS else None
 
 
 def _of_ranges(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -258,9 +268,9 @@ def _of_ranges(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {tenant: {**data, "serials": own} for tenant, own in serials.items()}
 
 
-def _of_voucher(serial: str, now: int) -> set[str]:
+def _of_voucher(occasion: Occasion, now: int) -> set[str | None]:
     """Raises LookupError where the table knows nothing of it."""
-    position = position_of(serial)
+    position = position_of(str(occasion.data["serial"]))
     if position is None:
         raise LookupError("no serial")
     lot_key, voucher_key = keys.lot(position // LOT_SIZE), keys.voucher(position)
@@ -272,8 +282,13 @@ def _of_voucher(serial: str, now: int) -> set[str]:
     if at is None:
         raise LookupError("no such voucher")
     channel = table.read(CHANNEL, keys.channel(at.segment.channel)) if at.segment.channel is not None else None
-    tenants = {channel.tenant if channel is not None else None, item.tenant if item is not None else None}
-    return {tenant for tenant in tenants if tenant is not None}
+    redemption = occasion.data.get("redemption", {}).get("id")
+    used = item.redemptions.get(redemption) if item is not None and redemption is not None else None
+    return {
+        channel.tenant if channel is not None else None,
+        item.tenant if item is not None else None,
+        _tenant_of(used.client) if used is not None and used.client != occasion.by.client else None,
+    }
 
 
 # Attempts

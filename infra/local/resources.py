@@ -217,7 +217,7 @@ KNOWN: Final[dict[str, Properties | str]] = {
     "AWS::CloudWatch::Dashboard": _NO_ALARM,
     "AWS::SNS::Topic": _type("TopicName", DisplayName=_NAME_ONLY),
     "AWS::SNS::TopicPolicy": _type("Topics PolicyDocument"),
-    "AWS::SNS::Subscription": _type("TopicArn Protocol Endpoint RawMessageDelivery"),
+    "AWS::SNS::Subscription": _type("TopicArn Protocol Endpoint RawMessageDelivery RedrivePolicy"),
     "AWS::SMSVOICE::ConfigurationSet": _type("ConfigurationSetName EventDestinations"),
     "AWS::CDK::Metadata": _NAME_ONLY,
 }
@@ -474,7 +474,8 @@ class Builder:
         topic, queue = properties["TopicArn"], properties["Endpoint"]
         if properties["Protocol"] != "sqs" or not properties.get("RawMessageDelivery"):
             raise TemplateError(f"{logical_id}: only queues that get what was published as it is are known")
-        self._sends.add((topic, queue))
+        for each in [queue, *properties.get("RedrivePolicy", {}).values()]:
+            self._sends.add((topic, each))
         made = self.clients("sns").subscribe(
             TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": "true"}
         )

@@ -29,7 +29,9 @@ PARTITION: Final = "aws"
 SYNTHESIS_TIMEOUT_S: Final = 300
 TEMPLATES_KEPT: Final = 8
 SOURCES: Final = (
-    "infra/*.py", "functions/edge/routes.py", "functions/store/keys.py", "functions/domain/events.py",
+    "infra/*.py", "functions/edge/routes.py", "functions/edge/batch.py", "functions/store/keys.py",
+    "functions/store/record.py", "functions/domain/events.py", "functions/domain/webhook.py",
+    "functions/domain/recipient.py", "functions/domain/export.py", "functions/domain/imports.py",
     "functions/notify/providers/aws.py", "pyproject.toml", "cdk.json",
     "infra/locks/*.txt",
 )  # fmt: skip

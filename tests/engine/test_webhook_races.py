@@ -21,7 +21,7 @@ ROUNDS = 8
 def endpoint(tenant: str, number: int) -> Webhook:
     by = By("c", "partner", tenant, "192.0.2.1", "r")
     return Webhook(
-        f"whk_{number}", tenant, "https://acme.example/", ("voucher.redeemed",), (Secret(b"", "c"),), "f", by, NOW
+        f"whk_{number}", tenant, "https://acme.example/", ("voucher.redeemed",), (Secret(b""),), "f", by, NOW
     )
 
 

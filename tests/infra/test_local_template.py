@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +78,20 @@ def test_unknown_sections_and_attributes_are_refused() -> None:
         Template({"Transform": "AWS::Serverless", "Resources": {}})
     with pytest.raises(TemplateError, match=r"Kept \(A::B::C\).*CreationPolicy"):
         Template({"Resources": {"Kept": {"Type": "A::B::C", "CreationPolicy": {}}}})
+
+
+def test_what_the_app_takes_from_the_functions_is_among_the_sources() -> None:
+    taken, seen, left = set[Path](), set[Path](), [ROOT / "infra" / "app.py"]
+    while left:
+        seen.add(path := left.pop())
+        for line in ast.walk(ast.parse(path.read_text())):
+            if isinstance(line, ast.ImportFrom) and line.module is not None:
+                own = [line.module, *(f"{line.module}.{alias.name}" for alias in line.names)]
+                found = {file for each in own if (file := ROOT / f"{each.replace('.', '/')}.py").exists()}
+                taken |= {file for file in found if file.is_relative_to(ROOT / "functions")}
+                left += [file for file in found - taken - seen if file.is_relative_to(ROOT / "infra")]
+    assert len(taken) >= 8
+    assert taken <= {path for pattern in module.SOURCES for path in ROOT.glob(pattern)}
 
 
 def test_the_cache_follows_the_sources_and_not_the_handlers(monkeypatch: pytest.MonkeyPatch) -> None:

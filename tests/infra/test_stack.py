@@ -411,6 +411,8 @@ def test_each_rule_feeds_one_queue_with_jobs_or_events_and_has_dead_letters(temp
         "voucher.recovered": "Notify Webhooks",
         "recovery.completed": "Webhooks",
         "message.ended": "Webhooks",
+        **dict.fromkeys(("voucher.suspended", "voucher.resumed", "voucher.voided"), "Webhooks"),
+        **dict.fromkeys(("lot.recalled", "lot.resumed", "lot.reclaimed"), "Webhooks"),
         "voucher.expiring": "Notify",
         "account.frozen": "Notify",
         "account.unfrozen": "Notify",
@@ -545,6 +547,7 @@ def test_what_aws_tells_of_sms_goes_from_its_configuration_set_to_notifys_queue_
     assert environment["SMS_CONFIGURATION_SET"] == told["ConfigurationSetName"] == f"kami-{template.env}"
     assert (subscription["TopicArn"], subscription["RawMessageDelivery"]) == ({"Ref": topic}, True)
     assert subscription["Endpoint"]["Fn::GetAtt"][0].startswith("NotifyMessagesQueue")
+    assert subscription["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0].startswith("NotifyMessagesDead")
     assert (deny["Effect"], allow["Principal"]) == ("Deny", {"Service": "sms-voice.amazonaws.com"})
     assert json.dumps(allow["Condition"]["ArnLike"]).endswith(f':configuration-set/kami-{template.env}"]]}}}}')
     assert allow["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}

@@ -111,7 +111,9 @@ def test_a_list_costs_a_query_and_no_scan(shop: Shop, monkeypatch: pytest.Monkey
     assert asked == [("SMSOF", "gsi3"), ("RECIPIENT", "gsi1")]
 
 
-def test_a_tenant_sees_what_is_its_own_and_pages_that_are_short_lead_on(shop: Shop) -> None:
+def test_a_tenant_sees_what_is_its_own_and_pages_that_are_short_lead_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kami, number = shop.kami, mobile()
     other = kami.client("merchant")
     mine = shop.told(number)
@@ -120,6 +122,8 @@ def test_a_tenant_sees_what_is_its_own_and_pages_that_are_short_lead_on(shop: Sh
         shop.told(number, till=other)
     listed = f"/v1/messages?recipient={quote(number)}&limit=1"
     assert ids(kami.merchant, listed) == [mine["id"]]
+    monkeypatch.setattr(asking, "READS_PER_PAGE_MAX", 1)
+    assert granted(kami.client("merchant").get(listed)) == {"data": []}, "nor that others are there"
     refused(other.get(f"/v1/messages/{mine['id']}"), 404, "not_found")
     refused(other.post(f"/v1/messages/{mine['id']}/resends", {}, unique()), 404, "not_found")
     refused(other.post(f"/v1/messages/{mine['id']}/complaints", {}), 404, "not_found")

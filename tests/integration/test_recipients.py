@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -19,7 +20,7 @@ from functions.notify.providers import simulated
 from functions.store import keys
 from infra.local.gateway import Answer
 from tests.integration.conftest import Clock, Log
-from tests.integration.kami import Json, Kami, Voucher, claim, erased, granted, mobile, refused, unique
+from tests.integration.kami import Caller, Json, Kami, Voucher, claim, erased, granted, mobile, refused, unique
 from tests.integration.test_notify import Notify, told
 
 HOUR_S = 3_600
@@ -305,10 +306,10 @@ def test_everybody_has_the_deployments_quiet_hours_where_their_number_is_of(
 # what becomes one
 
 
-def expiring(notify: Notify, number: str, days: int) -> Json:
+def expiring(notify: Notify, number: str, days: int, by: Caller | None = None) -> Json:
     """The event that a card is about to end, held by who has a number."""
     ends = rfc3339(notify.clock.now // DAY_S * DAY_S + days * DAY_S)
-    voucher = claim(notify.kami, notify.kami.voucher(valid_until=ends, redemption="balance"), number)
+    voucher = claim(notify.kami, notify.kami.voucher(valid_until=ends, redemption="balance"), number, by)
     return told("voucher.expiring", voucher.serial)
 
 
@@ -330,6 +331,17 @@ def test_reminders_to_one_recipient_become_one_sms_and_each_names_it(notify: Not
     assert len(notify.phone(number)) == 1
     assert len([line for line in story(notify, first) if "went into this one" in line]) == 2
     assert any(first["id"] in line for line in story(notify, gone[0]))
+
+
+def test_no_tenant_reads_in_its_own_message_of_a_card_of_anothers(notify: Notify) -> None:
+    number, shops = mobile(), [notify.kami.client("customer") for _ in range(2)]
+    events = [expiring(notify, number, days, shop) for days, shop in zip((5, 3), shops, strict=True)]
+    notify.deliver(*events)
+    notify.settle()
+    for event, shop in zip(events, shops, strict=True):
+        (message,) = granted(shop.get(f"/v1/messages?recipient={quote(number)}"))["data"]
+        assert event["data"]["serial"] in message["text"]
+    assert len(notify.phone(number)) == 2
 
 
 def test_what_comes_after_the_window_is_an_sms_of_its_own(notify: Notify) -> None:

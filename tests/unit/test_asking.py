@@ -90,6 +90,15 @@ def test_for_any_other_reason_it_is_sent_again(reason: str) -> None:
     assert resent(ended(reason), "msg_2", LATER).status is Status.QUEUED
 
 
+@pytest.mark.parametrize("withdrawn", [CALL._replace(version=99), CALL._replace(name="gone")])
+def test_a_text_that_was_withdrawn_since_is_not_sent_again_and_may_be_complained_of(withdrawn: TemplateCall) -> None:
+    message = replace(SENT, template=withdrawn)
+    with pytest.raises(Refusal, match="resend_not_possible") as refused:
+        resent(message, "msg_2", LATER)
+    assert refused.value.extra["reason"] == "policy_changed"
+    assert not diagnosed(message, LATER).may_resend
+
+
 @pytest.mark.parametrize("status", sorted(UNDER_WAY))
 def test_what_is_under_way_is_not_sent_again(status: Status) -> None:
     reason = "quiet_hours" if status is Status.HELD else None

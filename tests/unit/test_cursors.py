@@ -54,6 +54,15 @@ def test_no_other_caller_list_or_filter_can_use_it(place: str, bound_to: list[st
         assert_refused(cursor, *other)
 
 
+def test_a_cursor_does_not_tell_its_place() -> None:
+    place = "001763800000#msg_k3q7x2m5c4wz6n7pjh2d4r6t"
+    cursor = cursors.seal(place, "caller")
+    sealed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    assert not any(place[at : at + 4].encode() in sealed for at in range(len(place) - 3))
+    other = cursors.seal(place, "another caller")
+    assert cursor[24:] != other[24:], "each has a key stream of its own"
+
+
 @once
 @given(places, st.data())
 def test_a_cursor_changed_in_any_byte_is_refused(place: str, data: st.DataObject) -> None:

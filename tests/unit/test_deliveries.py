@@ -1,4 +1,4 @@
-"""The counts of how SMS fare: what writes move comes to what a recount finds; percentiles by the bounds."""
+"""The counts of how SMS fare: what writes move comes to what a recount finds; percentiles to the second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.domain.deliveries import BOUNDS_S, HOUR_S, Cell, Counts, Sum, bucket, counts, grouped, moved
+from functions.domain.deliveries import (
+    EXACT_S,
+    HOUR_S,
+    REMEMBERED_S,
+    Cell,
+    Counts,
+    Sum,
+    counted_s,
+    counts,
+    grouped,
+    moved,
+)
 from functions.domain.message import Attempt, Message, Outcome, Receipt, Status, TemplateCall, with_receipt
 from functions.domain.reasons import IN_DOUBT
 
@@ -66,7 +77,7 @@ def test_a_message_counts_by_its_status_and_each_attempt_by_its_outcome() -> Non
         (Cell(0, "south", *where, "", REDEEMED), "m_delivered"): 1,
         (first, "a_failed"): 1,
         (second, "a_delivered"): 1,
-        (second, f"t_{bucket(4)}"): 1,
+        (second, "t_4"): 1,
     }
     assert moved(message, message) == {}
 
@@ -76,15 +87,21 @@ def test_a_message_of_no_template_counts_by_its_event() -> None:
     assert (cell, name) == (Cell(0, "", "", "", "", REDEEMED), "m_queued")
 
 
-@given(st.lists(st.integers(0, BOUNDS_S[-1]), min_size=1, max_size=30), st.sampled_from([1, 50, 95, 100]))
-def test_a_percentile_is_the_bound_of_its_nearest_rank(times: list[int], percent: int) -> None:
-    total = Sum(times=Counter(bucket(seconds) for seconds in times))
-    ranked = sorted(times)[-(-len(times) * percent // 100) - 1]
-    assert total.percentile_s(percent) == BOUNDS_S[bucket(ranked)] >= ranked
+@given(st.lists(st.integers(0, EXACT_S), min_size=1, max_size=30), st.sampled_from([1, 50, 95, 100]))
+def test_a_percentile_is_the_time_of_its_nearest_rank_to_the_second(times: list[int], percent: int) -> None:
+    total = Sum(times=Counter(map(counted_s, times)))
+    assert total.percentile_s(percent) == sorted(times)[-(-len(times) * percent // 100) - 1]
 
 
-def test_a_time_beyond_all_bounds_counts_under_the_last() -> None:
-    assert bucket(BOUNDS_S[-1] + 1) == len(BOUNDS_S) - 1
+@given(st.integers(EXACT_S + 1, REMEMBERED_S))
+def test_what_took_long_is_counted_by_less_than_a_tenth_too_long(seconds: int) -> None:
+    assert seconds <= counted_s(seconds) < seconds * 1.1
+
+
+def test_a_cell_has_few_times_however_late_receipts_come_and_none_is_beyond_what_is_remembered() -> None:
+    every = {counted_s(seconds) for seconds in range(2 * 86_400)}
+    assert len(every) < 2_100
+    assert counted_s(REMEMBERED_S + 1) == REMEMBERED_S
 
 
 def test_the_rate_is_of_what_providers_took() -> None:

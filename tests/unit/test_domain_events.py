@@ -65,6 +65,7 @@ def voucher(command: str, status: str, version: int = 1, /, **more: Any) -> Item
 
 
 SMS: Item = {"id": "msg_1", "event": "voucher.redeemed", "serial": "010000000003"}
+OWNED: Item = {"redemption": "red-1", "client": "till-1", "tenant": "acme"}
 ATTEMPT: Item = {"provider": "aws", "reference": "msg_1-1", "at": AT, "turn": "t"}
 ABOUT: Item = {"id": "cmp_1", "message": "msg_1", "serial": "010000000003"}
 COMPLAINT: Item = {**ABOUT, "diagnosis": ["undelivered", "phone_full", 1, "aws", "1", "X", AT, True], "created_at": AT}
@@ -278,6 +279,13 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
         lot("release", [{**s, "vetoes": [VETO], "generation": 2} for s in WHOLE], 4,
             commands=[["rec_1.release", 100, {}]]),
         [("lot.reclaimed", {"lot": 100_000, "recovery": "rec_1", "ranges": [[0, 99]]})],
+    ),
+    "a lot reclaimed, of which a channel held a part": (
+        lot("recall", [{**s, "channel": "chn_1", "vetoes": [VETO]} for s in WHOLE], 3),
+        lot("release", [{**s, "vetoes": [VETO], "generation": 2} for s in WHOLE], 4,
+            commands=[["rec_1.release", 100, {}]]),
+        [("lot.reclaimed", {"lot": 100_000, "recovery": "rec_1", "channels": {"chn_1": [[0, 99]]},
+                            "ranges": [[0, 99]]})],
     ),
     "a voucher activated": (
         None, voucher("activate", "active", command="act_1"), [("voucher.activated", {**CARD, "command": "act_1"})],
@@ -575,6 +583,11 @@ CASES: dict[str, tuple[Item | None, Item, list[tuple[str, Item]]]] = {
     "a message delivered": (
         message(3, status="sent", attempts=[ATTEMPT]), message(4, status="delivered", attempts=[ATTEMPT]),
         [("message.ended", {**SMS, "status": "delivered"})],
+    ),
+    "a message of a redemption to a tenant's customer": (
+        message(3, status="sent", attempts=[ATTEMPT], **OWNED),
+        message(4, status="delivered", attempts=[ATTEMPT], **OWNED),
+        [("message.ended", {**SMS, **OWNED, "status": "delivered"})],
     ),
     "a message undelivered": (
         message(3, status="sent", attempts=[ATTEMPT]),

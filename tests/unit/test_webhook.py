@@ -24,6 +24,7 @@ from functions.domain.webhook import (
     PROBE_MAX_S,
     REASONS,
     RETRY_AFTER_MAX_S,
+    ROTATIONS_KEPT,
     SECRETS_MAX,
     STRIKES_MAX,
     Attempt,
@@ -43,7 +44,7 @@ from functions.domain.webhook import (
 
 NOW = 1_800_000_000
 BY = By("c", "partner", "acme", "192.0.2.1", "r")
-HOOK = Webhook("whk_1", "acme", "https://acme.example/kami", ("voucher.redeemed",), (Secret(b"1", "a"),), "f", BY, NOW)
+HOOK = Webhook("whk_1", "acme", "https://acme.example/kami", ("voucher.redeemed",), (Secret(b"1"),), "f", BY, NOW)
 NEW = delivery_of(HOOK, "1.VOUCHER#1.1", "voucher.redeemed", "{}", NOW)
 
 
@@ -227,6 +228,10 @@ def test_a_rotation_does_not_lengthen_what_another_has_ended() -> None:
     twice = HOOK.rotated(b"2", "b", 60, NOW).rotated(b"3", "c", DAY_S, NOW)
     assert [(s.wrapped, s.expires_at) for s in twice.secrets] == [(b"3", None), (b"2", NOW + DAY_S), (b"1", NOW + 60)]
     assert len(twice.rotated(b"4", "d", DAY_S, NOW).secrets) == SECRETS_MAX
+    many = HOOK
+    for n in range(ROTATIONS_KEPT + 1):
+        many = many.rotated(b"2", str(n), 0, NOW)
+    assert many.rotations == tuple(map(str, range(1, ROTATIONS_KEPT + 1)))
 
 
 # Endpoints
