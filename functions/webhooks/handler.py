@@ -34,8 +34,9 @@ DISABLED = "webhook_disabled"
 def create_webhook(request: WebhookRequest, call: Call) -> Reply[WebhookSecret]:
     """The secret (`whsec_…`) is in this answer, and never told again: a repeat of the order does not have it either.
 
-    Events are those that concern vouchers of the caller's tenant: its channels hold them, its customers have them, or
-    its clients did it. The operator's webhooks are told all that is live, those of the sandbox what is of the sandbox.
+    Events are those that concern vouchers of the caller's tenant: its channels hold them, its customers have them, its
+    clients redeemed them, or did it; of SMS, those about its clients' redemptions and to its customers. The operator's
+    webhooks are told all that is live, those of the sandbox what is of the sandbox.
     """
     id = call.derived_id("whk")
     webhook, secret, replayed = service.create(id, request.url, list(request.events), call.by, call.now)

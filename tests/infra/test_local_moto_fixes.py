@@ -126,6 +126,61 @@ bodies = [message["Body"] for _ in range(2)
 print(json.dumps([sent, bodies == [str(n) for n in range(20)]]))
 """
 
+KEPT = """
+import http.client
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+host, port = server.get_host_and_port()
+connection = http.client.HTTPConnection(host, port)
+def ask(service, method, path, body=None, **headers):
+    scope = f"Credential=me/20270101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    connection.request(method, path, body, {"Authorization": "AWS4-HMAC-SHA256 " + scope, **headers})
+    reply = connection.getresponse()
+    return [reply.status, reply.read().decode(), reply.will_close]
+get = json.dumps({"TableName": "t", "Key": key("none")})
+print(json.dumps([
+    ask("dynamodb", "POST", "/", get, **{"X-Amz-Target": "DynamoDB_20120810.GetItem"}),
+    ask("s3", "PUT", "/bucket")[::2], ask("s3", "PUT", "/bucket/key", "content")[::2], ask("s3", "HEAD", "/bucket/key"),
+    ask("s3", "GET", "/bucket/key"), ask("s3", "GET", "/bucket/none")[::2], ask("s3", "DELETE", "/bucket/key"),
+]))
+"""
+
+SORTED = """
+from moto.dynamodb.models.dynamo_type import DynamoType
+for n in range(20):
+    client.put_item(TableName="t", Item=key(str(n)))
+compared, original = [], DynamoType.__lt__
+DynamoType.__lt__ = lambda self, other: compared.append(1) or original(self, other)
+found = client.query(TableName="t", KeyConditionExpression="pk = :pk", ExpressionAttributeValues={":pk": {"S": "7"}})
+print(json.dumps([found["Count"], len(compared) > 0]))
+"""
+
+QUERIES = """
+def keys(*names): return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ["HASH", "RANGE"])]
+client.create_table(
+    TableName="r", BillingMode="PAY_PER_REQUEST", KeySchema=keys("pk", "sk"),
+    AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "ipk", "isk")],
+    GlobalSecondaryIndexes=[
+        {"IndexName": "idx", "KeySchema": keys("ipk", "isk"), "Projection": {"ProjectionType": "KEYS_ONLY"}}],
+)
+for n in (3, 1, 4, 0, 2, 5):
+    indexed = {"ipk": {"S": "odd" if n % 2 else "even"}, "isk": {"S": str(9 - n)}} if n else {"ipk": {"S": "even"}}
+    client.put_item(TableName="r", Item={**key("ab"[n > 2]), "sk": {"S": str(n)}, **indexed})
+def answers(pk, value, **more):
+    pages = client.get_paginator("query").paginate(
+        TableName="r", KeyConditionExpression=f"{pk} = :pk" + more.pop("also", ""), PaginationConfig={"PageSize": 1},
+        ExpressionAttributeValues={":pk": {"S": value}, **more.pop("values", {})}, **more)
+    return [item for page in pages for item in page["Items"]]
+print(json.dumps([
+    answers("pk", "a"), answers("pk", "b", ScanIndexForward=False), answers("pk", "none"),
+    answers("pk", "b", also=" AND sk > :sk", values={":sk": {"S": "3"}}),
+    answers("ipk", "even", IndexName="idx"), answers("ipk", "odd", IndexName="idx", ScanIndexForward=False),
+    answers("ipk", "none", IndexName="idx"),
+    answers("ipk", "odd", IndexName="idx", also=" AND isk < :isk", values={":isk": {"S": "8"}}),
+]))
+"""
+
 ANSWERS = """
 from botocore.exceptions import ClientError
 large = {**key("large"), "v": {"S": "卡" * 140_000}}
@@ -174,6 +229,29 @@ def outcome(script: str, how: str) -> Any:
         pytest.param(TRANSACTION_COPIES, 4, 0, id="a transaction copies no table"),
         pytest.param(SPELLINGS, 100, 0, id="an attribute value is spelled in one way"),
         pytest.param(COUNTED, [380, True], [0, True], id="sending counts nothing"),
+        pytest.param(
+            KEPT,
+            [
+                [200, "{}", True],
+                [200, True],
+                [200, True],
+                [200, "", True],
+                [200, "content", True],
+                [404, True],
+                [204, "", True],
+            ],
+            [
+                [200, "{}", False],
+                [200, False],
+                [200, False],
+                [200, "", False],
+                [200, "content", False],
+                [404, False],
+                [204, "", False],
+            ],
+            id="a connection is kept",
+        ),
+        pytest.param(SORTED, [1, True], [1, False], id="a query sorts no other partition"),
     ],
 )
 def test_moto_needs_the_fix_and_the_fix_works(script: str, unfixed: Any, fixed: Any) -> None:
@@ -215,3 +293,9 @@ def test_the_straight_way_answers_as_moto_does() -> None:
         200,
     ]
     assert answers == outcome(ANSWERS, "unfixed")
+
+
+def test_a_query_finds_what_moto_finds() -> None:
+    found = outcome(QUERIES, "fixed")
+    assert [len(items) for items in found] == [3, 3, 0, 2, 2, 3, 0, 2]
+    assert found == outcome(QUERIES, "unfixed")
