@@ -622,6 +622,9 @@ NOTIFY = Path(service.__file__).parent
 LINES = frozenset(map(str, (*NOTIFY.glob("*.py"), NOTIFY / "providers/base.py", Path(recipients.__file__))))
 """Where each line is a place to crash at; what is beneath them asks AWS once."""
 
+LEFT_OPEN: list[urllib3.BaseHTTPResponse] = []
+"""Answers that nobody may have come to close."""
+
 Plant = Callable[[int, pytest.MonkeyPatch], None]
 
 
@@ -690,7 +693,10 @@ def around_calls(guard: Callable[[], AbstractContextManager[None]], monkeypatch:
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             with guard():
-                return original(*args, **kwargs)
+                result = original(*args, **kwargs)
+                if isinstance(result, urllib3.BaseHTTPResponse):
+                    LEFT_OPEN.append(result)
+                return result
 
         return call
 
@@ -769,6 +775,8 @@ def run_until_crash(notify: Notify, event: Json) -> Any:
         try:
             assert notify.deliver(body) == []
         except Crash:
+            while LEFT_OPEN:  # the system does so for who is gone
+                LEFT_OPEN.pop().close()
             return body
         for next_, delay in notify.orders():
             notify.clock.advance(delay)
