@@ -26,7 +26,7 @@ up: $(VENV)/.stamp $(NODE_MODULES) ## start Kami on this machine (KAMI_PORT=8787
 	@exec python -m infra.local.up
 
 test: $(VENV)/.stamp node_modules/.stamp ## run all tests (ARGS=… goes to pytest)
-	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.stamp ## lint, types, import rules, locks, and the cloud's templates
 	ruff check
