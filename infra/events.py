@@ -60,12 +60,7 @@ RULES: Final = (
         _EVENT,
     ),
     Rule("MessageRequested", ("message.requested",), "notify", _JOB),
-    Rule(
-        "PartnersConcerned",
-        tuple(TOLD),
-        "webhooks",
-        _EVENT,
-    ),
+    Rule("PartnersConcerned", tuple(TOLD), "webhooks", _EVENT),
     Rule("ReconciliationRequested", ("reconciliation.requested",), "ledger", _JOB),
     Rule("ValueMoved", _VALUE, "ledger", _EVENT, live=True),
     Rule("EndBecameKnown", ("voucher.claimed", "voucher.extended", "voucher.issued"), "notify", _EVENT),

@@ -22,6 +22,8 @@ from functions.domain.times import rfc3339
 Item = dict[str, Any]
 """An image: an item as it was written, `entity`, `version` and `last` included."""
 Data = dict[str, Any]
+Ranges = list[list[int]]
+"""[first, last] of each, both included."""
 Changes = dict[str, list[Any]]
 """Key → [before, after]; null where there was no item, or it had no such value of its own."""
 
@@ -269,9 +271,9 @@ def holdings(old: Item | None, new: Item) -> list[Holding]:
     return [Holding(channel, new["number"], by, version=1) for channel in sorted(after - before - {None})]
 
 
-def changed(old: Sequence[Item], new: Sequence[Item]) -> list[list[int]]:
+def changed(old: Sequence[Item], new: Sequence[Item]) -> Ranges:
     """The ranges `[first, last]` whose segments two states of a lot do not have in common."""
-    ranges: list[list[int]] = []
+    ranges: Ranges = []
     for segment in new:
         at = segment["first"]
         alike = [s for s in old if _terms(s) == _terms(segment) and s["last"] >= at and s["first"] <= segment["last"]]
@@ -286,7 +288,7 @@ def _terms(segment: Item) -> Item:
     return {name: value for name, value in segment.items() if name not in ("first", "last")}
 
 
-def _add(ranges: list[list[int]], first: int, last: int) -> None:
+def _add(ranges: Ranges, first: int, last: int) -> None:
     if first > last:
         return
     if ranges and ranges[-1][1] + 1 == first:
@@ -431,13 +433,14 @@ def _erasure(old: Item, new: Item) -> Told:
         yield "erasure.completed", None, {"id": new["id"], "account": new["account"], "erased": new.get("erased", {})}
 
 
-def _lot(type: str, more: Callable[[Item, Item], Data]) -> Callable[[Item, Item], Told]:
-    """A rule for lots; a command that changed no segment (it skipped all, or touched single vouchers) tells nothing."""
+def _lot(type: str, more: Callable[[Item, Item, Ranges], Data]) -> Callable[[Item, Item], Told]:
+    """A rule for lots, which is given the ranges that the write changed; a command that changed no segment (it skipped
+    all, or touched single vouchers) tells nothing."""
 
     def rule(old: Item, new: Item) -> Told:
         ranges = changed(old.get("segments", []), new["segments"])
         if ranges:
-            data = {"lot": new["number"], **more(old, new), "ranges": ranges}
+            data = {"lot": new["number"], **more(old, new, ranges), "ranges": ranges}
             yield type, Subject("lot", new["number"]), data
 
     return rule
@@ -456,7 +459,7 @@ def _handed_out(old: Item, new: Item) -> Told:
     yield "lot.returned" if to is None else "lot.distributed", Subject("lot", new["number"]), data
 
 
-def _share(old: Item, new: Item) -> Data:
+def _share(old: Item, new: Item, _: Ranges) -> Data:
     (part,) = [part for part in new["parts"] if part not in old.get("parts", [])]
     return {"batch": part[0]}
 
@@ -470,15 +473,14 @@ def _order(item_command: str) -> str:
     return item_command.partition(".")[0]
 
 
-def _activated(old: Item, new: Item) -> Data:
+def _activated(_: Item, new: Item, ranges: Ranges) -> Data:
     """What is sold by it leaves stock."""
-    ranges = changed(old.get("segments", []), new["segments"])
     sold = any(s.get("sold", False) and s["first"] <= last and first <= s["last"]
                for s in new["segments"] for first, last in ranges)  # fmt: skip
     return {"command": _last_command(new), **({"sold": True} if sold else {})}
 
 
-def _taken_over(old: Item, new: Item) -> Data:
+def _taken_over(old: Item, new: Item, _: Ranges) -> Data:
     """A resume, and the suspension that it lifts: whose veto a segment has under another name than before."""
     recovery = _order(_last_command(new))
     pairs = ((before, after) for after in new["segments"] for before in old["segments"] if _overlap(before, after))
@@ -495,20 +497,19 @@ def _overlap(one: Item, other: Item) -> bool:
     return bool(one["first"] <= other["last"] and other["first"] <= one["last"])
 
 
-def _veto(old: Item, new: Item) -> Data:
+def _veto(old: Item, new: Item, ranges: Ranges) -> Data:
     recovery = _order(_last_command(new))
     _, action, scope, *_ = next(v for s in new["segments"] for v in s.get("vetoes", []) if v[0] == recovery)
-    return {"recovery": recovery, "action": action, "scope": scope, **_held_by(old, new)}
+    return {"recovery": recovery, "action": action, "scope": scope, **_held_by(old, ranges)}
 
 
-def _lifted(old: Item, new: Item) -> Data:
-    return {"recovery": _order(_last_command(new)), **_held_by(old, new)}
+def _lifted(old: Item, new: Item, ranges: Ranges) -> Data:
+    return {"recovery": _order(_last_command(new)), **_held_by(old, ranges)}
 
 
-def _held_by(old: Item, new: Item) -> Data:
+def _held_by(old: Item, ranges: Ranges) -> Data:
     """Which channels held what of the ranges that a write changed; what is reclaimed they hold no more."""
-    ranges = changed(old["segments"], new["segments"])
-    held: dict[str, list[list[int]]] = {}
+    held: dict[str, Ranges] = {}
     for first, last in ranges:
         for segment in old["segments"]:
             if segment.get("channel") is not None and segment["first"] <= last and first <= segment["last"]:
@@ -749,7 +750,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("lot", "import"): _lot("lot.imported", _share),
     ("lot", "distribute"): _handed_out,
     ("lot", "activate"): _lot("lot.activated", _activated),
-    ("lot", "extend"): _lot("lot.extended", lambda _, new: {"command": _last_command(new)}),
+    ("lot", "extend"): _lot("lot.extended", lambda _, new, __: {"command": _last_command(new)}),
     ("lot", "recall"): _lot("lot.recalled", _veto),
     ("lot", "take_over"): _lot("lot.resuming", _taken_over),
     ("lot", "resume"): _lot("lot.resumed", _lifted),
@@ -772,7 +773,7 @@ EVENTS: dict[tuple[str, str], Callable[[Item, Item], Told]] = {
     ("voucher", "claim"): _voucher("voucher.claimed", _drawn("claim")),
     ("reconciliation", ANY): _reconciliation,
     ("voucher", "erase"): _voucher("voucher.erased", lambda _, new: {}),
-    ("lot", "restore"): _lot("lot.restored", lambda _, new: {}),
+    ("lot", "restore"): _lot("lot.restored", lambda *_: {}),
     ("voucher", "restore"): _voucher("voucher.restored", lambda _, new: {}),
     ("line", "restore"): _nothing,
     ("line", ANY): _posted,

@@ -137,15 +137,16 @@ def _read(since: int, until: int, room: Room, partition: tuple[int, int]) -> lis
     found: list[tuple[Cell, dict[str, int]]] = []
     after = keys.deliveries_since(max(since, day * 24))
     while True:
+        before = len(found)
         items = table.query(keys.deliveries_on(day, shard), limit=CELLS_PER_READ, after=after, index="")
-        room.left -= len(items)
-        if room.left < 0:
-            raise TooMany
         for item in items:
             hour, said = keys.in_deliveries(item["sk"])
             cell = Cell(hour, *said)
             if cell.hour < until:
                 found.append((cell, {name: int(n) for name, n in item.items() if name[1:2] == "_"}))
+        room.left -= len(found) - before
+        if room.left < 0:
+            raise TooMany
         if len(items) < CELLS_PER_READ or keys.in_deliveries(items[-1]["sk"])[0] >= until:
             return found
         after = items[-1]["sk"]

@@ -171,8 +171,8 @@ def _quiet(kami: Running, messages: int) -> None:
     """Wait until so many messages are over, all receipts given and no queue has work, or nothing has moved for long.
 
     Work that is delayed may be left: a message that a receipt has ended meanwhile finds its next attempt needless. What
-    a receipt waits for that came too early is waited for too. Queues and messages are asked only in the end: moto looks
-    at every one to say how many there are.
+    a receipt waits for that came too early is waited for too. Queues are asked only in the end: moto looks at every
+    message to say how many there are.
     """
     state, moved, quiet_since = None, monotonic(), monotonic()
     while monotonic() < moved + STALLED_AFTER_S:

@@ -17,6 +17,7 @@ from functions.notify.admission import Seen, Worker
 from functions.store import keys, table
 from functions.store.routing import HEALTH, Tokens
 from tests.engine.engines import on_referee
+from tests.engine.wire import Crash
 from tests.engine.world import NOW, OPERATOR, race
 
 pytestmark = [on_referee, pytest.mark.usefixtures("world")]
@@ -125,10 +126,6 @@ def test_of_eight_workers_one_probes_at_a_time_and_three_that_succeed_close_it()
         assert health is not None and (health.state, health.since) == (State.CLOSED, now)
         assert asks(Worker(), "turn", now, seen(), TAKEN) == "asks"
         assert stored() == health  # a success is not worth a write
-
-
-class Crash(BaseException):
-    """The instance is gone."""
 
 
 @pytest.mark.parametrize("where", ["before its lease is written", "after that", "while it asks"])
