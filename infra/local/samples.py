@@ -271,9 +271,9 @@ def _import(samples: Samples) -> str:
 
 
 def _message(samples: Samples) -> str:
-    samples("redemption")
+    redemption = samples("redemption")
     samples.drain()
-    answer = samples._cloud.request("GET", "/v1/messages?recipient=%2B8613812345678", token=samples("token:support"))
+    answer = samples._cloud.request("GET", f"/v1/messages?redemption={redemption}", token=samples("token:support"))
     return str(answer.json()["data"][0]["id"])
 
 

@@ -41,18 +41,20 @@ WELL = {"fault": "none", "receipts": "prompt", "receipt_after_s": RECEIPT_AFTER_
 PLANNED = {"fault": "plan", "seed": 3, "failures_max": 2, "receipts": "plan"}
 """Each message has its own faults and receipts, at each carrier."""
 FAULTS: tuple[dict[str, Json], ...] = (
+    {"north": {"receipt_code": "technical_fault"}, "south": {"receipts": "out_of_order"}},
+    {"north": {"fault": "refuse", "error": "account_refused"}, "south": {"receipts": "repeated"}},
     {"north": {"fault": "down"}},
     {"north": {"fault": "slow", "after_s": SLOW_S, "receipts": "early"}},
-    {"north": {"fault": "refuse", "error": "account_refused"}, "south": {"receipts": "repeated"}},
     {"north": {"fault": "answer_twice", "receipts": "out_of_order"}},
     {"north": {"fault": "lose_reply", "receipts": "none"}, "south": {"fault": "lose_reply", "receipts": "none"}},
     {"north": {"fault": "lose_reply", "receipts": "early"}},
-    {"north": {"receipt_code": "technical_fault"}, "south": {"receipts": "out_of_order"}},
     {"north": {"receipt_after_s": 4 * RECEIPT_AFTER_S}, "south": {"fault": "down"}},
     {"north": PLANNED, "south": PLANNED},
     {"north": {"fault": "down"}, "south": {"fault": "down"}},
 )
-"""What is wrong at a time; one path works, in the end. A carrier that tells of a fault of its own has not delivered."""
+"""What is wrong at a time; one path works, in the end. A carrier that tells of a fault of its own has not delivered.
+
+First what is met only by calls that a breaker lets through: the others open it, or are met by its probes too."""
 End = tuple[str, str | None]
 """A message's status and reason."""
 STOPS: tuple[tuple[Json, End], ...] = (
