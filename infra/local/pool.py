@@ -175,7 +175,7 @@ class Pool:
         with self._changed:
             self._closed = True
             idle = [instance for instances in self._idle.values() for instance in instances]
-            for instance in self._busy:
+            for instance in [*idle, *self._busy]:
                 instance.kill()
             self._changed.notify_all()
         for instance in idle:
