@@ -13,7 +13,8 @@
 7. Most of a call of DynamoDB went into reading it, and writing its answer, by way of the service's model; here it goes
    straight to moto's handler. An item was measured anew for each of its attributes; here it is once, if it may be too
    large.
-8. All methods of a service were listed for each call, to find the one; so were all services.
+8. All methods of a service were listed for each call, to find the one; so were all services, and the attributes of a
+   queue were spelt anew for each message.
 9. Its server closed the connection after each call, and waited 10 ms for what might still come.
 10. A query sorted all items of the table, to look through them for those of one partition: with 5,000 items, 100 ms.
 """
@@ -51,6 +52,7 @@ from moto.events.models import Rule
 from moto.kms import models as kms
 from moto.kms.utils import generate_private_key
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
+from moto.sqs import models as queues
 from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
 
 from infra.local import bus
@@ -69,6 +71,11 @@ STRAIGHT: Final = {
     "TransactGetItems": "transact_get_items", "TransactWriteItems": "transact_write_items",
 }  # fmt: skip
 """DynamoDB's operations on items, by moto's methods; the others are rare."""
+SLOW: Final = (
+    (responses, "method_names_from_class"), (responses, "camelcase_to_underscores"),
+    (queues, "camelcase_to_underscores"),
+)  # fmt: skip
+"""Functions of nothing but their arguments."""
 LOCK: Final = threading.RLock()
 
 
@@ -340,8 +347,8 @@ def apply() -> None:
     )
     Item.__init__ = _item  # type: ignore[method-assign]
     Table.query = _query(Table.query)  # type: ignore[method-assign]
-    for name in ("method_names_from_class", "camelcase_to_underscores"):
-        setattr(responses, name, functools.cache(getattr(responses, name)))
+    for module, name in SLOW:
+        setattr(module, name, functools.cache(getattr(module, name)))
     services = frozenset(backends.list_of_moto_modules())
     setattr(backends, "list_of_moto_modules", lambda: services)  # noqa: B010 (not to be assigned to)
     SQSBackend.send_message = _send_message(SQSBackend.send_message)  # type: ignore[method-assign]
