@@ -12,7 +12,7 @@ import pytest
 
 from functions.domain import recipient as rules
 from functions.domain.message import message_id
-from functions.domain.recipient import MERGE_WINDOW_S, RECHECK_S, Limit
+from functions.domain.recipient import CLASSES, MERGE_WINDOW_S, RECHECK_S, Limit
 from functions.domain.templates import TEMPLATES
 from functions.domain.times import rfc3339
 from functions.domain.voucher import DAY_S
@@ -248,6 +248,24 @@ def test_staff_freeze_and_hold_too(notify: Notify) -> None:
     assert redeemed(notify, number)["reason"] == "account_frozen"
     put(notify, number, security_hold=True)
     assert redeemed(notify, number)["reason"] == "security_hold"
+
+
+def test_what_staff_say_stands_after_what_was_told_before_whatever_its_time(notify: Notify) -> None:
+    number = mobile()
+    account = looked_up(notify, number)["account"]
+    for on in (True, False, True, False):
+        said = put(notify, number, frozen=on, security_hold=on)
+        assert (said["frozen"], said["security_hold"]) == (on, on)
+    on_the_bus(notify, "account.frozen", account, notify.clock.now + 2)  # of a clock that is ahead
+    notify.deliver({"opted_out": True, "account": account, "at_ms": (notify.clock.now + 2) * 1000})
+    notify.settle(times=2)
+    before = looked_up(notify, number)
+    assert (before["frozen"], before["opted_out"]) == (True, list(CLASSES))
+    after = put(notify, number, frozen=False)
+    assert (after["frozen"], after["opted_out"]) == (False, [])
+    on_the_bus(notify, "account.frozen", account, notify.clock.now + 2)  # once more
+    notify.settle(times=2)
+    assert looked_up(notify, number)["frozen"] is False
 
 
 def test_what_is_held_longer_than_it_is_of_use_has_failed_for_that(notify: Notify) -> None:
