@@ -75,12 +75,13 @@ class Running:
         )
         return self._aws[service]
 
-    def items(self, prefix: str) -> list[Json]:
-        """The table's items, as DynamoDB writes them, whose partition key begins with this."""
+    def items(self, *prefixes: str) -> list[Json]:
+        """The table's items, as DynamoDB writes them, whose partition keys begin with one of these."""
+        names = {f":prefix{number}": {"S": prefix} for number, prefix in enumerate(prefixes)}
         pages = self.aws("dynamodb").get_paginator("scan").paginate(
             TableName=self.known["outputs"]["TableName"],
-            FilterExpression="begins_with(pk, :prefix)",
-            ExpressionAttributeValues={":prefix": {"S": prefix}},
+            FilterExpression=" OR ".join(f"begins_with(pk, {name})" for name in names),
+            ExpressionAttributeValues=names,
             ConsistentRead=True,
         )  # fmt: skip
         return [item for page in pages for item in page["Items"]]

@@ -226,9 +226,12 @@ def _is_true(followed: Followed, end: End | None, truth: dict[str, End]) -> bool
 def _miscounted(kami: Running, batch: Json) -> int:
     """How far off the counts are, of the batch and of its lots, from what the vouchers' items say."""
     lots: dict[int, Counter[str]] = {}
-    for item in kami.items(keys.VOUCHER):
-        lots.setdefault(int(item["position"]["N"]) // LOT_SIZE, Counter())[item["status"]["S"]] += 1
-    kept = {int(item["pk"]["S"].removeprefix(keys.COUNTS)): _kept(item) for item in kami.items(keys.COUNTS)}
+    kept: dict[int, Counter[str]] = {}
+    for item in kami.items(keys.VOUCHER, keys.COUNTS):
+        if item["pk"]["S"].startswith(keys.COUNTS):
+            kept[int(item["pk"]["S"].removeprefix(keys.COUNTS))] = _kept(item)
+        else:
+            lots.setdefault(int(item["position"]["N"]) // LOT_SIZE, Counter())[item["status"]["S"]] += 1
     total = sum(lots.values(), Counter[str]())
     total["active"] += batch["quantity"] - total.total()
     told = kami.done("GET", f"/v1/batches/{batch['id']}")["counts"]
