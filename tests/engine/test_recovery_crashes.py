@@ -61,6 +61,47 @@ CASES: dict[str, tuple[Action, Callable[[Action, Batch], Asked]]] = {
 }
 
 
+@pytest.mark.parametrize("action", [Action.VOID, Action.SUSPEND])
+def test_one_that_writes_each_card_singly_goes_on_by_itself_too(
+    world: World, wire: Wire, action: Action, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a lot can be cut no more; with windows of a few cards, so that many are gone through.
+
+    It comes first: to wipe what the other leaves takes half a minute.
+    """
+    monkeypatch.setattr(ranges, "SEGMENTS_PER_LOT_MAX", 1)
+    monkeypatch.setattr("functions.store.singles.TOUCHED_PER_WINDOW_MAX", 3)
+    monkeypatch.setattr("functions.store.singles.BATCH_GET_MAX", 2)
+    campaign = world.campaign()
+
+    def run(id: str, at: int | None) -> tuple[Any, int]:
+        batch = world.batch(campaign, 20)
+        world.activate(Selection(batch=batch.id))
+        redeem.create(order(world.codes(batch.span._replace(last=batch.first))[0]), "key", till(1), NOW)
+        ends = serial_of(batch.first), serial_of(batch.first + 9)
+        wanted = Order(Selection(first_serial=ends[0], last_serial=ends[1]), action, Scope.ALL, "stolen")
+        create = partial(recover.create, id, wanted, OPERATOR, NOW, later())
+        before = len(wire.writes())
+        if at is None:
+            finished(create())
+        else:
+            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
+                finished(create())
+        writes = len(wire.writes()) - before
+        recovery = finished(recover.find(id) if known(id) else create())
+        adds_up(recovery)
+        statuses = [v.status if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
+        versions = [v.version if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
+        return (recovery.recovered, recovery.skipped, statuses, versions), writes
+
+    expected, writes = run("rec_0", None)
+    assert expected[:2] == (9, {"redeemed": 1})
+    assert writes > 15
+    for at in range(1, writes + 1):
+        ended, _ = run(f"rec_{at}", at)
+        assert ended == expected, f"the write {at}"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_it_goes_on_by_itself_and_ends_with_the_same_report(world: World, wire: Wire, case: str) -> None:
     action, asked_of = CASES[case]
@@ -144,41 +185,3 @@ def left(world: World, batch: Batch, recovery: Recovery) -> Any:
 def in_batch(batch: Batch, lot: Any, segment: Any) -> bool:
     start = lot.number * LOT_SIZE
     return bool(batch.span.first <= start + segment.first and start + segment.last <= batch.span.last)
-
-
-@pytest.mark.parametrize("action", [Action.VOID, Action.SUSPEND])
-def test_so_does_one_that_writes_each_card_singly(
-    world: World, wire: Wire, action: Action, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a lot can be cut no more; with windows of a few cards, so that many are gone through."""
-    monkeypatch.setattr(ranges, "SEGMENTS_PER_LOT_MAX", 1)
-    monkeypatch.setattr("functions.store.singles.TOUCHED_PER_WINDOW_MAX", 3)
-    monkeypatch.setattr("functions.store.singles.BATCH_GET_MAX", 2)
-    campaign = world.campaign()
-
-    def run(id: str, at: int | None) -> tuple[Any, int]:
-        batch = world.batch(campaign, 20)
-        world.activate(Selection(batch=batch.id))
-        redeem.create(order(world.codes(batch.span._replace(last=batch.first))[0]), "key", till(1), NOW)
-        ends = serial_of(batch.first), serial_of(batch.first + 9)
-        wanted = Order(Selection(first_serial=ends[0], last_serial=ends[1]), action, Scope.ALL, "stolen")
-        create = partial(recover.create, id, wanted, OPERATOR, NOW, later())
-        before = len(wire.writes())
-        if at is None:
-            finished(create())
-        else:
-            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
-                finished(create())
-        writes = len(wire.writes()) - before
-        recovery = finished(recover.find(id) if known(id) else create())
-        adds_up(recovery)
-        statuses = [v.status if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
-        versions = [v.version if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
-        return (recovery.recovered, recovery.skipped, statuses, versions), writes
-
-    expected, writes = run("rec_0", None)
-    assert expected[:2] == (9, {"redeemed": 1})
-    assert writes > 15
-    for at in range(1, writes + 1):
-        ended, _ = run(f"rec_{at}", at)
-        assert ended == expected, f"the write {at}"
