@@ -86,6 +86,8 @@ class Cloud:
         self.calls: dict[str, set[policy.Request]] = defaultdict(set)
         """The permission checks that were passed, by function."""
         self._invoke: Invoke = self._in_this_process
+        self._follow: Invoke = self._in_this_process
+        """For what queues and streams bring."""
         self._pool: Pool | None = None
         self._clients_by_role: dict[str, tuple[str, str]] = {}
         self._tokens: dict[str, str] = {}
@@ -117,7 +119,7 @@ class Cloud:
             _forget_clients(f"{host}:{port}")
             pool = Pool(cloud.stack, cloud.endpoints, dict(os.environ), cloud._record)
             stack.callback(pool.close)
-            cloud._invoke, cloud._pool = pool.invoke, pool
+            cloud._invoke, cloud._follow, cloud._pool = pool.invoke, pool.follow, pool
             yield cloud
 
     @classmethod
@@ -212,7 +214,7 @@ class Cloud:
     @cached_property
     def queue_pumps(self) -> list[Pump]:
         """One for each queue that feeds a function."""
-        return [Pump(source, self.client("sqs"), self._acting(source.function), self._invoke)
+        return [Pump(source, self.client("sqs"), self._acting(source.function), self._follow)
                 for source in self.stack.sources]  # fmt: skip
 
     @cached_property
@@ -225,7 +227,7 @@ class Cloud:
                 streams,
                 s3,
                 self._acting(source.function),
-                self._invoke,
+                self._follow,
                 self.stack.functions[source.function].arn,
             )
             for source in self.stack.streams

@@ -23,6 +23,9 @@ INSTANCES_MAX: Final = 4
 """Of one function; Lambda would start up to 1,000."""
 WAIT_FOR_INSTANCE_S: Final = 5.0
 """A burst waits so long for a busy instance before it is throttled, because there are so few of them here."""
+YIELDS_S: Final = 0.5
+"""What nobody waits for lets what somebody waits for go first for so long: here all share one machine and one table,
+which in AWS are not in each other's way."""
 INIT_TIMEOUT_S: Final = 30.0
 """Lambda allows 10 s, on a machine of its own."""
 STOP_TIMEOUT_S: Final = 3.0
@@ -111,10 +114,28 @@ class Pool:
         self._count = dict.fromkeys(stack.functions, 0)
         self._changed = threading.Condition()
         self._closed = False
+        self._waited_for, self._unattended = 0, threading.Condition()
         self._threads = ThreadPoolExecutor(INSTANCES_MAX * len(stack.functions), thread_name_prefix="invoke")
 
     def invoke(self, name: str, event: dict[str, Any], wait_s: float) -> Any:
-        """Runs a function. Raises `FunctionError`, `ThrottledError`, or `IntegrationTimeoutError` after `wait_s`."""
+        """Runs a function for a client. Raises `FunctionError`, `ThrottledError`, or `IntegrationTimeoutError` after
+        `wait_s`."""
+        with self._unattended:
+            self._waited_for += 1
+        try:
+            return self._invoke(name, event, wait_s)
+        finally:
+            with self._unattended:
+                self._waited_for -= 1
+                self._unattended.notify_all()
+
+    def follow(self, name: str, event: dict[str, Any], wait_s: float) -> Any:
+        """Runs a function on what a queue or a stream brings, after those that clients wait for. Raises as `invoke`."""
+        with self._unattended:
+            self._unattended.wait_for(lambda: not self._waited_for, YIELDS_S)
+        return self._invoke(name, event, wait_s)
+
+    def _invoke(self, name: str, event: dict[str, Any], wait_s: float) -> Any:
         payload = json.dumps(event)
         if len(payload) > PAYLOAD_MAX_BYTES:
             raise FunctionError(f"Request must be smaller than {PAYLOAD_MAX_BYTES} bytes")

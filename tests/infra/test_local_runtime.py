@@ -109,6 +109,23 @@ def test_concurrent_invocations_get_instances_of_their_own_up_to_the_limit(
         assert len({future.result() for future in busy}) == pool.INSTANCES_MAX
 
 
+def test_what_nobody_waits_for_lets_a_client_go_first_but_not_for_long(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cloud._pool is not None
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda _: cloud.invoke("echo", {"do": "sleep", "seconds": 0.5}), range(2)))  # cold starts
+        for yields_s, goes_first in ((30.0, True), (0.0, False)):
+            monkeypatch.setattr(pool, "YIELDS_S", yields_s)
+            asked = threads.submit(cloud.invoke, "echo", {"do": "sleep", "seconds": 1.5})
+            while not cloud._pool._waited_for:
+                time.sleep(0.01)
+            began = time.monotonic()
+            cloud._follow("echo", {"do": "sleep", "seconds": 0}, 10)
+            assert (time.monotonic() - began > 1) is goes_first
+            asked.result()
+
+
 def test_what_a_function_prints_is_in_its_log(cloud: Cloud) -> None:
     cloud.invoke("echo", {"do": "context"})
     log = (STATE / "logs" / "echo.log").read_text()
