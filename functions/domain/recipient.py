@@ -37,9 +37,9 @@ class Switch(NamedTuple):
         """The switch after a word about it."""
         return max(self, Switch(on, at_ms), key=lambda word: (word.at_ms, word.on))
 
-    def turned(self, on: bool, at_ms: int) -> Switch:
-        """The switch as who sees it has it now: what was told of it before is older, whatever its time."""
-        return self.told(on, at_ms if on is self.on else max(at_ms, self.at_ms + 1))
+    def turned(self, on: bool | None, at_ms: int) -> Switch:
+        """The switch as who sees it has it now (None: as it is); what was told before is older, whatever its time."""
+        return self if on is None else self.told(on, at_ms if on is self.on else max(at_ms, self.at_ms + 1))
 
 
 _OFF = Switch()

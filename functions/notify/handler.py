@@ -189,12 +189,15 @@ def put_recipient(request: RecipientRequest, call: Call) -> Reply[RecipientAnswe
         refuse_fields([("zone", "no time zone of the IANA database, like Asia/Shanghai")])
     number, hours, at_ms = _as_given(request.number), request.quiet_hours, call.now * 1000
     quiet = Quiet(recipients.minutes(hours.begins), recipients.minutes(hours.ends)) if hours is not None else None
-    switches = {"frozen": request.frozen, "held": request.security_hold}
 
     def changed(current: Recipient) -> Recipient:
-        asked = current.asked(set(request.opted_out), max(at_ms, current.opted_at_ms))
-        turned = {name: getattr(current, name).turned(on, at_ms) for name, on in switches.items() if on is not None}
-        return replace(asked, quiet=quiet, zone=request.zone, **turned)
+        return replace(
+            current.asked(set(request.opted_out), max(at_ms, current.opted_at_ms)),
+            quiet=quiet,
+            zone=request.zone,
+            frozen=current.frozen.turned(request.frozen, at_ms),
+            held=current.held.turned(request.security_hold, at_ms),
+        )
 
     return ok(_recipient(number, recipients.change(number, changed, call.by)))
 

@@ -81,14 +81,7 @@ def test_one_that_writes_each_card_singly_goes_on_by_itself_too(
         ends = serial_of(batch.first), serial_of(batch.first + 9)
         wanted = Order(Selection(first_serial=ends[0], last_serial=ends[1]), action, Scope.ALL, "stolen")
         create = partial(recover.create, id, wanted, OPERATOR, NOW, later())
-        before = len(wire.writes())
-        if at is None:
-            finished(create())
-        else:
-            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
-                finished(create())
-        writes = len(wire.writes()) - before
-        recovery = finished(recover.find(id) if known(id) else create())
+        recovery, writes = ended_after(wire, id, create, at)
         adds_up(recovery)
         statuses = [v.status if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
         versions = [v.version if v else None for v in (world.voucher(batch.first + n) for n in range(20))]
@@ -120,16 +113,7 @@ def test_it_goes_on_by_itself_and_ends_with_the_same_report(world: World, wire: 
         batch = prepared()
         asked = asked_of(action, batch)
         create = partial(recover.create, id, asked.order, OPERATOR, NOW, later(), asked.file)
-        before = len(wire.writes())
-        if at is None:
-            finished(create())
-        else:
-            with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
-                finished(create())
-        writes = len(wire.writes()) - before
-        if not known(id):
-            create()  # the client had no answer, and nobody else knows of it
-        recovery = finished(recover.find(id))
+        recovery, writes = ended_after(wire, id, create, at)
         adds_up_to(recovery)
         return left(world, batch, recovery), writes
 
@@ -139,6 +123,20 @@ def test_it_goes_on_by_itself_and_ends_with_the_same_report(world: World, wire: 
     for at in range(1, writes + 1):
         ended, _ = run(f"rec_{at}", at)
         assert ended == expected, f"the write {at}"
+
+
+def ended_after(wire: Wire, id: str, create: Callable[[], Recovery], at: int | None) -> tuple[Recovery, int]:
+    """A recovery at its end, whose process may have died at one of its writes, and how many it had made by then."""
+    before = len(wire.writes())
+    if at is None:
+        finished(create())
+    else:
+        with wire.planted(crash_after, is_write, at=at), pytest.raises(Crash):
+            finished(create())
+    writes = len(wire.writes()) - before
+    if not known(id):
+        create()  # the client had no answer, and nobody else knows of it
+    return finished(recover.find(id)), writes
 
 
 def known(id: str) -> bool:
